@@ -1,0 +1,444 @@
+"""Every message that crosses a border of mirror-run, one frozen dataclass each.
+
+A message is sent as a frame (``wire.frames``): a u32 big-endian length and one msgpack array, whose first element is the
+message's integer tag and whose further elements are the dataclass's fields in order. New fields go last and have
+defaults; a reader ignores trailing fields that it does not know. A tag is never used twice.
+
+Conventions: an address is ``bytes`` of 4 (IPv4) or 16 (IPv6) octets in network order; a port is 0..65535; an ``errno`` is
+Linux's number (asm-generic); ``call`` ties an answer to its question and is chosen by who asks, ascending from 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar
+
+PROTOCOL = 1
+"""The version this code speaks. Two peers speak the lower of their two versions, if both still know it."""
+
+OLDEST_PROTOCOL = 1
+"""The oldest version this code still speaks."""
+
+
+class LinkKind(IntEnum):
+    """What a link carries, said in its first frame."""
+
+    CONTROL = 1
+    DATA = 2
+
+
+class Proto(IntEnum):
+    """IANA protocol numbers of what a port belongs to."""
+
+    TCP = 6
+    UDP = 17
+
+
+class ChannelKind(IntEnum):
+    """What a channel of a data link carries."""
+
+    TCP = 1  # bridge to agent: connect from inside the target
+    UDP = 2  # bridge to agent: one association of an app's socket
+    ECHO = 3  # bridge to agent: ICMP echo, one association for each identifier
+    MIRROR_TCP = 17  # agent to bridge: a copied connection of a client of the target
+    MIRROR_UDP = 18  # agent to bridge: copied datagrams of one client
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What all messages share: a tag."""
+
+    TAG: ClassVar[int] = 0
+
+
+# --- parts: nested arrays without a tag -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address of an interface: ``ip`` 4 or 16 octets, ``prefix`` in bits."""
+
+    ip: bytes
+    prefix: int
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port on which a program accepts: ``proto`` is a ``Proto``. ``loopback`` when only 127.0.0.0/8 or ::1 reaches it."""
+
+    proto: int
+    port: int
+    loopback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AppPort:
+    """A port of the app and the port of the target whose traffic it wants. ``declared``: the target need not listen."""
+
+    proto: int
+    app: int
+    target: int
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the target is on its network. ``hosts`` and ``resolv_conf`` are its files, whole (at most 1 MiB each)."""
+
+    hostname: str
+    addresses: tuple[Address, ...]
+    hosts: bytes
+    resolv_conf: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who the app runs as. An empty ``name`` means: no passwd entry is written; an empty ``home``: HOME is left alone."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    name: str = ""
+    home: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What was mirrored, since the session began. ``dropped``: connections ended because the app or the link was slower."""
+
+    connections: int = 0
+    bytes: int = 0
+    datagrams: int = 0
+    joined: int = 0  # connections older than the session, joined at a request boundary
+    skipped: int = 0  # connections older than the session that cannot be joined (TLS, upgraded, not HTTP/1)
+    dropped: int = 0
+    lost_packets: int = 0  # packets the kernel could not put into the ring
+
+
+# --- the first frames of every link to an agent -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello(Message):
+    """First frame, from whoever dialled. ``secret`` (32 octets) proves the session; a runner's makes it. Since 1."""
+
+    TAG: ClassVar[int] = 1
+    protocol: int
+    oldest: int
+    product: str
+    kind: int
+    session: str
+    secret: bytes
+    author: str = ""
+    founder: bool = False  # the runner's link: the session lives as long as it does
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome(Message):
+    """The agent's answer: ``protocol`` is the version both now speak. Since 1."""
+
+    TAG: ClassVar[int] = 2
+    protocol: int
+    product: str
+
+
+@dataclass(frozen=True, slots=True)
+class Goodbye(Message):
+    """The last frame of a link that ends for a reason: a sentence for people. Either side. Since 1."""
+
+    TAG: ClassVar[int] = 3
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Message):
+    """The answer to a call that could not be done: ``reason`` is a sentence, ``errno`` 0 if the kernel had no part. Since 1."""
+
+    TAG: ClassVar[int] = 4
+    call: int
+    reason: str
+    errno: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Message):
+    """The answer to a call that has nothing to tell but that it is done. Since 1."""
+
+    TAG: ClassVar[int] = 5
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ping(Message):
+    """Are you there? Either side, control links. Since 1."""
+
+    TAG: ClassVar[int] = 6
+    call: int
+
+
+# --- control: runner or bridge to agent -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Attach(Message):
+    """Runner: take part in this container. ``target`` is the index the runner gives it (0 is the primary). Since 1.
+
+    The same index again means: the container was restarted, its process and namespaces are new. Answer: Attached.
+    """
+
+    TAG: ClassVar[int] = 10
+    call: int
+    target: int
+    container: str  # the full id: 64 hexadecimal digits
+
+
+@dataclass(frozen=True, slots=True)
+class Attached(Message):
+    """Agent: found; ``pid`` is the container's first process as the agent's pid namespace numbers it. Since 1."""
+
+    TAG: ClassVar[int] = 11
+    call: int
+    target: int
+    pid: int
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Detach(Message):
+    """Runner: leave this target; its mirrored connections end. Answer: Done. Since 1."""
+
+    TAG: ClassVar[int] = 12
+    call: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetEnviron(Message):
+    """Runner: the environment of the target's process. Answer: Environ. Since 1."""
+
+    TAG: ClassVar[int] = 13
+    call: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Environ(Message):
+    """Agent: ``variables`` are b"NAME=value" as /proc/PID/environ has them (proc(5)); ``cwd`` of the process. Since 1."""
+
+    TAG: ClassVar[int] = 14
+    call: int
+    variables: tuple[bytes, ...]
+    cwd: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listening(Message):
+    """Bridge: the app accepts on these and wants the traffic of the target's ports; replaces what was said before. Since 1."""
+
+    TAG: ClassVar[int] = 15
+    ports: tuple[AppPort, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mirroring(Message):
+    """Agent, a notice to the founder: these ports of this target are mirrored from now on. Since 1."""
+
+    TAG: ClassVar[int] = 16
+    target: int
+    ports: tuple[AppPort, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetGone(Message):
+    """Agent, a notice to the founder: the target's process ended. Attach the same index again when it is back. Since 1."""
+
+    TAG: ClassVar[int] = 17
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class GetCounters(Message):
+    """Runner: what was mirrored so far. Answer: CountersAre. Since 1."""
+
+    TAG: ClassVar[int] = 18
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class CountersAre(Message):
+    """Agent: the answer to GetCounters. Since 1."""
+
+    TAG: ClassVar[int] = 19
+    call: int
+    counters: Counters
+
+
+# --- runner and bridge, on the bridge's stdin and stdout --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Configure(Message):
+    """Runner: everything the bridge needs, once. Answer: Configured or Failure. Since 1."""
+
+    TAG: ClassVar[int] = 32
+    call: int
+    session: str
+    secret: bytes
+    agent_socket: str
+    identity: Identity
+    argv: tuple[bytes, ...]
+    environ: tuple[bytes, ...]
+    user: User
+    cwd: str
+    mapped: tuple[AppPort, ...] = ()  # --map-port
+    ignored: tuple[int, ...] = ()  # --ignore-port
+    declared: tuple[Port, ...] = ()  # ports the target's image or configuration names
+    log_level: int = 30  # as of Python's logging
+
+
+@dataclass(frozen=True, slots=True)
+class Configured(Message):
+    """Bridge: tun0, rules, links and the door are ready; the app may start. Since 1."""
+
+    TAG: ClassVar[int] = 33
+    call: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retarget(Message):
+    """Runner: the primary has a new identity (restarted elsewhere). Answer: Done. Since 1."""
+
+    TAG: ClassVar[int] = 34
+    call: int
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class AppListens(Message):
+    """Bridge, a notice: what the app accepts on, whether or not it is anybody's traffic. Since 1."""
+
+    TAG: ClassVar[int] = 35
+    ports: tuple[Port, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLost(Message):
+    """Bridge, a notice: a link to the agent ended; the app keeps running. Since 1."""
+
+    TAG: ClassVar[int] = 36
+    reason: str
+
+
+# --- mirror-init and bridge, on the door ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InitHello(Message):
+    """mirror-init, first: I am the app container's first process. Answer: Start. Since 1."""
+
+    TAG: ClassVar[int] = 48
+    protocol: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start(Message):
+    """Bridge: execute ``argv`` as ``user`` in ``cwd`` with ``environ`` added to the container's own. Since 1.
+
+    After it nothing more is said; the end of this connection is the end of the app.
+    """
+
+    TAG: ClassVar[int] = 49
+    argv: tuple[bytes, ...]
+    environ: tuple[bytes, ...]
+    user: User
+    cwd: str
+
+
+# --- data links: C at both ends ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Open(Message):
+    """Either side: a new channel. Since 1.
+
+    ``window``: octets the speaker takes before it grants more. TCP: ``source`` is the app's socket, ``destination`` what it
+    connects to. UDP and ECHO: ``destination`` is not used (port 0); ECHO's ``source_port`` is the identifier.
+    MIRROR_*: ``source`` is the real client, ``destination`` the target's address and the *app's* port (mapping applied).
+    """
+
+    TAG: ClassVar[int] = 64
+    channel: int
+    kind: int
+    window: int
+    source: bytes
+    source_port: int
+    destination: bytes
+    destination_port: int
+    target: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Opened(Message):
+    """The acceptor: it is connected. Since 1."""
+
+    TAG: ClassVar[int] = 65
+    channel: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class Data(Message):
+    """At most 65,536 octets of a stream. Since 1."""
+
+    TAG: ClassVar[int] = 66
+    channel: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Grant(Message):
+    """The receiver has passed on ``octets`` more; the window grows by as much. Since 1."""
+
+    TAG: ClassVar[int] = 67
+    channel: int
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Eof(Message):
+    """The speaker sends no more on this channel (TCP's FIN). Since 1."""
+
+    TAG: ClassVar[int] = 68
+    channel: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reset(Message):
+    """The channel is gone. Before Opened: it could not be opened. ``errno``: why (ECONNRESET for TCP's RST). Since 1."""
+
+    TAG: ClassVar[int] = 69
+    channel: int
+    errno: int
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram(Message):
+    """One datagram, whole. UDP: ``port`` is the peer's; ECHO: the sequence number. Since 1."""
+
+    TAG: ClassVar[int] = 70
+    channel: int
+    peer: bytes
+    port: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable(Message):
+    """Agent: a datagram to this peer met an error (ICMP, or the pod's own routes). Since 1."""
+
+    TAG: ClassVar[int] = 71
+    channel: int
+    peer: bytes
+    port: int
+    errno: int
