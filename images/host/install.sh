@@ -1,0 +1,28 @@
+#!/bin/sh
+# Installs the packages of the named groups of packages.txt that are missing; silent and quick when none is.
+#
+#   install.sh GROUP...
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+missing=
+for group in "$@"; do
+    for package in $(awk -v group="$group" '$1 == group {print $2}' "$here/packages.txt"); do
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] ||
+            missing="$missing $package"
+    done
+done
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
+    echo "install: missing:$missing; install them (as root, on Debian or Ubuntu, this is done here)" >&2
+    exit 1
+fi
+echo "install:$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+# The lists may be old or absent: ask for new ones only when an install without them fails.
+# shellcheck disable=SC2086  # a list of words
+apt-get install -qq -y --no-install-recommends $missing >/dev/null 2>&1 || {
+    apt-get update -qq
+    apt-get install -qq -y --no-install-recommends $missing >/dev/null
+}
