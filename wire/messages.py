@@ -1,11 +1,13 @@
 """Every message that crosses a border of mirror-run, one frozen dataclass each.
 
-A message is sent as a frame (``wire.frames``): a u32 big-endian length and one msgpack array, whose first element is the
-message's integer tag and whose further elements are the dataclass's fields in order. New fields go last and have
-defaults; a reader ignores trailing fields that it does not know. A tag is never used twice.
+A message is sent as a frame (``wire.frames``): a u32 big-endian length and one msgpack array, whose first
+element is the message's integer tag and whose further elements are the dataclass's fields in order. New
+fields go last and have defaults; a reader ignores trailing fields that it does not know. A tag is never used
+twice.
 
-Conventions: an address is ``bytes`` of 4 (IPv4) or 16 (IPv6) octets in network order; a port is 0..65535; an ``errno`` is
-Linux's number (asm-generic); ``call`` ties an answer to its question and is chosen by who asks, ascending from 1.
+Conventions: an address is ``bytes`` of 4 (IPv4) or 16 (IPv6) octets in network order; a port is 0..65535; an
+``errno`` is Linux's number (asm-generic); ``call`` ties an answer to its question and is chosen by who asks,
+ascending from 1.
 """
 
 from __future__ import annotations
@@ -13,6 +15,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
+
+from wire.kinds import (
+    U8,
+    U32,
+    U64,
+    Argument,
+    Chunk,
+    Errno,
+    FileBody,
+    Ip,
+    IpOrNone,
+    Level,
+    Name,
+    PathText,
+    PortNumber,
+    Prefix,
+    Secret,
+    Sentence,
+)
 
 PROTOCOL = 1
 """The version this code speaks. Two peers speak the lower of their two versions, if both still know it."""
@@ -52,85 +73,97 @@ class Message:
     TAG: ClassVar[int] = 0
 
 
-# --- parts: nested arrays without a tag -------------------------------------------------------------------------------
+# --- parts: nested arrays without a tag ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
     """An address of an interface: ``ip`` 4 or 16 octets, ``prefix`` in bits."""
 
-    ip: bytes
-    prefix: int
+    ip: Ip
+    prefix: Prefix
 
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A port on which a program accepts: ``proto`` is a ``Proto``. ``loopback`` when only 127.0.0.0/8 or ::1 reaches it."""
+    """A port on which a program accepts: ``proto`` is a ``Proto``. ``loopback`` when only 127.0.0.0/8 or ::1
+    reaches it.
+    """
 
-    proto: int
-    port: int
+    proto: U8
+    port: PortNumber
     loopback: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class AppPort:
-    """A port of the app and the port of the target whose traffic it wants. ``declared``: the target need not listen."""
+    """A port of the app and the port of the target whose traffic it wants. ``declared``: the target need not
+    listen.
+    """
 
-    proto: int
-    app: int
-    target: int
+    proto: U8
+    app: PortNumber
+    target: PortNumber
     declared: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the target is on its network. ``hosts`` and ``resolv_conf`` are its files, whole (at most 1 MiB each)."""
+    """Who the target is on its network. ``hosts`` and ``resolv_conf`` are its files, whole (at most 1 MiB
+    each).
+    """
 
-    hostname: str
+    hostname: Name
     addresses: tuple[Address, ...]
-    hosts: bytes
-    resolv_conf: bytes
+    hosts: FileBody
+    resolv_conf: FileBody
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who the app runs as. An empty ``name`` means: no passwd entry is written; an empty ``home``: HOME is left alone."""
+    """Who the app runs as. An empty ``name`` means: no passwd entry is written; an empty ``home``: HOME is
+    left alone.
+    """
 
-    uid: int
-    gid: int
-    groups: tuple[int, ...] = ()
-    name: str = ""
-    home: str = ""
+    uid: U32
+    gid: U32
+    groups: tuple[U32, ...] = ()
+    name: Name = ""
+    home: PathText = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What was mirrored, since the session began. ``dropped``: connections ended because the app or the link was slower."""
+    """What was mirrored, since the session began. ``dropped``: connections ended because the app or the link
+    was slower.
+    """
 
-    connections: int = 0
-    bytes: int = 0
-    datagrams: int = 0
-    joined: int = 0  # connections older than the session, joined at a request boundary
-    skipped: int = 0  # connections older than the session that cannot be joined (TLS, upgraded, not HTTP/1)
-    dropped: int = 0
-    lost_packets: int = 0  # packets the kernel could not put into the ring
+    connections: U64 = 0
+    bytes: U64 = 0
+    datagrams: U64 = 0
+    joined: U64 = 0  # connections older than the session, joined at a request boundary
+    skipped: U64 = 0  # connections older than the session that cannot be joined (TLS, upgraded, not HTTP/1)
+    dropped: U64 = 0
+    lost_packets: U64 = 0  # packets the kernel could not put into the ring
 
 
-# --- the first frames of every link to an agent -----------------------------------------------------------------------
+# --- the first frames of every link to an agent -------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Hello(Message):
-    """First frame, from whoever dialled. ``secret`` (32 octets) proves the session; a runner's makes it. Since 1."""
+    """First frame, from whoever dialled. ``secret`` (32 octets) proves the session; a runner's makes it.
+    Since 1.
+    """
 
     TAG: ClassVar[int] = 1
-    protocol: int
-    oldest: int
-    product: str
-    kind: int
-    session: str
-    secret: bytes
-    author: str = ""
+    protocol: U32
+    oldest: U32
+    product: Name
+    kind: U8
+    session: Name
+    secret: Secret
+    author: Name = ""
     founder: bool = False  # the runner's link: the session lives as long as it does
 
 
@@ -139,8 +172,8 @@ class Welcome(Message):
     """The agent's answer: ``protocol`` is the version both now speak. Since 1."""
 
     TAG: ClassVar[int] = 2
-    protocol: int
-    product: str
+    protocol: U32
+    product: Name
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +181,19 @@ class Goodbye(Message):
     """The last frame of a link that ends for a reason: a sentence for people. Either side. Since 1."""
 
     TAG: ClassVar[int] = 3
-    reason: str
+    reason: Sentence
 
 
 @dataclass(frozen=True, slots=True)
 class Failure(Message):
-    """The answer to a call that could not be done: ``reason`` is a sentence, ``errno`` 0 if the kernel had no part. Since 1."""
+    """The answer to a call that could not be done: ``reason`` is a sentence, ``errno`` 0 if the kernel had no
+    part. Since 1.
+    """
 
     TAG: ClassVar[int] = 4
-    call: int
-    reason: str
-    errno: int = 0
+    call: U32
+    reason: Sentence
+    errno: Errno = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +201,7 @@ class Done(Message):
     """The answer to a call that has nothing to tell but that it is done. Since 1."""
 
     TAG: ClassVar[int] = 5
-    call: int
+    call: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,33 +209,37 @@ class Ping(Message):
     """Are you there? Either side, control links. Since 1."""
 
     TAG: ClassVar[int] = 6
-    call: int
+    call: U32
 
 
-# --- control: runner or bridge to agent -------------------------------------------------------------------------------
+# --- control: runner or bridge to agent ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Attach(Message):
-    """Runner: take part in this container. ``target`` is the index the runner gives it (0 is the primary). Since 1.
+    """Runner: take part in this container. ``target`` is the index the runner gives it (0 is the primary).
+    Since 1.
 
-    The same index again means: the container was restarted, its process and namespaces are new. Answer: Attached.
+    The same index again means: the container was restarted, its process and namespaces are new. Answer:
+    Attached.
     """
 
     TAG: ClassVar[int] = 10
-    call: int
-    target: int
-    container: str  # the full id: 64 hexadecimal digits
+    call: U32
+    target: U32
+    container: Name  # the full id: 64 hexadecimal digits
 
 
 @dataclass(frozen=True, slots=True)
 class Attached(Message):
-    """Agent: found; ``pid`` is the container's first process as the agent's pid namespace numbers it. Since 1."""
+    """Agent: found; ``pid`` is the container's first process as the agent's pid namespace numbers it. Since
+    1.
+    """
 
     TAG: ClassVar[int] = 11
-    call: int
-    target: int
-    pid: int
+    call: U32
+    target: U32
+    pid: U32
     identity: Identity
 
 
@@ -209,8 +248,8 @@ class Detach(Message):
     """Runner: leave this target; its mirrored connections end. Answer: Done. Since 1."""
 
     TAG: ClassVar[int] = 12
-    call: int
-    target: int
+    call: U32
+    target: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,23 +257,27 @@ class GetEnviron(Message):
     """Runner: the environment of the target's process. Answer: Environ. Since 1."""
 
     TAG: ClassVar[int] = 13
-    call: int
-    target: int
+    call: U32
+    target: U32
 
 
 @dataclass(frozen=True, slots=True)
 class Environ(Message):
-    """Agent: ``variables`` are b"NAME=value" as /proc/PID/environ has them (proc(5)); ``cwd`` of the process. Since 1."""
+    """Agent: ``variables`` are b"NAME=value" as /proc/PID/environ has them (proc(5)); ``cwd`` of the process.
+    Since 1.
+    """
 
     TAG: ClassVar[int] = 14
-    call: int
-    variables: tuple[bytes, ...]
-    cwd: str
+    call: U32
+    variables: tuple[Argument, ...]
+    cwd: PathText
 
 
 @dataclass(frozen=True, slots=True)
 class Listening(Message):
-    """Bridge: the app accepts on these and wants the traffic of the target's ports; replaces what was said before. Since 1."""
+    """Bridge: the app accepts on these and wants the traffic of the target's ports; replaces what was said
+    before. Since 1.
+    """
 
     TAG: ClassVar[int] = 15
     ports: tuple[AppPort, ...]
@@ -245,16 +288,18 @@ class Mirroring(Message):
     """Agent, a notice to the founder: these ports of this target are mirrored from now on. Since 1."""
 
     TAG: ClassVar[int] = 16
-    target: int
+    target: U32
     ports: tuple[AppPort, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TargetGone(Message):
-    """Agent, a notice to the founder: the target's process ended. Attach the same index again when it is back. Since 1."""
+    """Agent, a notice to the founder: the target's process ended. Attach the same index again when it is
+    back. Since 1.
+    """
 
     TAG: ClassVar[int] = 17
-    target: int
+    target: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +307,7 @@ class GetCounters(Message):
     """Runner: what was mirrored so far. Answer: CountersAre. Since 1."""
 
     TAG: ClassVar[int] = 18
-    call: int
+    call: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,11 +315,11 @@ class CountersAre(Message):
     """Agent: the answer to GetCounters. Since 1."""
 
     TAG: ClassVar[int] = 19
-    call: int
+    call: U32
     counters: Counters
 
 
-# --- runner and bridge, on the bridge's stdin and stdout --------------------------------------------------------------
+# --- runner and bridge, on the bridge's stdin and stdout ----------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,19 +327,19 @@ class Configure(Message):
     """Runner: everything the bridge needs, once. Answer: Configured or Failure. Since 1."""
 
     TAG: ClassVar[int] = 32
-    call: int
-    session: str
-    secret: bytes
-    agent_socket: str
+    call: U32
+    session: Name
+    secret: Secret
+    agent_socket: PathText
     identity: Identity
-    argv: tuple[bytes, ...]
-    environ: tuple[bytes, ...]
+    argv: tuple[Argument, ...]
+    environ: tuple[Argument, ...]
     user: User
-    cwd: str
+    cwd: PathText
     mapped: tuple[AppPort, ...] = ()  # --map-port
-    ignored: tuple[int, ...] = ()  # --ignore-port
+    ignored: tuple[PortNumber, ...] = ()  # --ignore-port
     declared: tuple[Port, ...] = ()  # ports the target's image or configuration names
-    log_level: int = 30  # as of Python's logging
+    log_level: Level = 30  # as of Python's logging
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +347,7 @@ class Configured(Message):
     """Bridge: tun0, rules, links and the door are ready; the app may start. Since 1."""
 
     TAG: ClassVar[int] = 33
-    call: int
+    call: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,7 +355,7 @@ class Retarget(Message):
     """Runner: the primary has a new identity (restarted elsewhere). Answer: Done. Since 1."""
 
     TAG: ClassVar[int] = 34
-    call: int
+    call: U32
     identity: Identity
 
 
@@ -327,10 +372,10 @@ class LinkLost(Message):
     """Bridge, a notice: a link to the agent ended; the app keeps running. Since 1."""
 
     TAG: ClassVar[int] = 36
-    reason: str
+    reason: Sentence
 
 
-# --- mirror-init and bridge, on the door ------------------------------------------------------------------------------
+# --- mirror-init and bridge, on the door --------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +383,7 @@ class InitHello(Message):
     """mirror-init, first: I am the app container's first process. Answer: Start. Since 1."""
 
     TAG: ClassVar[int] = 48
-    protocol: int
+    protocol: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,33 +394,34 @@ class Start(Message):
     """
 
     TAG: ClassVar[int] = 49
-    argv: tuple[bytes, ...]
-    environ: tuple[bytes, ...]
+    argv: tuple[Argument, ...]
+    environ: tuple[Argument, ...]
     user: User
-    cwd: str
+    cwd: PathText
 
 
-# --- data links: C at both ends ---------------------------------------------------------------------------------------
+# --- data links: C at both ends -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Open(Message):
     """Either side: a new channel. Since 1.
 
-    ``window``: octets the speaker takes before it grants more. TCP: ``source`` is the app's socket, ``destination`` what it
-    connects to. UDP and ECHO: ``destination`` is not used (port 0); ECHO's ``source_port`` is the identifier.
-    MIRROR_*: ``source`` is the real client, ``destination`` the target's address and the *app's* port (mapping applied).
+    ``window``: octets the speaker takes before it grants more. TCP: ``source`` is the app's socket,
+    ``destination`` what it connects to. UDP and ECHO: ``destination`` is not used (empty, port 0); ECHO's
+    ``source_port`` is the identifier. MIRROR_*: ``source`` is the real client, ``destination`` the target's
+    address and the *app's* port (mapping applied).
     """
 
     TAG: ClassVar[int] = 64
-    channel: int
-    kind: int
-    window: int
-    source: bytes
-    source_port: int
-    destination: bytes
-    destination_port: int
-    target: int = 0
+    channel: U32
+    kind: U8
+    window: U32
+    source: Ip
+    source_port: PortNumber
+    destination: IpOrNone
+    destination_port: PortNumber
+    target: U32 = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,8 +429,8 @@ class Opened(Message):
     """The acceptor: it is connected. Since 1."""
 
     TAG: ClassVar[int] = 65
-    channel: int
-    window: int
+    channel: U32
+    window: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,8 +438,8 @@ class Data(Message):
     """At most 65,536 octets of a stream. Since 1."""
 
     TAG: ClassVar[int] = 66
-    channel: int
-    payload: bytes
+    channel: U32
+    payload: Chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,8 +447,8 @@ class Grant(Message):
     """The receiver has passed on ``octets`` more; the window grows by as much. Since 1."""
 
     TAG: ClassVar[int] = 67
-    channel: int
-    octets: int
+    channel: U32
+    octets: U32
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,16 +456,18 @@ class Eof(Message):
     """The speaker sends no more on this channel (TCP's FIN). Since 1."""
 
     TAG: ClassVar[int] = 68
-    channel: int
+    channel: U32
 
 
 @dataclass(frozen=True, slots=True)
 class Reset(Message):
-    """The channel is gone. Before Opened: it could not be opened. ``errno``: why (ECONNRESET for TCP's RST). Since 1."""
+    """The channel is gone. Before Opened: it could not be opened. ``errno``: why (ECONNRESET for TCP's RST).
+    Since 1.
+    """
 
     TAG: ClassVar[int] = 69
-    channel: int
-    errno: int
+    channel: U32
+    errno: Errno
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,10 +475,10 @@ class Datagram(Message):
     """One datagram, whole. UDP: ``port`` is the peer's; ECHO: the sequence number. Since 1."""
 
     TAG: ClassVar[int] = 70
-    channel: int
-    peer: bytes
-    port: int
-    payload: bytes
+    channel: U32
+    peer: IpOrNone
+    port: PortNumber
+    payload: Chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,7 +486,7 @@ class Unreachable(Message):
     """Agent: a datagram to this peer met an error (ICMP, or the pod's own routes). Since 1."""
 
     TAG: ClassVar[int] = 71
-    channel: int
-    peer: bytes
-    port: int
-    errno: int
+    channel: U32
+    peer: IpOrNone
+    port: PortNumber
+    errno: Errno

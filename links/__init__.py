@@ -1,0 +1,1 @@
+"""The wire on asyncio streams: the one room of input and output that runner, layer and agent share."""
