@@ -1,0 +1,98 @@
+"""Compiles everything that is C, the same way in the image build and on a developer's machine.
+
+    python3 images/build_native.py --out DIR [--only NAME]
+
+Leaves under DIR the paths that the tree itself would have: ``layer/netstack/_netstack.*.so`` and ``agent/_engine.*.so`` (cffi,
+API mode; their sources and options are said by ``build.py`` beside each), and the static programs ``mirror-init`` and
+``mirror-link``. lwIP's tree is expected in ``build/lwip`` (``fetch_lwip.py``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+MODULES = {
+    "_netstack": ("layer.netstack.build", Path("layer/netstack")),
+    "_engine": ("agent.build", Path("agent")),
+}
+"""Extension module: where its ``ffibuilder()`` is, where it belongs."""
+
+PROGRAMS = {"mirror-init": "layer/init", "mirror-link": "agent/link.c"}
+"""Static program: its one source, or the folder whose C files make it."""
+
+WARNINGS = (
+    "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Werror".split()
+)
+
+
+def build_module(name: str, out: Path) -> None:
+    """In a process of its own: distutils keeps the current directory and its options in globals."""
+    subprocess.run([sys.executable, __file__, "--out", str(out), "--module", name], cwd=ROOT, check=True)
+
+
+def compile_module(name: str, out: Path) -> None:
+    """Called in that process. Objects stay in ``build/cffi``; a module whose sources are older than it is left alone."""
+    sys.path.insert(0, str(ROOT))
+    builder, folder = MODULES[name]
+    ffi = importlib.import_module(builder).ffibuilder()
+    work = ROOT / "build" / "cffi" / sysconfig.get_config_var("SOABI")
+    work.mkdir(parents=True, exist_ok=True)
+    made = Path(ffi.compile(tmpdir=str(work), verbose=False))
+    place(made, out / folder / made.name)
+
+
+def build_program(name: str, out: Path) -> None:
+    """One gcc call; small enough not to need objects."""
+    source = ROOT / PROGRAMS[name]
+    files = sorted(source.glob("*.c")) if source.is_dir() else [source]
+    if not files or not files[0].exists():
+        sys.exit(f"build_native: {name} has no source in {PROGRAMS[name]}")
+    made = ROOT / "build" / "programs" / name
+    made.parent.mkdir(parents=True, exist_ok=True)
+    options = ["-std=gnu11", "-Os", "-static", "-ffunction-sections", "-Wl,--gc-sections", "-s", f"-I{ROOT / 'native'}"]
+    # The engine may be of another age than the sources: reproducible bytes make equal images.
+    command = [os.environ.get("CC", "gcc"), *options, *WARNINGS, "-o", str(made), *map(str, files)]
+    subprocess.run(command, check=True)
+    place(made, out / name)
+
+
+def place(made: Path, to: Path) -> None:
+    """By rename, so that a process which has the old file mapped keeps it."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    partial = to.with_name(to.name + ".partial")
+    shutil.copy2(made, partial)
+    partial.replace(to)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--only", choices=[*MODULES, *PROGRAMS], action="append", help="default: all")
+    parser.add_argument("--module", choices=MODULES, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    out: Path = asked.out.resolve()
+    if asked.module:
+        compile_module(asked.module, out)
+        return
+    names = asked.only or [*MODULES, *PROGRAMS]
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        jobs = [pool.submit(build_module if name in MODULES else build_program, name, out) for name in names]
+    for job in jobs:
+        try:
+            job.result()
+        except subprocess.CalledProcessError as failed:
+            sys.exit(f"build_native: {' '.join(map(str, failed.cmd[:4]))} … failed ({failed.returncode})")
+
+
+if __name__ == "__main__":
+    main()
