@@ -1,0 +1,157 @@
+"""What the shared namespace's kernel does with packets, as nft script text: a pure function of what we want.
+
+Facts it answers (fact programs: tests/facts/): packets that arrive by tun0 from an address that is local here must be
+answered by tun0, although the tables say lo; and a connection or datagram to 127.0.0.0/8 or to the target's own address at
+a port where nobody listens here belongs to the target, so it leaves by tun0 too. Both are done with one mark, which a
+policy rule ahead of the local table (layer.ways) sends to tun0.
+
+TCP decides by its SYN, every SYN anew, and the decision lives in the connection's ct mark; so a retransmitted SYN follows
+the set of listening ports as it is by then. UDP decides by each datagram that does not answer another one.
+
+Only conversations of local with local, and ports that are translated, are tracked at all: for the rest conntrack is
+switched off, so that bulk streams do not pay for it.
+
+Rejected: a static rule set that sends all of 127.0.0.0/8 out and lets the engine send back what is ours (every local byte
+would pass a TUN twice), and listing chains per port (a set can be changed without touching a chain).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from layer import tun
+
+TABLE = "mirror_run"
+AWAY = 0x6D72
+"""The mark of what must leave by tun0 whatever the tables say; also as ct mark."""
+
+_SYN = "tcp flags & (fin | syn | rst | ack) == syn"
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Ports where somebody here takes packets, as the rules need them.
+
+    ``loop_*``: of these, the ones that only 127.0.0.0/8 reaches. ``tracked_*``: those that were ever in ``loop_*`` or
+    ``relays`` (a connection outlives its listener, and its translation must too). ``relays``: (port, the relay's port).
+    """
+
+    tcp: frozenset[int] = frozenset()
+    udp: frozenset[int] = frozenset()
+    loop_tcp: frozenset[int] = frozenset()
+    loop_udp: frozenset[int] = frozenset()
+    tracked_tcp: frozenset[int] = frozenset()
+    tracked_udp: frozenset[int] = frozenset()
+    relays: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What is local here: the target's addresses (4 or 16 octets) and its name servers within 127.0.0.0/8."""
+
+    addresses: tuple[bytes, ...]
+    resolvers: tuple[bytes, ...] = ()
+
+
+def whole(ground: Ground, sockets: Sockets) -> str:
+    """The script that replaces our table by what is wanted now, in one transaction."""
+    own4 = _addresses(ip for ip in ground.addresses if len(ip) == 4)
+    own6 = _addresses(ip for ip in ground.addresses if len(ip) == 16)
+    dev = f'"{tun.NAME}"'
+    return f"""table inet {TABLE} {{}}
+delete table inet {TABLE}
+table inet {TABLE} {{
+    set own4 {{ type ipv4_addr; {own4} }}
+    set own6 {{ type ipv6_addr; {own6} }}
+    set resolvers {{ type ipv4_addr; {_addresses(ground.resolvers)} }}
+    set tcp_open {{ type inet_service; }}
+    set udp_open {{ type inet_service; }}
+    set tcp_loop {{ type inet_service; }}
+    set udp_loop {{ type inet_service; }}
+    set tcp_tracked {{ type inet_service; }}
+    set udp_tracked {{ type inet_service; }}
+    set relays {{ type inet_service; }}
+    map relayed {{ type inet_service : inet_service; }}
+
+    chain untracked_in {{
+        type filter hook prerouting priority raw; policy accept;
+        iifname != {dev} accept
+        ip saddr 127.0.0.0/8 accept
+        ip saddr @own4 accept
+        ip6 saddr @own6 accept
+        tcp dport @tcp_tracked accept
+        udp dport @udp_tracked accept
+        notrack
+    }}
+    chain untracked_out {{
+        type filter hook output priority raw; policy accept;
+        oifname != {dev} accept
+        ip saddr 127.0.0.0/8 accept
+        tcp sport @relays accept
+        notrack
+    }}
+    chain arrived {{
+        type filter hook prerouting priority mangle; policy accept;
+        iifname {dev} ct direction original ct mark set {AWAY:#x}
+    }}
+    chain translated {{
+        type nat hook prerouting priority dstnat; policy accept;
+        iifname != {dev} accept
+        meta nfproto ipv4 {_SYN} tcp dport @tcp_loop dnat ip to 127.0.0.1
+        meta nfproto ipv4 udp dport @udp_loop dnat ip to 127.0.0.1
+        {_SYN} redirect to : tcp dport map @relayed
+    }}
+    chain leaving {{
+        type route hook output priority mangle; policy accept;
+        oifname != "lo" accept
+        {_SYN} jump local_syn
+        meta l4proto udp ct direction original jump local_datagram
+        ct mark {AWAY:#x} meta mark set {AWAY:#x}
+    }}
+    chain local_syn {{
+        ct mark set 0
+        ip daddr @resolvers tcp dport 53 ct mark set {AWAY:#x} return
+        tcp dport @tcp_open return
+        ip daddr 127.0.0.0/8 ct mark set {AWAY:#x}
+        ip daddr @own4 ct mark set {AWAY:#x}
+        ip6 daddr @own6 ct mark set {AWAY:#x}
+    }}
+    chain local_datagram {{
+        ip daddr @resolvers udp dport 53 meta mark set {AWAY:#x} return
+        udp dport @udp_open return
+        ip daddr 127.0.0.0/8 meta mark set {AWAY:#x}
+        ip daddr @own4 meta mark set {AWAY:#x}
+        ip6 daddr @own6 meta mark set {AWAY:#x}
+    }}
+}}
+{ports(sockets)}"""
+
+
+def ports(sockets: Sockets) -> str:
+    """The script that swaps the contents of the port sets, in one transaction; the chains and open connections stay."""
+    lines = []
+    for name, members in (
+        ("tcp_open", sockets.tcp),
+        ("udp_open", sockets.udp),
+        ("tcp_loop", sockets.loop_tcp),
+        ("udp_loop", sockets.loop_udp),
+        ("tcp_tracked", sockets.tracked_tcp),
+        ("udp_tracked", sockets.tracked_udp),
+        ("relays", frozenset(relay for _, relay in sockets.relays)),
+    ):
+        lines.append(f"flush set inet {TABLE} {name}")
+        if members:
+            lines.append(f"add element inet {TABLE} {name} {{ {', '.join(map(str, sorted(members)))} }}")
+    lines.append(f"flush map inet {TABLE} relayed")
+    if sockets.relays:
+        pairs = ", ".join(f"{port} : {relay}" for port, relay in sorted(sockets.relays))
+        lines.append(f"add element inet {TABLE} relayed {{ {pairs} }}")
+    return "\n".join(lines) + "\n"
+
+
+def _addresses(ips: Iterable[bytes]) -> str:
+    """``elements = …`` of a set of addresses, or nothing: nft has no empty element list."""
+    members = ", ".join(str(ipaddress.ip_address(ip)) for ip in sorted(ips))
+    return f"elements = {{ {members} }}" if members else ""
