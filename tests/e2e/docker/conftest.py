@@ -1,0 +1,95 @@
+"""Fixtures of the end-to-end tests on a real engine; on failure, what the agent, the bridge and the engine said."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import docker
+import pytest
+from docker.models.containers import Container
+from docker.types import IPAMConfig, IPAMPool
+
+from runner import images
+
+from .scene import LABEL, Left, Scene, ensure_image, wait_left
+
+
+@pytest.fixture(scope="session")
+def client() -> Iterator[docker.DockerClient]:
+    """The engine `docker` itself would use. There must be one: `make engine` starts it."""
+    made = docker.from_env(timeout=120)
+    made.ping()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def programs(client: docker.DockerClient) -> str:
+    """The image of the programs that tests run; the product's own images are built on the way."""
+    images.ensure(client, lambda line: None)
+    return ensure_image(client, images.base(client, lambda line: None))
+
+
+@pytest.fixture(scope="session")
+def scene(client: docker.DockerClient, programs: str) -> Iterator[Scene]:
+    name = f"mrt-{uuid.uuid4().hex[:6]}"
+    network = client.networks.create(
+        name, driver="bridge", labels={LABEL: name}, enable_ipv6=True,
+        ipam=IPAMConfig(pool_configs=[IPAMPool("198.19.240.0/24"), IPAMPool("fd00:198:18:f0::/64")]))
+    made = Scene(client, programs, name, network)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def peer(scene: Scene) -> Container:
+    """Who the target talks to: a server for each behaviour, iperf3, and a name server with names of the outside."""
+    made = scene.container("peer", ["sh", "-c", "exec sh /programs/peer.sh"], cap_add=["NET_ADMIN"])
+    scene.wait_inside(made, "sh", "-c", "nc -z 127.0.0.1 8080 && nc -z 127.0.0.1 5201 && nc -z 127.0.0.1 53 && nc -z 127.0.0.1 5432")
+    return made
+
+
+@pytest.fixture(scope="session")
+def target(scene: Scene, peer: Container) -> Container:
+    """nginx, redis, WebSocket and HTTP/2 servers in one container whose entrypoint exports a variable of its own."""
+    made = scene.container(
+        "target", ["sh", "/programs/target.sh"], cap_add=["NET_ADMIN"], dns=[scene.address(peer)], extra_hosts={"pinned.example": "198.19.240.250"},
+        environment={"GIVEN_BY_COMPOSE": "yes", "DATABASE_URL": "postgresql://postgres@peer/postgres"})
+    scene.wait_inside(made, "sh", "-c", "nc -z 127.0.0.1 8080 && nc -z 127.0.0.1 8765 && nc -z 127.0.0.1 7008 && nc -z 127.0.0.1 8443")
+    return made
+
+
+@pytest.fixture(scope="session")
+def bystander(scene: Scene) -> Container:
+    """A client of the target."""
+    return scene.container("client", ["sleep", "infinity"])
+
+
+@pytest.fixture(autouse=True)
+def tidy(client: docker.DockerClient, scene: Scene) -> Iterator[None]:
+    """Every test: runs are ended, and nothing of them is left."""
+    before = Left.of(client)
+    yield
+    scene.close_runs()
+    after = wait_left(client, before)
+    assert after.containers <= before.containers, "containers were left"
+    assert after.processes <= before.processes, "processes were left"
+    assert after.volumes <= before.volumes, "volumes were left"
+    assert after.networks <= before.networks, "networks were left"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failed test shows what every run of it said on stderr, and the agent's log as long as it lives."""
+    report = yield
+    stage = getattr(item, "funcargs", {}).get("scene")
+    if getattr(report, "failed", False) and stage is not None:
+        for number, run in enumerate(stage.runs):
+            report.sections.append((f"mirror-run {number}, stderr", "".join(run.err.seen[-80:])))
+        for found in stage.client.containers.list(filters={"label": "mirror-run.dev/role"}, ignore_removed=True):
+            try:
+                report.sections.append((f"log of {found.name}", found.logs(tail=80).decode(errors="replace")))
+            except docker.errors.APIError as error:
+                report.sections.append((f"log of {found.name}", str(error)))
+    return report

@@ -1,0 +1,154 @@
+"""What the app meets when it goes out is what the target meets: the same program runs in both and tells the same."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from docker.models.containers import Container
+
+from .scene import Scene
+
+V4, V6 = "peer", "v6"
+
+
+def both(scene: Scene, target: Container, *words: str) -> object:
+    here, there = scene.probe(target, *words), scene.probe_inside(target, *words)
+    assert here == there
+    return there
+
+
+@pytest.fixture
+def host(scene: Scene, peer: Container, request: pytest.FixtureRequest) -> str:
+    return V4 if request.param == V4 else scene.address(peer, 6)
+
+
+families = pytest.mark.parametrize("host", [V4, V6], indirect=True)
+
+
+@families
+def test_connect_refused(scene: Scene, target: Container, host: str) -> None:
+    assert both(scene, target, "connect_error", host, "7998") == ["ECONNREFUSED", "at once"]
+
+
+@families
+def test_connect_filtered(scene: Scene, target: Container, host: str) -> None:
+    assert both(scene, target, "connect_error", host, "7666") == ["timed out here", "late"]
+
+
+@families
+def test_connect_prohibited_by_a_firewall(scene: Scene, target: Container, host: str) -> None:
+    assert both(scene, target, "connect_error", host, "7667") != ["connected", "at once"]
+
+
+@pytest.mark.parametrize("kind, there, here", [
+    ("throw", "ENETUNREACH", "ENETUNREACH"),
+    ("unreachable", "EHOSTUNREACH", "EHOSTUNREACH"),
+    ("prohibit", "EACCES", "EHOSTUNREACH"),  # ICMP 3/13 is what carries it, and Linux reads that as EHOSTUNREACH
+    ("blackhole", "EINVAL", "ECONNREFUSED"),  # no packet says EINVAL
+])
+def test_connect_where_the_target_has_no_way(scene: Scene, target: Container, kind: str, there: str, here: str) -> None:
+    address = "198.19.241.1"
+    scene.inside(target, "ip", "route", "add", kind, address)
+    try:
+        # `throw` leaves the table: with the default route gone there is none.
+        if kind == "throw":
+            gateway = scene.inside(target, "sh", "-c", "ip route show default").split()
+            scene.inside(target, "ip", "route", "del", "default")
+        assert scene.probe_inside(target, "connect_error", address, "80") == [there, "at once"]
+        assert scene.probe(target, "connect_error", address, "80") == [here, "at once"]
+    finally:
+        if kind == "throw":
+            scene.inside(target, "ip", "route", "add", *gateway)
+        scene.inside(target, "ip", "route", "del", kind, address)
+
+
+def test_connect_to_a_neighbour_that_does_not_answer(scene: Scene, target: Container) -> None:
+    assert both(scene, target, "connect_error", "198.19.240.251", "80", "8") == ["EHOSTUNREACH", "late"]
+
+
+def test_host_name_unknown(scene: Scene, target: Container) -> None:
+    assert both(scene, target, "unknown_host", "nobody.outside.example") is True
+
+
+@families
+@pytest.mark.parametrize("behaviour", ["banner", "half_close_ours", "half_close_theirs", "reset_theirs", "reset_ours"])
+def test_ends_of_a_connection(scene: Scene, target: Container, host: str, behaviour: str) -> None:
+    both(scene, target, behaviour, host)
+
+
+@pytest.mark.parametrize("direction", ["upload", "download"])
+def test_a_gibibyte(scene: Scene, target: Container, direction: str) -> None:
+    assert scene.probe(target, direction, V4, str(1 << 30)) == [1 << 30, True]
+
+
+@families
+def test_a_thousand_connections_at_once(scene: Scene, target: Container, host: str) -> None:
+    assert scene.probe(target, "many", host, "1000") == [1000, 1000]
+
+
+def test_200_short_connections_a_second(scene: Scene, target: Container) -> None:
+    assert scene.probe(target, "short", V4, "200", "30") == [6000, [], 0]
+
+
+@families
+@pytest.mark.parametrize("size", ["5", "1400", "60000", "65000", "65507"])
+def test_udp_connected(scene: Scene, target: Container, host: str, size: str) -> None:
+    told = both(scene, target, "udp_connected", host, size)
+    assert isinstance(told, list) and told[0] is True
+
+
+def test_udp_to_many_peers(scene: Scene, target: Container, peer: Container) -> None:
+    both(scene, target, "udp_many_peers", scene.address(peer), scene.address(target))
+
+
+@families
+@pytest.mark.parametrize("behaviour", ["udp_other_port", "udp_refused", "udp_silent"])
+def test_udp_answers(scene: Scene, target: Container, host: str, behaviour: str) -> None:
+    both(scene, target, behaviour, host)
+
+
+@pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
+@pytest.mark.parametrize("question", [
+    "peer A", "peer AAAA", "www.outside.example A", "www.outside.example AAAA", "_http._tcp.outside.example SRV",
+    "outside.example TXT", "nobody.outside.example A"])
+def test_dns(scene: Scene, target: Container, question: str, transport: str) -> None:
+    """By the target's own resolv.conf, which names an address on the target's loopback."""
+    ask = ("dig", "+noall", "+comments", "+answer", "+nocookie", transport, *question.split())
+
+    def told(text: str) -> list[str]:
+        status = [line.split("status: ")[1].split(",")[0] for line in text.splitlines() if "status: " in line]
+        return status + sorted(" ".join(line.split()[2:]) for line in text.splitlines() if line and line[0] != ";")
+
+    answer = told(scene.run(target, *ask))
+    assert answer == told(scene.inside(target, *ask))
+    assert answer[0] == ("NXDOMAIN" if "nobody" in question else "NOERROR")
+    assert len(answer) > 1 or "nobody" in question
+
+
+@families
+def test_ping(scene: Scene, target: Container, host: str) -> None:
+    text = scene.run(target, "ping", "-c", "3", "-i", "0.2", host, options=("-u", "0"))
+    assert "3 packets transmitted, 3 received, 0% packet loss" in text
+
+
+def test_compose_name_and_target_environment_reach_the_database(scene: Scene, target: Container) -> None:
+    text = scene.run(target, "sh", "-c", 'psql "$DATABASE_URL" -Atc "select 40 + 2"')
+    assert text.strip() == "42"
+
+
+def test_iperf3_and_redis(scene: Scene, target: Container) -> None:
+    told = json.loads(scene.run(target, "iperf3", "-c", "peer", "-t", "1", "-J"))
+    assert told["end"]["sum_received"]["bytes"] > 1 << 20
+    assert scene.run(target, "redis-cli", "-h", "peer", "set", "key", "value").strip() == "OK"
+
+
+def test_localhost_reaches_what_the_target_has_there(scene: Scene, target: Container) -> None:
+    assert scene.run(target, "redis-cli", "-h", "127.0.0.1", "ping").strip() == "PONG"
+    assert scene.run(target, "redis-cli", "-h", scene.address(target), "ping").strip() == "PONG"
+
+
+def test_what_the_app_binds_on_localhost_is_its_own(scene: Scene, target: Container) -> None:
+    text = scene.run(target, "sh", "-c", "echo mine | nc -l -s 127.0.0.1 -p 6379 -N & "
+                     "while ! ss -Hltn | grep -q 6379; do :; done; nc -d 127.0.0.1 6379; wait")
+    assert text.strip() == "mine"
