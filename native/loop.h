@@ -8,33 +8,35 @@
 
 struct loop;
 
-/* Embedded in its owner. `ready` gets epoll's event bits. After loop_del it is not called again, not even for an event of
+/* Embedded in its owner. `ready` gets epoll's event bits; EPOLLERR and EPOLLHUP come unasked, but not to one who watches
+ * nothing (`events` 0): a full owner is not woken for what it cannot take. After loop_del it is not called again, not even for an event of
  * the batch under way. */
 struct loop_fd {
     int fd;
     uint32_t events; /* what is watched now */
     void (*ready)(struct loop_fd *self, uint32_t events);
-    uint64_t serial; /* the loop's */
+    uint64_t serial; /* the loop's; 0: not registered */
 };
 
-/* Embedded in its owner; fires once. A min-heap: set, move and cancel cost O(log n). */
+/* Embedded in its owner (zeroed, but for `fire`); fires once. A min-heap: set, move and cancel cost O(log n). */
 struct timer {
     void (*fire)(struct timer *self);
     uint64_t deadline; /* ns, CLOCK_MONOTONIC */
     uint32_t place;    /* heap index + 1; 0: not set */
 };
 
-/* Embedded in its owner; runs once after the events of this batch (for flushing what they gathered). */
+/* Embedded in its owner (zeroed, but for `run`); runs once after the events of this batch (for flushing what they
+ * gathered). One that defers itself again runs after the next batch, which then does not wait. */
 struct task {
     void (*run)(struct task *self);
-    struct task *next;
+    struct task *next, *prev;
     bool queued;
 };
 
 struct loop *loop_new(struct fault *f);
 void loop_free(struct loop *l); /* nothing may still be registered */
 int loop_run(struct loop *l, struct fault *f); /* until loop_stop; 0, or -1 when epoll itself failed */
-void loop_stop(struct loop *l);                /* from any thread */
+void loop_stop(struct loop *l); /* from any thread; also ahead of loop_run, which then returns at once */
 
 int loop_add(struct loop *l, struct loop_fd *h, uint32_t events, struct fault *f);
 void loop_watch(struct loop *l, struct loop_fd *h, uint32_t events); /* no system call if nothing changes */
@@ -44,8 +46,9 @@ uint64_t loop_now(const struct loop *l); /* ns; taken once a batch */
 void timer_set(struct loop *l, struct timer *t, uint64_t deadline);
 void timer_cancel(struct loop *l, struct timer *t);
 
-void loop_defer(struct loop *l, struct task *t);
+void loop_defer(struct loop *l, struct task *t); /* nothing happens if it is queued already */
+void loop_undefer(struct loop *l, struct task *t);
 
 /* Runs fn(arg) on the owner's thread and returns when it is done. From any other thread; when the loop does not run
- * (not yet, or no more) it is run by the caller under the same lock. */
+ * (not yet, or no more) it is run by the caller under a lock, one caller at a time. `fn` must not wait for another thread. */
 void loop_call(struct loop *l, void (*fn)(void *arg), void *arg);

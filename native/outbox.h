@@ -19,6 +19,7 @@ int outbox_fd(const struct outbox *o); /* readable while something waits */
 /* On the loop's thread: `pen_on` a buffer of OUTBOX_MESSAGE, write one msgpack array, post it. */
 void outbox_post(struct outbox *o, const void *message, size_t n);
 
-/* On any thread: one message into `buf`; its length, 0 when there is none. Never blocks. */
+/* On any thread: one message into `buf` (of at least OUTBOX_MESSAGE octets); its length, 0 when there is none. Waits for
+ * nothing but another post or pull. */
 size_t outbox_pull(struct outbox *o, void *buf, size_t capacity);
 uint64_t outbox_lost(struct outbox *o);

@@ -21,7 +21,9 @@ bool span_u8(struct span *s, uint8_t *v);
 bool span_u16(struct span *s, uint16_t *v); /* big-endian, as all of these */
 bool span_u32(struct span *s, uint32_t *v);
 bool span_u64(struct span *s, uint64_t *v);
+bool span_uint(struct span *s, unsigned width, uint64_t *v); /* of 1 to 8 octets */
 bool span_take(struct span *s, size_t n, const uint8_t **p);
+bool span_fail(struct span *s); /* false; for a parser that found something wrong itself */
 
 /* msgpack (https://github.com/msgpack/msgpack/blob/master/spec.md). Integers of any width that hold a u32/u64 are taken. */
 bool span_mp_array(struct span *s, uint32_t *count);
