@@ -1,0 +1,158 @@
+"""The base image: Debian 12, pulled where a registry answers within seconds, else made on this machine by mmdebstrap.
+
+A machine may have an engine and no registry (offline, a company's rules); Debian's packages are then the only source
+that is needed. What is made is cached under a tag that names its recipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import queue
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from runner.errors import Refusal
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str], None]
+
+REPOSITORY, TAG = "debian", "bookworm-slim"
+PULLED = f"{REPOSITORY}:{TAG}"
+SUITE = "bookworm"
+
+FIRST_WORD_WITHIN = 10.0
+"""Seconds in which a registry must begin to answer. A registry that cannot be resolved or is firewalled says nothing at all."""
+
+MOVES_WITHIN = 60.0
+"""Seconds of silence after which a pull that had begun is given up."""
+
+CHUNK = 1 << 20
+"""Octets of the archive sent at a time."""
+
+WITHOUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+
+OPTIONS = (
+    "--variant=minbase",
+    "--include=ca-certificates",
+    *(f"--dpkgopt=path-exclude={path}" for path in WITHOUT),
+    '--aptopt=APT::Install-Recommends "false"',
+    '--aptopt=Acquire::Languages "none"',
+)
+
+MADE = "mirror-run/base:" + hashlib.sha256("\n".join((SUITE, *OPTIONS)).encode()).hexdigest()[:12]
+
+
+def ensure_base(api: Any, progress: Progress) -> str:
+    """The reference of a base image that this engine has now. Refusal if none can be had.
+
+    ``api``: the Docker SDK's low-level client. Order: what is there already, a pull, mmdebstrap.
+    """
+    for reference in (MADE, PULLED):
+        if api.images(filters={"reference": reference}):
+            return reference
+    progress(f"pulling {PULLED}")
+    failure = _pull(api, progress)
+    if not failure:
+        return PULLED
+    log.info("%s could not be pulled: %s", PULLED, failure)
+    _make(api, progress, failure)
+    return MADE
+
+
+def _pull(api: Any, progress: Progress) -> str:
+    """Empty when it was pulled, else why not."""
+    said: queue.Queue[tuple[str, str]] = queue.Queue()
+
+    def pull() -> None:
+        try:
+            for line in api.pull(REPOSITORY, tag=TAG, stream=True, decode=True):
+                if "error" in line:
+                    said.put(("failed", str(line["error"])))
+                    return
+                said.put(("moves", f"{line.get('id', '')} {line.get('status', '')}".strip()))
+            said.put(("done", ""))
+        except Exception as error:  # noqa: BLE001 - whatever it was, its meaning is: not pulled, because …
+            said.put(("failed", str(getattr(error, "explanation", None) or error)))
+
+    # A daemon: when the engine waits for a registry that never answers, nobody waits for the engine.
+    threading.Thread(target=pull, name="pull", daemon=True).start()
+    patience = FIRST_WORD_WITHIN
+    while True:
+        try:
+            what, text = said.get(timeout=patience)
+        except queue.Empty:
+            return f"no answer from the registry within {patience:.0f} s"
+        match what:
+            case "done":
+                return ""
+            case "failed":
+                return text
+            case _:
+                log.debug("pull: %s", text)
+                patience = MOVES_WITHIN
+
+
+def _make(api: Any, progress: Progress, failure: str) -> None:
+    tool = shutil.which("mmdebstrap")
+    if not tool:
+        raise Refusal(
+            f"the base image {PULLED} could not be pulled ({failure}), and mmdebstrap is not here to make one",
+            f"make a registry reachable, or `docker load` {PULLED}, or install mmdebstrap (Debian, Ubuntu)",
+        )
+    progress("making a base image of Debian packages (about 30 s, once)")
+    with tempfile.TemporaryDirectory(prefix="mirror-run-base-") as scratch:
+        archive = Path(scratch) / "base.tar"
+        command = [tool, "--quiet", *OPTIONS, SUITE, str(archive), *own_sources()]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Refusal(
+                f"no base image: {PULLED} could not be pulled ({failure}), and mmdebstrap failed: {_tail(done.stderr)}",
+                "make a registry or a Debian mirror reachable; `mirror-run doctor` tells more",
+            )
+        progress("importing the base image")
+        repository, tag = MADE.split(":")
+        with archive.open("rb") as stream:
+            changes = ['CMD ["bash"]', "LABEL mirror-run.dev/role=base"]
+            # In chunks: of a file the SDK states its length and chunked encoding at once, which the engine cannot parse.
+            chunks = iter(lambda: stream.read(CHUNK), b"")
+            api.import_image_from_stream(chunks, repository=repository, tag=tag, changes=changes)
+    if not api.images(filters={"reference": MADE}):
+        raise Refusal("the engine did not take the base image that was made", "see the engine's own log")
+
+
+def own_sources(etc: Path = Path("/etc")) -> list[str]:
+    """The files of this machine's package sources, if it is the same Debian (its mirror is then one that answers).
+
+    Empty means: mmdebstrap's own default, the official archive.
+    """
+    release = _read(etc / "os-release")
+    if not re.search(r"^ID=debian$", release, re.MULTILINE) or f"VERSION_CODENAME={SUITE}" not in release:
+        return []
+    files = [etc / "apt" / "sources.list", *sorted((etc / "apt" / "sources.list.d").glob("*"))]
+    return [str(path) for path in files if path.suffix in {".list", ".sources"} and _is_of_suite(_read(path))]
+
+
+def _is_of_suite(text: str) -> bool:
+    """Does it name the suite itself (a vendor's "x-bookworm" is not it)?"""
+    line = re.compile(rf"^(deb\s.*\s{SUITE}\s|Suites:(.*\s)?{SUITE}(\s|$))", re.MULTILINE)
+    return bool(line.search(text))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _tail(text: str, lines: int = 3) -> str:
+    kept: Iterable[str] = [line for line in text.splitlines() if line.strip()][-lines:]
+    return " / ".join(kept) or "it said nothing"

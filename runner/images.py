@@ -1,0 +1,105 @@
+"""The two images that a run needs, bridge and agent: built on the engine at first use, found by their hash ever after.
+
+They are built through the engine's API by its classic builder (every engine since 17.05 has it; buildx need not be
+there), from ``runner.sources``. Blocking calls: the caller puts them into a thread.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from runner import sources
+from runner.base import ensure_base
+from runner.errors import Refusal
+
+log = logging.getLogger(__name__)
+
+INIT_PATH = "/usr/local/lib/mirror-run/mirror-init"
+"""In the bridge's image: the static program that becomes the app container's first process."""
+
+LINK_PATH = "/usr/local/bin/mirror-link"
+"""In the agent's image: stdin and stdout joined to a Unix socket."""
+
+ROLES = ("agent", "bridge")
+
+PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+"""Build arguments every builder knows without being told (Dockerfile reference, "Predefined ARGs")."""
+
+LINES_SHOWN = 12
+"""Of a failed build's output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """References that this engine has."""
+
+    bridge: str
+    agent: str
+
+
+def names() -> Images:
+    """What the images of this installation are called, built or not."""
+    digest = sources.load().digest()
+    return Images(bridge=f"mirror-run/bridge:{digest}", agent=f"mirror-run/agent:{digest}")
+
+
+def present(api: Any) -> Images | None:
+    """The images, if this engine has both."""
+    wanted = names()
+    found = {tag for image in api.images(name="mirror-run/*") for tag in image.get("RepoTags") or ()}
+    return wanted if {wanted.bridge, wanted.agent} <= found else None
+
+
+def ensure(api: Any, progress: Callable[[str], None]) -> Images:
+    """Have them: at once when they are there, else build. ``api``: the Docker SDK's low-level client.
+
+    ``progress`` is told a sentence for each step. Refusal when the base image cannot be had or a build fails.
+    """
+    if there := present(api):
+        return there
+    wanted = names()
+    base = ensure_base(api, progress)
+    context = sources.load().archive()
+    for role in ROLES:
+        _build(api, role, getattr(wanted, role), base, context, progress)
+    return wanted
+
+
+def _build(api: Any, role: str, tag: str, base: str, context: bytes, progress: Callable[[str], None]) -> None:
+    arguments = {"BASE": base} | {name: os.environ[name] for name in PROXIES if name in os.environ}
+    last: deque[str] = deque(maxlen=LINES_SHOWN)
+    stream = api.build(
+        fileobj=io.BytesIO(context),
+        custom_context=True,
+        dockerfile="images/Dockerfile",
+        target=role,
+        tag=tag,
+        buildargs=arguments,
+        labels={"mirror-run.dev/role": role},
+        rm=True,
+        forcerm=True,
+        decode=True,
+    )
+    for line in stream:
+        for text in str(line.get("stream", "")).splitlines():
+            if text.strip():
+                log.debug("build %s: %s", role, text)
+                last.append(text.strip())
+                if step := re.match(r"Step (\d+)/(\d+) : (.*)", text):
+                    progress(f"building the {role}'s image, step {step[1]} of {step[2]}: {_short(step[3])}")
+        if "error" in line:
+            raise Refusal(
+                f"the {role}'s image could not be built: {line['error']}\n" + "\n".join("  " + text for text in last),
+                "inside a build, apt must reach a Debian mirror through the engine's default network",
+            )
+
+
+def _short(text: str, width: int = 60) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
