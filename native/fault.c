@@ -20,7 +20,7 @@ int fault_set(struct fault *f, int err, const char *format, ...)
     size_t used = (size_t)n < sizeof f->text ? (size_t)n : sizeof f->text - 1;
     f->text[used] = '\0';
     if (err != 0)
-        snprintf(f->text + used, sizeof f->text - used, ": %s", strerrordesc_np(err) ?: "unknown error");
+        snprintf(f->text + used, sizeof f->text - used, ": %s", strerror(err));
     return -1;
 }
 
