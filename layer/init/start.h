@@ -1,0 +1,27 @@
+/* What the bridge tells mirror-init to run: the Start message (wire/messages.py, tag 49), parsed into C strings. */
+#pragma once
+
+#include "fault.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct start {
+    char **argv;    /* NULL-terminated, at least one */
+    char **environ; /* NULL-terminated "NAME=value" */
+    uid_t uid;
+    gid_t gid;
+    gid_t *groups;
+    size_t group_count;
+    char *name; /* "": no passwd entry */
+    char *home; /* "": HOME is left alone */
+    char *cwd;
+};
+
+/* `body` is the frame without its length word. Everything in `out` is allocated and lives until exec or exit: there is one
+ * Start in a process's life. 0, or -1 with a sentence and `out` untouched. */
+int start_parse(const uint8_t *body, size_t n, struct start *out, struct fault *f);
+
+/* The frame InitHello (tag 48), length word included; returns its length, at most 16. */
+size_t start_hello(uint8_t *out);
