@@ -124,7 +124,7 @@ class Link:
             await self._changed.wait()
 
     async def close(self, reason: str = "") -> None:
-        """End the link; with a reason, the peer is told it in a Goodbye. Returns when the reader has stopped."""
+        """End the link; the peer is told the reason, if any, in a Goodbye. Returns when the reader stopped."""
         if not self.ended.done():
             if reason and not self._writer.is_closing():
                 self._writer.write(frames.pack(Goodbye(reason)))  # the transport flushes it while it closes

@@ -19,8 +19,8 @@ async def stdio(stdin: int = 0, stdout: int = 1) -> tuple[asyncio.StreamReader, 
     await loop.connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(stdin, "rb", buffering=0)
     )
-    # FlowControlMixin is what asyncio itself puts under a writing end (asyncio.subprocess does); the alternative
-    # is a second StreamReaderProtocol whose reader is never fed.
+    # FlowControlMixin is what asyncio itself puts under a writing end (asyncio.subprocess does); the other way is
+    # a second StreamReaderProtocol whose reader is never fed.
     transport, protocol = await loop.connect_write_pipe(
         lambda: asyncio.streams.FlowControlMixin(loop), os.fdopen(stdout, "wb", buffering=0)
     )

@@ -24,6 +24,7 @@ __all__ = [
     "BadFrame",
     "FrameReader",
     "Unsendable",
+    "length_of",
     "pack",
     "unpack",
 ]
@@ -46,7 +47,7 @@ class BadFrame(Exception):
 
 
 def pack(message: Message) -> bytes:
-    """The whole frame of one message, length word included. Unsendable (our bug) if a field breaks its bound."""
+    """The whole frame of a message, length word included. Unsendable (our bug) if a field breaks its bound."""
     tag = message.TAG
     record = _RECORDS.get(tag)
     if record is None:
@@ -119,20 +120,21 @@ class FrameReader:
         """
         if self._bad:
             raise BadFrame(self._bad)
-        if len(self._kept) - self._at < _LENGTH.size:
-            return None
-        (length,) = _LENGTH.unpack_from(self._kept, self._at)
         try:
-            if length > self._limit:
-                raise BadFrame(f"a frame of {length} octets, where {self._limit} are the most")
-            start = self._at + _LENGTH.size
-            if len(self._kept) - start < length:
-                return None
-            self._at = start + length
-            return unpack(bytes(memoryview(self._kept)[start : self._at]))
+            return self._next()
         except BadFrame as error:
             self._bad = str(error)
             raise
+
+    def _next(self) -> Message | None:
+        start = self._at + _LENGTH.size
+        if len(self._kept) < start:
+            return None
+        length = length_of(self._kept[self._at : start], self._limit)
+        if len(self._kept) - start < length:
+            return None
+        self._at = start + length
+        return unpack(bytes(memoryview(self._kept)[start : self._at]))
 
     @property
     def in_frame(self) -> bool:
@@ -140,7 +142,7 @@ class FrameReader:
         return len(self._kept) > self._at
 
 
-def length_of(head: bytes, limit: int) -> int:
+def length_of(head: bytes | bytearray, limit: int) -> int:
     """The length word of a frame, from its four octets, for who reads exactly. BadFrame above ``limit``."""
     (length,) = _LENGTH.unpack(head)
     if length > limit:
@@ -148,9 +150,9 @@ def length_of(head: bytes, limit: int) -> int:
     return int(length)
 
 
-def _no_map(pairs: object) -> object:
+def _no_map(_pairs: object) -> object:
     raise BadValue("a map, which no message has")
 
 
-def _no_extension(code: int, data: bytes) -> object:
+def _no_extension(code: int, _data: bytes) -> object:
     raise BadValue(f"a msgpack extension ({code}), which no message has")

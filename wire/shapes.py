@@ -161,7 +161,7 @@ class Record:
 
     def unpack(self, plain: object) -> Any:
         if not isinstance(plain, tuple):
-            raise BadValue(f"{_named(plain)} where the array of a {self.cls.__name__} belongs")
+            raise BadValue(f"{_named(plain)} where the array of one {self.cls.__name__} belongs")
         return self.unpack_from(plain, 0)
 
     def unpack_from(self, plain: tuple[object, ...], start: int) -> Any:
@@ -178,7 +178,7 @@ class Record:
 
     def pack(self, value: Any) -> list[object]:
         if type(value) is not self.cls:
-            raise Unsendable(f"{_named(value)} where a {self.cls.__name__} belongs")
+            raise Unsendable(f"{_named(value)} where one {self.cls.__name__} belongs")
         packed: list[object] = []
         for name, shape in zip(self.names, self.shapes, strict=True):
             try:
@@ -218,5 +218,11 @@ def _named(value: object) -> str:
             return "an array"
         case dict():
             return "a map"
+        case bytes():
+            return "octets"
+        case str():
+            return "text"
+        case int() if not isinstance(value, bool):
+            return "an integer"
         case _:
             return f"a {type(value).__name__}"
