@@ -1,0 +1,312 @@
+/* One association of an app's ICMP echo identifier: at most one raw socket per address family inside the target.
+ *
+ * Raw sockets, because ping sockets are closed to everybody in a fresh network namespace (ping_group_range). The
+ * identifier on the wire is one of ours: two apps that chose the same one would get each other's replies in one target.
+ * A filter in the kernel lets only echo replies with it through, so that a busy target's ICMP costs nothing here.
+ * A datagram's port is the sequence number, its payload what follows the eight octets of the ICMP header (RFC 792, 4443). */
+#include "agent/dial.h"
+#include "native/view.h"
+
+#include <errno.h>
+#include <linux/errqueue.h>
+#include <linux/filter.h>
+#include <netinet/icmp6.h>
+#include <netinet/in.h>
+#include <netinet/ip_icmp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define ICMP_HEADER     8
+#define REPLIES_AT_ONCE 16
+
+struct dial_echo;
+
+struct socket_echo {
+    struct loop_fd io; /* fd -1: not made yet */
+    struct dial_echo *owner;
+};
+
+struct dial_echo {
+    struct channel channel;
+    struct dial dial;
+    struct target *target;
+    struct socket_echo v4, v6;
+    struct timer idle;
+    uint64_t used; /* ns */
+    uint16_t identifier;
+    bool accepted;
+};
+
+static const struct channel_ops ops;
+
+static struct loop *loop_of(const struct dial_echo *d) {
+    return d->target->desk->loop;
+}
+
+static void close_socket(struct dial_echo *d, struct socket_echo *s) {
+    if (s->io.fd < 0)
+        return;
+    loop_del(loop_of(d), &s->io);
+    close(s->io.fd);
+}
+
+static void destroy(struct dial_echo *d) {
+    close_socket(d, &d->v4);
+    close_socket(d, &d->v6);
+    timer_cancel(loop_of(d), &d->idle);
+    dial_leave(&d->dial);
+    free(d);
+}
+
+static void drop(struct dial *self, int err) {
+    struct dial_echo *d = container_of(self, struct dial_echo, dial);
+    channel_reset(&d->channel, err);
+    destroy(d);
+}
+
+/* As in dial_udp.c. */
+static void accept_once(struct dial_echo *d) {
+    if (d->accepted)
+        return;
+    d->accepted = true;
+    channel_accept(&d->channel, &ops, DIAL_WINDOW);
+}
+
+static void timer_fired(struct timer *t) {
+    struct dial_echo *d = container_of(t, struct dial_echo, idle);
+    accept_once(d);
+    if (loop_now(loop_of(d)) - d->used >= DIAL_IDLE)
+        drop(&d->dial, 0);
+    else
+        timer_set(loop_of(d), t, d->used + DIAL_IDLE);
+}
+
+/* The ICMP message in what a raw socket read: IPv4's comes with its IP header (raw(7)), IPv6's without (RFC 3542). */
+static bool icmp_of(int family, const uint8_t **p, size_t *n) {
+    size_t head = 0;
+    if (family == 4) {
+        if (*n < 20)
+            return false;
+        head = (size_t)((*p)[0] & 15) * 4;
+    }
+    if (*n < head + ICMP_HEADER)
+        return false;
+    *p += head;
+    *n -= head;
+    return true;
+}
+
+static uint16_t u16_at(const uint8_t *p) {
+    return (uint16_t)(p[0] << 8 | p[1]);
+}
+
+static void take_replies(struct socket_echo *s, int family) {
+    struct dial_echo *d = s->owner;
+    for (int i = 0; i < REPLIES_AT_ONCE; i++) {
+        struct sockaddr_storage from;
+        socklen_t len = sizeof from;
+        struct endpoint peer;
+        const uint8_t *p = d->target->desk->scratch;
+        ssize_t r = recvfrom(s->io.fd, d->target->desk->scratch, 65536, MSG_DONTWAIT,
+                             (struct sockaddr *)&from, &len);
+        if (r < 0)
+            return;
+        size_t n = (size_t)r;
+        if (!icmp_of(family, &p, &n) || u16_at(p + 4) != d->identifier)
+            continue;
+        if (!endpoint_from_sockaddr((struct sockaddr *)&from, &peer))
+            continue;
+        peer.port = u16_at(p + 6);
+        d->used = loop_now(loop_of(d));
+        channel_datagram(&d->channel, &peer, p + ICMP_HEADER, n - ICMP_HEADER);
+    }
+}
+
+/* ICMP errors about our requests. What the queue quotes begins at the ICMP header that we wrote. */
+static void tell_errors(struct socket_echo *s) {
+    struct dial_echo *d = s->owner;
+    for (int i = 0; i < REPLIES_AT_ONCE; i++) {
+        uint8_t quoted[ICMP_HEADER];
+        struct iovec iov = {quoted, sizeof quoted};
+        struct sockaddr_storage peer;
+        union {
+            struct cmsghdr head;
+            uint8_t room[512];
+        } control;
+        struct msghdr m = {.msg_name = &peer,
+                           .msg_namelen = sizeof peer,
+                           .msg_iov = &iov,
+                           .msg_iovlen = 1,
+                           .msg_control = &control,
+                           .msg_controllen = sizeof control};
+        ssize_t n = recvmsg(s->io.fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT);
+        if (n < 0)
+            return;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        struct sock_extended_err e;
+        struct endpoint to;
+        if (n < ICMP_HEADER || u16_at(quoted + 4) != d->identifier || !c ||
+            c->cmsg_len < CMSG_LEN(sizeof e))
+            continue;
+        memcpy(&e, CMSG_DATA(c), sizeof e);
+        if (!endpoint_from_sockaddr((struct sockaddr *)&peer, &to))
+            continue;
+        to.port = u16_at(quoted + 6);
+        channel_unreachable(&d->channel, &to, (int)e.ee_errno);
+    }
+}
+
+static void ready_v4(struct loop_fd *self, uint32_t events) {
+    struct socket_echo *s = container_of(self, struct socket_echo, io);
+    if (events & EPOLLERR)
+        tell_errors(s);
+    take_replies(s, 4);
+}
+
+static void ready_v6(struct loop_fd *self, uint32_t events) {
+    struct socket_echo *s = container_of(self, struct socket_echo, io);
+    if (events & EPOLLERR)
+        tell_errors(s);
+    take_replies(s, 6);
+}
+
+/* Only echo replies that carry our identifier: classic BPF (linux/Documentation/networking/filter.rst). */
+static int filter_v4(int fd, uint16_t identifier) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0), /* x = the IP header's length */
+        BPF_STMT(BPF_LD | BPF_B | BPF_IND, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ICMP_ECHOREPLY, 0, 3),
+        BPF_STMT(BPF_LD | BPF_H | BPF_IND, 4),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, identifier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+    struct sock_fprog prog = {sizeof code / sizeof *code, code};
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof prog);
+}
+
+static int filter_v6(int fd, uint16_t identifier) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ICMP6_ECHO_REPLY, 0, 3),
+        BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 4),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, identifier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+    };
+    struct sock_fprog prog = {sizeof code / sizeof *code, code};
+    return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof prog);
+}
+
+static int prepare(int fd, int family, uint16_t identifier) {
+    int one = 1;
+    if ((family == 4 ? filter_v4(fd, identifier) : filter_v6(fd, identifier)) < 0)
+        return -1;
+    return family == 4 ? setsockopt(fd, IPPROTO_IP, IP_RECVERR, &one, sizeof one)
+                       : setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &one, sizeof one);
+}
+
+/* 0, or an errno. */
+static int open_socket(struct dial_echo *d, struct socket_echo *s, int family) {
+    struct fault f;
+    int fd = family == 4 ? dial_socket(d->target, AF_INET, SOCK_RAW, IPPROTO_ICMP)
+                         : dial_socket(d->target, AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
+    if (fd < 0)
+        return errno;
+    if (prepare(fd, family, d->identifier) < 0) {
+        int err = errno;
+        close(fd);
+        return err;
+    }
+    s->io.fd = fd;
+    if (loop_add(loop_of(d), &s->io, EPOLLIN, &f) < 0) {
+        close(fd);
+        s->io.fd = -1;
+        return f.err;
+    }
+    return 0;
+}
+
+/* 0, or an errno. The kernel writes ICMPv6's checksum itself (RFC 3542, 3.1), ICMP's not. */
+static int send_request(struct socket_echo *s, const struct endpoint *peer, const uint8_t *p,
+                        size_t n) {
+    int family = peer->addr.family;
+    struct endpoint to = *peer;
+    struct sockaddr_storage sa;
+    uint16_t id = s->owner->identifier, seq = peer->port;
+    uint8_t head[ICMP_HEADER] = {family == 4 ? ICMP_ECHO : ICMP6_ECHO_REQUEST,
+                                 0,
+                                 0,
+                                 0,
+                                 (uint8_t)(id >> 8),
+                                 (uint8_t)id,
+                                 (uint8_t)(seq >> 8),
+                                 (uint8_t)seq};
+    if (family == 4) {
+        uint16_t sum = checksum_fold(checksum_add(checksum_add(0, head, sizeof head), p, n));
+        head[2] = (uint8_t)(sum >> 8);
+        head[3] = (uint8_t)sum;
+    }
+    to.port = 0;
+    struct iovec iov[2] = {{head, sizeof head}, {(void *)(uintptr_t)p, n}};
+    struct msghdr m = {.msg_name = &sa,
+                       .msg_namelen = endpoint_to_sockaddr(&to, &sa),
+                       .msg_iov = iov,
+                       .msg_iovlen = 2};
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (sendmsg(s->io.fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0 || errno == EAGAIN ||
+            errno == ENOBUFS)
+            return 0;
+        if (attempt == 0)
+            tell_errors(s); /* it may be an earlier request's, as in dial_udp.c */
+    }
+    return errno;
+}
+
+static void on_datagram(struct channel *c, const struct endpoint *peer, const uint8_t *p,
+                        size_t n) {
+    struct dial_echo *d = container_of(c, struct dial_echo, channel);
+    struct socket_echo *s = peer->addr.family == 4 ? &d->v4 : &d->v6;
+    int err = s->io.fd < 0 ? open_socket(d, s, peer->addr.family) : 0;
+    accept_once(d);
+    d->used = loop_now(loop_of(d));
+    if (!err)
+        err = send_request(s, peer, p, n);
+    if (err)
+        channel_unreachable(c, peer, err);
+}
+
+static void on_eof(struct channel *c) {
+    channel_eof(c);
+    destroy(container_of(c, struct dial_echo, channel));
+}
+
+static void on_reset(struct channel *c, int err) {
+    (void)err;
+    destroy(container_of(c, struct dial_echo, channel));
+}
+
+static const struct channel_ops ops = {.datagram = on_datagram, .eof = on_eof, .reset = on_reset};
+
+struct channel *dial_echo(struct target *t, const struct channel_open *o, int *err) {
+    (void)o;
+    struct dial_echo *d = calloc(1, sizeof *d);
+    if (!d) {
+        *err = ENOMEM;
+        return NULL;
+    }
+    d->target = t;
+    d->identifier = ++t->desk->echo_identifier;
+    d->v4 = (struct socket_echo){.io = {.fd = -1, .ready = ready_v4}, .owner = d};
+    d->v6 = (struct socket_echo){.io = {.fd = -1, .ready = ready_v6}, .owner = d};
+    d->used = loop_now(t->desk->loop);
+    d->idle.fire = timer_fired;
+    timer_set(t->desk->loop, &d->idle, d->used);
+    d->channel.ops = &ops;
+    dial_join(t, &d->dial, drop);
+    return &d->channel;
+}

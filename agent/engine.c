@@ -1,0 +1,437 @@
+#include "agent/engine.h"
+
+#include "agent/dial.h"
+#include "agent/mirror.h"
+#include "agent/netns.h"
+#include "native/loop.h"
+#include "native/mux.h"
+#include "native/outbox.h"
+#include "native/sockdiag.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define OUTBOX_LIMIT  (256 * 1024)
+#define LISTENERS_MAX 4096
+enum { TELLS_LINK_GONE = 1 };
+
+struct engine {
+    struct loop *loop;
+    struct outbox *outbox;
+    struct dial_desk desk;
+    struct session *sessions;
+    uint32_t last_link;
+};
+
+/* A target in its place: the dialling side of it, and its mirror while there are ports to mirror and a link to carry it. */
+struct place {
+    struct place *next;
+    uint32_t index;
+    struct target target;
+    struct mirror *mirror;
+};
+
+struct session {
+    struct session *next;
+    struct engine *engine;
+    uint32_t number, link;
+    struct mux *mux; /* NULL: no link */
+    struct place *places;
+    struct mirror_counters past; /* of mirrors that are no more */
+    uint64_t dialled;
+};
+
+/* --- sessions and their places ------------------------------------------------------------------------------------- */
+
+static struct session *session_find(const struct engine *e, uint32_t number) {
+    for (struct session *s = e->sessions; s; s = s->next)
+        if (s->number == number)
+            return s;
+    return NULL;
+}
+
+static struct place *place_find(const struct session *s, uint32_t index) {
+    for (struct place *p = s->places; p; p = p->next)
+        if (p->index == index)
+            return p;
+    return NULL;
+}
+
+static void counters_add(struct mirror_counters *sum, const struct mirror *m) {
+    struct mirror_counters c;
+    mirror_counters_get(m, &c);
+    sum->connections += c.connections;
+    sum->bytes += c.bytes;
+    sum->datagrams += c.datagrams;
+    sum->joined += c.joined;
+    sum->skipped += c.skipped;
+    sum->dropped += c.dropped;
+    sum->lost_packets += c.lost_packets;
+}
+
+static void place_mirror_end(struct session *s, struct place *p) {
+    if (!p->mirror)
+        return;
+    counters_add(&s->past, p->mirror);
+    mirror_free(p->mirror);
+    p->mirror = NULL;
+}
+
+/* ENETDOWN: the app sees a reset; the target it had spoken from is no more. */
+static void place_free(struct session *s, struct place *p) {
+    place_mirror_end(s, p);
+    target_fini(&p->target, ENETDOWN);
+    free(p);
+}
+
+static void session_cut(struct session *s) {
+    for (struct place *p = s->places; p; p = p->next)
+        place_mirror_end(s, p);
+    if (s->mux)
+        mux_free(s->mux);
+    s->mux = NULL;
+}
+
+static void session_free(struct session *s) {
+    session_cut(s);
+    while (s->places) {
+        struct place *p = s->places;
+        s->places = p->next;
+        place_free(s, p);
+    }
+    free(s);
+}
+
+/* --- the link ------------------------------------------------------------------------------------------------------ */
+
+static struct channel *on_open(void *owner, const struct channel_open *o, int *err) {
+    struct session *s = owner;
+    struct place *p = place_find(s, o->target);
+    if (!p) {
+        *err = ENETDOWN; /* the target is away: being restarted, say */
+        return NULL;
+    }
+    s->dialled++;
+    return dial_open(&p->target, o, err);
+}
+
+static void on_gone(void *owner, const struct fault *why) {
+    struct session *s = owner;
+    uint8_t message[OUTBOX_MESSAGE];
+    struct pen w = pen_on(message, sizeof message);
+    pen_mp_array(&w, 4);
+    pen_mp_uint(&w, TELLS_LINK_GONE);
+    pen_mp_uint(&w, s->number);
+    pen_mp_uint(&w, s->link);
+    pen_mp_str(&w, why->text);
+    outbox_post(s->engine->outbox, message, (size_t)(w.at - message));
+    session_cut(s);
+}
+
+static const struct mux_ops mux_ops = {.open = on_open, .gone = on_gone};
+
+/* --- the engine ---------------------------------------------------------------------------------------------------- */
+
+struct engine *engine_new(struct fault *f) {
+    struct engine *e = calloc(1, sizeof *e);
+    if (!e) {
+        fault_set(f, ENOMEM, "an engine");
+        return NULL;
+    }
+    e->desk.home = -1;
+    e->loop = e->desk.loop = loop_new(f);
+    if (!e->loop)
+        goto no_loop;
+    e->outbox = outbox_new(OUTBOX_LIMIT, f);
+    if (!e->outbox)
+        goto no_outbox;
+    e->desk.home = netns_home("net", f);
+    if (e->desk.home < 0)
+        goto no_home;
+    e->desk.scratch = malloc(DIAL_SCRATCH);
+    if (e->desk.scratch)
+        return e;
+    fault_set(f, ENOMEM, "a buffer of %d octets", DIAL_SCRATCH);
+    close(e->desk.home);
+no_home:
+    outbox_free(e->outbox);
+no_outbox:
+    loop_free(e->loop);
+no_loop:
+    free(e);
+    return NULL;
+}
+
+int engine_run(struct engine *e, struct fault *f) {
+    return loop_run(e->loop, f);
+}
+
+void engine_stop(struct engine *e) {
+    loop_stop(e->loop);
+}
+
+void engine_free(struct engine *e) {
+    while (e->sessions) {
+        struct session *s = e->sessions;
+        e->sessions = s->next;
+        session_free(s);
+    }
+    chunk_pool_free(&e->desk.pool);
+    free(e->desk.scratch);
+    close(e->desk.home);
+    outbox_free(e->outbox);
+    loop_free(e->loop);
+    free(e);
+}
+
+int engine_outbox_fd(const struct engine *e) {
+    return outbox_fd(e->outbox);
+}
+
+size_t engine_outbox_pull(struct engine *e, void *buf, size_t capacity) {
+    return outbox_pull(e->outbox, buf, capacity);
+}
+
+/* --- calls: each is carried to the loop's thread ------------------------------------------------------------------- */
+
+struct call {
+    struct engine *engine;
+    uint32_t session, target;
+    int fd;
+    const struct engine_port *ports;
+    size_t n;
+    struct engine_counters *counters;
+    struct fault *fault;
+    int64_t result;
+};
+
+static struct session *session_of(struct call *c) {
+    struct session *s = session_find(c->engine, c->session);
+    if (!s)
+        c->result = fault_set(c->fault, ESRCH, "the session has ended");
+    return s;
+}
+
+static void session_add(void *arg) {
+    struct call *c = arg;
+    struct session *s = calloc(1, sizeof *s);
+    if (!s) {
+        c->result = fault_set(c->fault, ENOMEM, "a session");
+        return;
+    }
+    s->engine = c->engine;
+    s->number = c->session;
+    s->next = c->engine->sessions;
+    c->engine->sessions = s;
+}
+
+int engine_session_add(struct engine *e, uint32_t session, struct fault *f) {
+    struct call c = {.engine = e, .session = session, .fault = f};
+    loop_call(e->loop, session_add, &c);
+    return (int)c.result;
+}
+
+static void session_del(void *arg) {
+    struct call *c = arg;
+    for (struct session **at = &c->engine->sessions; *at; at = &(*at)->next)
+        if ((*at)->number == c->session) {
+            struct session *s = *at;
+            *at = s->next;
+            session_free(s);
+            return;
+        }
+}
+
+void engine_session_del(struct engine *e, uint32_t session) {
+    struct call c = {.engine = e, .session = session};
+    loop_call(e->loop, session_del, &c);
+}
+
+static void link_add(void *arg) {
+    struct call *c = arg;
+    struct session *s = session_of(c);
+    if (!s) {
+        close(c->fd);
+        return;
+    }
+    session_cut(s);
+    s->mux = mux_new(c->engine->loop, c->fd, false, &mux_ops, s, c->fault);
+    if (!s->mux) {
+        c->result = -1;
+        return;
+    }
+    s->link = ++c->engine->last_link;
+    c->result = s->link;
+}
+
+int64_t engine_link_add(struct engine *e, uint32_t session, int fd, struct fault *f) {
+    struct call c = {.engine = e, .session = session, .fd = fd, .fault = f};
+    loop_call(e->loop, link_add, &c);
+    return c.result;
+}
+
+static void link_del(void *arg) {
+    struct call *c = arg;
+    struct session *s = session_find(c->engine, c->session);
+    if (s)
+        session_cut(s);
+}
+
+void engine_link_del(struct engine *e, uint32_t session) {
+    struct call c = {.engine = e, .session = session};
+    loop_call(e->loop, link_del, &c);
+}
+
+static void place_remove(struct session *s, uint32_t index) {
+    for (struct place **at = &s->places; *at; at = &(*at)->next)
+        if ((*at)->index == index) {
+            struct place *p = *at;
+            *at = p->next;
+            place_free(s, p);
+            return;
+        }
+}
+
+static void target_set(void *arg) {
+    struct call *c = arg;
+    struct session *s = session_of(c);
+    if (!s)
+        return;
+    struct place *p = calloc(1, sizeof *p);
+    if (!p) {
+        c->result = fault_set(c->fault, ENOMEM, "a target");
+        return;
+    }
+    if (target_init(&p->target, &c->engine->desk, c->fd, c->fault) < 0) {
+        free(p);
+        c->result = -1;
+        return;
+    }
+    place_remove(s, c->target);
+    p->index = c->target;
+    p->next = s->places;
+    s->places = p;
+}
+
+int engine_target_set(struct engine *e, uint32_t session, uint32_t target, int netns,
+                      struct fault *f) {
+    struct call c = {.engine = e, .session = session, .target = target, .fd = netns, .fault = f};
+    loop_call(e->loop, target_set, &c);
+    return (int)c.result;
+}
+
+static void target_del(void *arg) {
+    struct call *c = arg;
+    struct session *s = session_find(c->engine, c->session);
+    if (s)
+        place_remove(s, c->target);
+}
+
+void engine_target_del(struct engine *e, uint32_t session, uint32_t target) {
+    struct call c = {.engine = e, .session = session, .target = target};
+    loop_call(e->loop, target_del, &c);
+}
+
+/* --- mirroring ----------------------------------------------------------------------------------------------------- */
+
+static int open_diag(void *arg, struct fault *f) {
+    (void)arg;
+    /*privileged CAP_NET_ADMIN: sockets of other users' are shown by sock_diag(7) only to the namespace's administrator. */
+    return sockdiag_open(f);
+}
+
+static int mirror_begin(struct session *s, struct place *p, struct fault *f) {
+    int home = s->engine->desk.home;
+    int diag = netns_within(home, p->target.netns, open_diag, NULL, f);
+    if (diag < 0)
+        return -1;
+    /* Protocol 0: it receives nothing until mirror.c has set its filter and ring and binds it. */
+    int packet = netns_socket(home, p->target.netns, AF_PACKET, SOCK_DGRAM, 0, f);
+    if (packet < 0) {
+        close(diag);
+        return -1;
+    }
+    p->mirror =
+        mirror_new(s->engine->loop, s->mux, p->index, packet, diag, dial_owns, &p->target, f);
+    return p->mirror ? 0 : -1;
+}
+
+static void mirror_set(void *arg) {
+    struct call *c = arg;
+    struct session *s = session_of(c);
+    if (!s)
+        return;
+    struct place *p = place_find(s, c->target);
+    if (!p || !s->mux)
+        c->result = fault_set(c->fault, ESRCH,
+                              p ? "the session has no data link" : "there is no such target");
+    else if (c->n && !p->mirror && mirror_begin(s, p, c->fault) < 0)
+        c->result = -1;
+    else if (p->mirror)
+        mirror_ports(p->mirror, (const struct mirror_port *)c->ports, c->n);
+}
+
+_Static_assert(sizeof(struct engine_port) == sizeof(struct mirror_port) &&
+                   offsetof(struct engine_port, app_port) == offsetof(struct mirror_port, app_port),
+               "Python's ports are handed on as they are");
+
+int engine_mirror_ports(struct engine *e, uint32_t session, uint32_t target,
+                        const struct engine_port *ports, size_t n, struct fault *f) {
+    struct call c = {
+        .engine = e, .session = session, .target = target, .ports = ports, .n = n, .fault = f};
+    loop_call(e->loop, mirror_set, &c);
+    return (int)c.result;
+}
+
+static void counters_get(void *arg) {
+    struct call *c = arg;
+    struct session *s = session_of(c);
+    if (!s)
+        return;
+    struct mirror_counters sum = s->past;
+    for (const struct place *p = s->places; p; p = p->next)
+        if (p->mirror)
+            counters_add(&sum, p->mirror);
+    *c->counters = (struct engine_counters){
+        .connections = sum.connections,
+        .bytes = sum.bytes,
+        .datagrams = sum.datagrams,
+        .joined = sum.joined,
+        .skipped = sum.skipped,
+        .dropped = sum.dropped,
+        .lost_packets = sum.lost_packets,
+        .dialled = s->dialled,
+        .datagrams_dropped = s->mux ? mux_datagrams_dropped(s->mux) : 0,
+        .channels = s->mux ? mux_channels(s->mux) : 0,
+    };
+}
+
+int engine_counters(struct engine *e, uint32_t session, struct engine_counters *out,
+                    struct fault *f) {
+    struct call c = {.engine = e, .session = session, .counters = out, .fault = f};
+    loop_call(e->loop, counters_get, &c);
+    return (int)c.result;
+}
+
+int engine_diag_open(int netns, struct fault *f) {
+    int home = netns_home("net", f);
+    if (home < 0)
+        return -1;
+    int fd = netns_within(home, netns, open_diag, NULL, f);
+    close(home);
+    return fd;
+}
+
+int engine_listening(int diag, struct engine_listener *out, size_t capacity, struct fault *f) {
+    struct sockdiag_port *ports = calloc(LISTENERS_MAX, sizeof *ports);
+    if (!ports)
+        return fault_set(f, ENOMEM, "a list of listening sockets");
+    int n = sockdiag_listening(diag, ports, capacity < LISTENERS_MAX ? capacity : LISTENERS_MAX, f);
+    for (int i = 0; i < n; i++)
+        out[i] = (struct engine_listener){ports[i].proto, ports[i].loopback, ports[i].port};
+    free(ports);
+    return n;
+}

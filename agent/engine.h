@@ -1,0 +1,70 @@
+/* The agent's data plane: one loop thread; sessions, each with one data link and its targets.
+ *
+ * Python makes a session by its number, gives it targets (network namespaces by index) and the data link's fd once its
+ * handshake is done; what the bridge opens on the link is then dialled from inside the target it names, and what is to be
+ * mirrored is opened towards the bridge. Every call below may come from any thread: it runs on the loop's (loop_call).
+ * What happens by itself is told through the outbox. */
+#pragma once
+
+#include "native/fault.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* cffi: begin */
+struct engine;
+
+struct engine_port {
+    uint8_t proto; /* 6 or 17 */
+    uint16_t target_port;
+    uint16_t app_port;
+};
+
+/* What a session has done since it began. */
+struct engine_counters {
+    uint64_t connections, bytes, datagrams, joined, skipped, dropped,
+        lost_packets;           /* wire.messages.Counters */
+    uint64_t dialled;           /* channels that the bridge opened */
+    uint64_t datagrams_dropped; /* for want of room in the link, on the link there is now */
+    uint32_t channels;          /* open now */
+};
+
+struct engine_listener {
+    uint8_t proto;
+    uint8_t loopback;
+    uint16_t port;
+};
+
+struct engine *engine_new(struct fault *f);
+int engine_run(struct engine *e,
+               struct fault *f); /* on a thread of its own, until engine_stop; 0, or -1 */
+void engine_stop(struct engine *e);
+void engine_free(struct engine *e); /* after engine_run has returned; ends what sessions are left */
+
+int engine_session_add(struct engine *e, uint32_t session, struct fault *f);
+void engine_session_del(struct engine *e,
+                        uint32_t session); /* its link and connections at once; unknown: nothing */
+
+/* Takes `fd`, also on failure. A link that the session had is closed first, its channels reset. Its number, or -1. */
+int64_t engine_link_add(struct engine *e, uint32_t session, int fd, struct fault *f);
+void engine_link_del(struct engine *e, uint32_t session);
+
+/* `netns` is duplicated. The same index again replaces: what was open from it is reset. */
+int engine_target_set(struct engine *e, uint32_t session, uint32_t target, int netns,
+                      struct fault *f);
+void engine_target_del(struct engine *e, uint32_t session, uint32_t target);
+
+/* What of this target is mirrored from now on; none ends it. -1 too when the session has no link, or no such target. */
+int engine_mirror_ports(struct engine *e, uint32_t session, uint32_t target,
+                        const struct engine_port *ports, size_t n, struct fault *f);
+int engine_counters(struct engine *e, uint32_t session, struct engine_counters *out,
+                    struct fault *f);
+
+/* Outbox: arrays [1, session, link number, reason]: this link has ended by itself. */
+int engine_outbox_fd(const struct engine *e);
+size_t engine_outbox_pull(struct engine *e, void *buf, size_t capacity);
+
+/* On the caller's thread. A sock_diag fd born in `netns`, the caller's to close; and what listens there. */
+int engine_diag_open(int netns, struct fault *f);
+int engine_listening(int diag, struct engine_listener *out, size_t capacity, struct fault *f);
+/* cffi: end */
