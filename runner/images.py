@@ -57,23 +57,33 @@ def present(api: Any) -> Images | None:
     return wanted if {wanted.bridge, wanted.agent} <= found else None
 
 
-def ensure(api: Any, progress: Callable[[str], None]) -> Images:
-    """Have them: at once when they are there, else build. ``api``: the Docker SDK's low-level client.
+def base(client: Any, progress: Callable[[str], None]) -> str:
+    """The base image alone; other images may start FROM it. ``client``: the Docker SDK's, of either level."""
+    return ensure_base(_low(client), progress)
+
+
+def ensure(client: Any, progress: Callable[[str], None]) -> Images:
+    """Have them: at once when they are there, else build. ``client``: the Docker SDK's, of either level.
 
     ``progress`` is told a sentence for each step. Refusal when the base image cannot be had or a build fails.
     """
+    api = _low(client)
     if there := present(api):
         return there
     wanted = names()
-    base = ensure_base(api, progress)
+    start = ensure_base(api, progress)
     context = sources.load().archive()
     for role in ROLES:
-        _build(api, role, getattr(wanted, role), base, context, progress)
+        _build(api, role, getattr(wanted, role), start, context, progress)
     return wanted
 
 
-def _build(api: Any, role: str, tag: str, base: str, context: bytes, progress: Callable[[str], None]) -> None:
-    arguments = {"BASE": base} | {name: os.environ[name] for name in PROXIES if name in os.environ}
+def _low(client: Any) -> Any:
+    return getattr(client, "api", client)
+
+
+def _build(api: Any, role: str, tag: str, start: str, context: bytes, progress: Callable[[str], None]) -> None:
+    arguments = {"BASE": start} | {name: os.environ[name] for name in PROXIES if name in os.environ}
     last: deque[str] = deque(maxlen=LINES_SHOWN)
     stream = api.build(
         fileobj=io.BytesIO(context),

@@ -1,0 +1,107 @@
+# Every step is done once: stamps in build/stamps say so. `make help` lists what is for people.
+# Needs make and Python 3.11; on Debian and Ubuntu, as root, what else is missing is installed (images/host/packages.txt).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := build/stamps
+PYTEST := $(BIN)/python -m pytest
+FUZZ_SECONDS ?= 600
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+C_SOURCES := $(wildcard native/*.[ch] agent/*.[ch] layer/netstack/*.[ch] layer/netstack/arch/*.h layer/init/*.[ch])
+NATIVE_SOURCES := $(C_SOURCES) $(wildcard native/*.py agent/build.py layer/netstack/build.py) images/build_native.py
+IMAGE_SOURCES := $(NATIVE_SOURCES) $(wildcard wire/*.py links/*.py agent/*.py layer/*.py layer/*/*.py images/*) \
+                 runner/sources.py runner/base.py runner/images.py
+C_LINTED := $(wildcard native/*.c agent/*.c layer/netstack/*.c layer/init/*.c)
+
+.DELETE_ON_ERROR:
+.PHONY: help setup engine compose images native test test-unit lint format fuzz bench demo docs clean clean-host
+
+help:
+	@echo 'make demo        the main job, shown on compose.yaml (sets up everything it needs)'
+	@echo 'make test        all tests, set-up included'
+	@echo 'make test-unit   those that need neither root nor an engine'
+	@echo 'make setup       .venv with a working mirror-run'
+	@echo 'make lint        ruff, mypy, clang-format, clang-tidy       make format  what can be mended by itself'
+	@echo 'make bench       figures against peers: a table and build/bench.json'
+	@echo 'make fuzz        every fuzzer for FUZZ_SECONDS ($(FUZZ_SECONDS))'
+	@echo 'make engine      a container engine, if none answers        make images  what runs and tests are built on'
+	@echo 'make clean-host  stop what set-up started, remove what it made'
+
+# --- set-up ---------------------------------------------------------------------------------------------------------
+
+setup: $(STAMPS)/venv
+
+$(STAMPS)/venv: pyproject.toml images/host/install.sh
+	@mkdir -p $(STAMPS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Python 3.11 or newer is needed'; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || images/host/install.sh setup
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+engine:
+	@images/host/engine.sh up
+
+compose:
+	@docker compose version >/dev/null 2>&1 || docker-compose version >/dev/null 2>&1 || images/host/install.sh compose
+
+# Packages of a group, once; on a machine where apt is not to be used, this says what is missing.
+$(STAMPS)/packages-%: images/host/packages.txt
+	@mkdir -p $(STAMPS)
+	@images/host/install.sh $*
+	@touch $@
+
+native: $(STAMPS)/native
+
+build/lwip/src/include/lwip/init.h: | $(STAMPS)/packages-build $(STAMPS)/venv
+	$(BIN)/python images/fetch_lwip.py
+
+$(STAMPS)/native: $(NATIVE_SOURCES) build/lwip/src/include/lwip/init.h | $(STAMPS)/packages-build $(STAMPS)/venv
+	$(BIN)/python images/build_native.py --out .
+	@touch $@
+
+images: setup engine | $(STAMPS)/packages-build
+	@$(BIN)/python images/ensure.py
+
+# --- tests ----------------------------------------------------------------------------------------------------------
+
+test: setup native engine compose images $(STAMPS)/packages-test
+	$(PYTEST)
+
+test-unit: setup native
+	$(PYTEST) -m 'not net and not engine and not slow'
+
+lint: setup $(STAMPS)/packages-test build/lwip/src/include/lwip/init.h
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	clang-format --dry-run -Werror $(C_SOURCES)
+	tests/tidy.sh $(C_LINTED)
+
+format: setup $(STAMPS)/packages-test
+	$(BIN)/ruff check --fix
+	clang-format -i $(C_SOURCES)
+
+fuzz: setup native $(STAMPS)/packages-test
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
+
+bench: setup native engine images $(STAMPS)/packages-test
+	$(BIN)/python tests/bench/run.py --out build/bench.json
+
+demo: setup engine compose images
+	@$(BIN)/python tests/demo/demo.py
+
+docs: setup
+	$(BIN)/python docs/generate.py
+
+# --- away -----------------------------------------------------------------------------------------------------------
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find layer agent -name '*.so' -delete
+
+# Only what set-up made: containers and images with our labels, then the engine, if it is the one that `make engine` started.
+clean-host:
+	@images/host/clean.sh
+	@images/host/engine.sh down
