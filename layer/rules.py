@@ -34,8 +34,9 @@ _SYN = "tcp flags & (fin | syn | rst | ack) == syn"
 class Sockets:
     """Ports where somebody here takes packets, as the rules need them.
 
-    ``loop_*``: of these, the ones that only 127.0.0.0/8 reaches. ``tracked_*``: those that were ever in ``loop_*`` or
-    ``relays`` (a connection outlives its listener, and its translation must too). ``relays``: (port, the relay's port).
+    ``loop_*``: of these, the ones that IPv4 reaches on 127.0.0.0/8 alone. ``relayed4``, ``relayed6``: (port, port of the
+    relay) for clients of that family. ``tracked_*``: whatever was ever translated, and ``relays`` the ports of all relays
+    ever made: a connection outlives its listener, and its translation must too.
     """
 
     tcp: frozenset[int] = frozenset()
@@ -44,7 +45,9 @@ class Sockets:
     loop_udp: frozenset[int] = frozenset()
     tracked_tcp: frozenset[int] = frozenset()
     tracked_udp: frozenset[int] = frozenset()
-    relays: tuple[tuple[int, int], ...] = ()
+    relays: frozenset[int] = frozenset()
+    relayed4: frozenset[tuple[int, int]] = frozenset()
+    relayed6: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ table inet {TABLE} {{
     set tcp_tracked {{ type inet_service; }}
     set udp_tracked {{ type inet_service; }}
     set relays {{ type inet_service; }}
-    map relayed {{ type inet_service : inet_service; }}
+    map relayed4 {{ type inet_service : inet_service; }}
+    map relayed6 {{ type inet_service : inet_service; }}
 
     chain untracked_in {{
         type filter hook prerouting priority raw; policy accept;
@@ -101,7 +105,8 @@ table inet {TABLE} {{
         iifname != {dev} accept
         meta nfproto ipv4 {_SYN} tcp dport @tcp_loop dnat ip to 127.0.0.1
         meta nfproto ipv4 udp dport @udp_loop dnat ip to 127.0.0.1
-        {_SYN} redirect to : tcp dport map @relayed
+        meta nfproto ipv4 {_SYN} redirect to : tcp dport map @relayed4
+        meta nfproto ipv6 {_SYN} redirect to : tcp dport map @relayed6
     }}
     chain leaving {{
         type route hook output priority mangle; policy accept;
@@ -139,15 +144,16 @@ def ports(sockets: Sockets) -> str:
         ("udp_loop", sockets.loop_udp),
         ("tcp_tracked", sockets.tracked_tcp),
         ("udp_tracked", sockets.tracked_udp),
-        ("relays", frozenset(relay for _, relay in sockets.relays)),
+        ("relays", sockets.relays),
     ):
         lines.append(f"flush set inet {TABLE} {name}")
         if members:
             lines.append(f"add element inet {TABLE} {name} {{ {', '.join(map(str, sorted(members)))} }}")
-    lines.append(f"flush map inet {TABLE} relayed")
-    if sockets.relays:
-        pairs = ", ".join(f"{port} : {relay}" for port, relay in sorted(sockets.relays))
-        lines.append(f"add element inet {TABLE} relayed {{ {pairs} }}")
+    for name, relayed in (("relayed4", sockets.relayed4), ("relayed6", sockets.relayed6)):
+        lines.append(f"flush map inet {TABLE} {name}")
+        if relayed:
+            pairs = ", ".join(f"{port} : {relay}" for port, relay in sorted(relayed))
+            lines.append(f"add element inet {TABLE} {name} {{ {pairs} }}")
     return "\n".join(lines) + "\n"
 
 

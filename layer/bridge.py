@@ -1,0 +1,202 @@
+"""One session's bridge: couples the engine, the kernel's rules, the agent's links and the door, in the order that a start needs.
+
+Decides nothing by itself: what the ports mean is ``layer.ports``'s, what the kernel is told ``layer.rules``'s. Reports of the
+engine come in one at a time and are answered in full before the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Protocol, Self
+
+from layer import identity, ports, rules, tun, ways
+from layer.agent_links import AgentLinks
+from layer.door import Door
+from layer.nft import Nft
+from layer.ports import Listener, Wishes
+from layer.relay import Relays
+from wire.messages import Address, AppListens, Configure, Identity, LinkLost, Listening, Message, Proto, Start
+
+log = logging.getLogger(__name__)
+
+LISTEN_INTERVAL = 50
+"""Milliseconds between two looks at what the app listens on."""
+
+OLD_ADDRESS_STAYS = 60.0
+"""Seconds that a former address of the target stays on tun0 for sockets that use it."""
+
+
+class Engine(Protocol):
+    """What the bridge uses of ``layer.netstack.Netstack``."""
+
+    def run(self) -> None:
+        """Until ``stop``; in a thread of its own."""
+
+    def stop(self) -> None:
+        """From any thread."""
+
+    def close(self) -> None:
+        """Not while it runs."""
+
+    def link_add(self, fd: int, *, primary: bool = True) -> int:
+        """Takes the descriptor; the link's number."""
+
+    def link_del(self, link: int) -> None:
+        """Forgets a link that is gone."""
+
+    def listeners(self, interval_ms: int) -> None:
+        """Report what listens in this namespace."""
+
+    def addresses(self, ips: list[bytes]) -> None:
+        """The target's own addresses."""
+
+    def fileno(self) -> int:
+        """Readable while a report waits."""
+
+    def pull(self) -> list[object] | None:
+        """One report, or None."""
+
+
+class Bridge:
+    """From ``async with`` on a configured session; leaving it ends the app (by the door), then the links, then tun0."""
+
+    def __init__(self, engine: Callable[[int], Engine], tell: Callable[[Message], Awaitable[None]]) -> None:
+        self._make_engine = engine
+        self._tell = tell
+        self._stack = AsyncExitStack()
+        self._nft = Nft()
+        self._sockets = rules.Sockets()
+        self._listeners: frozenset[Listener] = frozenset()
+        self._said = Listening(())
+        self._reported = AppListens(())
+        self._link = -1
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.aclose()
+
+    async def configure(self, asked: Configure) -> None:
+        """Everything, in order. OSError, NftError or LinkEnded with the sentence that the runner shows."""
+        self._wishes = Wishes(asked.mapped, asked.ignored, asked.declared)
+        self._links = await self._stack.enter_async_context(
+            AgentLinks(asked.agent_socket, asked.session, asked.secret, self._data_up, self._lost)
+        )
+        dialled = asyncio.create_task(self._links.dial(), name="dial the agent")
+        await asyncio.sleep(0)  # both Hellos are on their way while the kernel is set up
+        try:
+            identity.write(asked.identity)
+            tun_fd = tun.make()
+            self._engine = self._make_engine(tun_fd)
+            ways.prepare(asked.identity.addresses)
+            self._ground(asked.identity)
+            self._nft.apply(rules.whole(self._grounds, self._sockets))
+            self._relays = await self._stack.enter_async_context(Relays())
+            control, data = await dialled
+        except BaseException:
+            dialled.cancel()
+            raise
+        self._links.start(control, data)
+        await self._run_engine()
+        start = Start(asked.argv, asked.environ, asked.user, asked.cwd)
+        await self._stack.enter_async_context(Door(start))
+
+    async def retarget(self, new: Identity) -> None:
+        """The target has other addresses. Its name and files stay as the app has seen them: a process cannot change its own."""
+        gone = ways.replace(self._addresses, new.addresses)
+        self._ground(new)
+        self._nft.apply(rules.whole(self._grounds, self._sockets))
+        if gone:
+            timer = asyncio.get_running_loop().call_later(OLD_ADDRESS_STAYS, ways.remove, gone)
+            self._stack.callback(timer.cancel)
+
+    def _ground(self, who: Identity) -> None:
+        self._addresses: tuple[Address, ...] = ways.carried(who.addresses)
+        own = tuple(address.ip for address in self._addresses)
+        self._has_v6 = any(len(ip) == 16 for ip in own)
+        self._grounds = rules.Ground(own, identity.resolvers(who.resolv_conf))
+        self._engine.addresses(list(own))
+
+    async def _run_engine(self) -> None:
+        thread = threading.Thread(target=self._engine.run, name="engine", daemon=True)
+        thread.start()
+        self._stack.callback(self._end_engine, thread)
+        arrived = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._engine.fileno(), arrived.set)
+        self._stack.callback(loop.remove_reader, self._engine.fileno())
+        task = asyncio.create_task(self._attend(arrived), name="engine's reports")
+        self._stack.callback(task.cancel)
+        self._engine.listeners(LISTEN_INTERVAL)
+
+    def _end_engine(self, thread: threading.Thread) -> None:
+        self._engine.stop()
+        thread.join(1.0)
+        if thread.is_alive():
+            log.error("the engine does not stop")
+        else:
+            self._engine.close()
+
+    async def _attend(self, arrived: asyncio.Event) -> None:
+        while True:
+            await arrived.wait()
+            arrived.clear()
+            while (report := self._engine.pull()) is not None:
+                try:
+                    await self._heard(report)
+                except Exception:
+                    log.exception("a report of the engine could not be acted upon: %s", report[0])
+
+    async def _heard(self, report: list[object]) -> None:
+        match report:
+            case ["listening", list() as found]:
+                await self._listening(frozenset(Listener(*one) for one in found))
+            case ["self", int(port)]:
+                # Somebody listens by now: the set is mended at once, and the SYN's repetition stays here.
+                await self._listening(self._listeners | {Listener(Proto.TCP, port, False, 10)})
+            case ["link-gone", int(link), str(reason)]:
+                self._engine.link_del(link)
+                if link == self._link:
+                    await self._lost(f"the agent's data link: {reason}")
+                    self._links.data_gone()
+            case ["refused", int(number), *where]:
+                log.info("a connect inside the target failed with errno %d: %s", number, where)
+            case ["failed", str(what)]:
+                log.error("%s", what)
+            case _:
+                log.debug("the engine said %s", report)
+
+    async def _listening(self, found: frozenset[Listener]) -> None:
+        """Rules first, then the agent: whoever is sent traffic must be able to get it."""
+        own = set(self._relays.ports.values())
+        found = frozenset(one for one in found if not (one.proto == Proto.TCP and one.port in own))
+        self._listeners = found
+        for port, destination in ports.relay_needs(found, self._has_v6).items():
+            await self._relays.stand_in(port, destination)
+        sockets = ports.sockets(found, self._relays.ports, self._has_v6, self._sockets)
+        if sockets != self._sockets:
+            self._nft.apply(rules.ports(sockets))
+            self._sockets = sockets
+        said = Listening(ports.wanted(found, self._wishes))
+        if said != self._said:
+            self._said = said
+            await self._links.listening(said)
+        reported = AppListens(ports.reported(found))
+        if reported != self._reported:
+            self._reported = reported
+            await self._tell(reported)
+
+    def _data_up(self, fd: int) -> None:
+        self._link = self._engine.link_add(fd, primary=True)
+
+    async def _lost(self, reason: str) -> None:
+        log.warning("%s", reason)
+        await self._tell(LinkLost(reason))

@@ -1,0 +1,84 @@
+"""The bridge's conversation with its runner, from the first frame to the end of either.
+
+The end of standard input means that the runner is gone; then, as on SIGTERM, everything ends within two seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+
+from layer.bridge import Bridge, Engine
+from layer.nft import NftError
+from links.link import Link, LinkEnded
+from links.stdio import stdio
+from wire.messages import Configure, Configured, Done, Failure, Message, Retarget
+
+log = logging.getLogger(__name__)
+
+END_WITHIN = 1.5
+"""Seconds for an orderly end; then the process ends as it is: the kernel takes back tun0, sockets and rules' namespace."""
+
+
+async def serve(runner: Link, engine: Callable[[int], Engine]) -> None:
+    """Does what the runner asks, until its link ends."""
+    async with Bridge(engine, lambda message: _tell(runner, message)) as bridge:
+        async for message in runner.incoming():
+            match message:
+                case Configure():
+                    logging.getLogger().setLevel(message.log_level)
+                    await _answer(runner, message.call, Configured(message.call), bridge.configure(message))
+                case Retarget():
+                    await _answer(runner, message.call, Done(message.call), bridge.retarget(message.identity))
+                case _:
+                    log.warning("the runner said %s, which is not for a bridge", type(message).__name__)
+
+
+async def _tell(runner: Link, message: Message) -> None:
+    try:
+        await runner.send(message)
+    except LinkEnded:
+        log.debug("the runner is gone: it is not told %s", type(message).__name__)
+
+
+async def _answer(runner: Link, call: int, answer: Message, deed: Awaitable[None]) -> None:
+    """Awaits the deed and says how it went; what was nobody's fault but ours is said too, and logged whole."""
+    try:
+        await deed
+    except LinkEnded as error:
+        answer = Failure(call, f"the agent: {error.reason}")
+    except OSError as error:
+        answer = Failure(call, f"the bridge: {error.strerror or error}", error.errno or 0)
+    except NftError as error:
+        answer = Failure(call, f"the bridge: {error}")
+    except Exception as error:
+        log.exception("a bug")
+        answer = Failure(call, f"the bridge has a bug: {type(error).__name__}: {error}")
+    await _tell(runner, answer)
+
+
+async def live(engine: Callable[[int], Engine]) -> None:
+    """The process's life: frames with the runner on standard input and output, the log on standard error.
+
+    ``engine`` makes the data plane on tun0's descriptor, which it takes.
+    """
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="bridge: %(message)s")
+    reader, writer = await stdio()
+    async with Link(reader, writer, name="the runner") as runner:
+        loop = asyncio.get_running_loop()
+        end = asyncio.Event()
+        loop.add_signal_handler(signal.SIGTERM, end.set)
+        runner.ended.add_done_callback(lambda _: end.set())
+        served = asyncio.create_task(serve(runner, engine), name="serve")
+        ended = asyncio.create_task(end.wait(), name="end")
+        await asyncio.wait((served, ended), return_when=asyncio.FIRST_COMPLETED)
+        served.cancel()
+        done, _ = await asyncio.wait((served,), timeout=END_WITHIN)
+        if not done:
+            log.error("not everything ended in time")
+        elif not served.cancelled() and (error := served.exception()) is not None:
+            log.error("the bridge failed", exc_info=error)
+

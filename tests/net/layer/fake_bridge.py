@@ -1,0 +1,69 @@
+"""The bridge daemon with a scripted engine in the place of the C one: its one argument is the descriptor of the test's side.
+
+Each datagram on it is one report (msgpack); what the bridge calls goes back as a msgpack array with its name first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+
+import msgpack
+
+from layer.daemon import live
+
+
+class ScriptedEngine:
+    """Speaks to the test; its ``fileno`` is readable while a report waits, as the real one's."""
+
+    def __init__(self, tun_fd: int) -> None:
+        self._tun = tun_fd
+        self._test = socket.socket(fileno=int(sys.argv[1]))
+        self._test.setblocking(False)
+        self._stopped = threading.Event()
+        self._links: dict[int, int] = {}
+
+    def _tell(self, *words: object) -> None:
+        self._test.send(msgpack.packb(words))
+
+    def run(self) -> None:
+        self._stopped.wait()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def close(self) -> None:
+        os.close(self._tun)
+
+    def link_add(self, fd: int, *, primary: bool = True) -> int:
+        self._links[number := len(self._links) + 1] = fd
+        self._tell("link_add", number)
+        return number
+
+    def link_del(self, link: int) -> None:
+        os.close(self._links[link])
+        self._tell("link_del", link)
+
+    def listeners(self, interval_ms: int) -> None:
+        self._tell("listeners", interval_ms)
+
+    def addresses(self, ips: list[bytes]) -> None:
+        self._tell("addresses", ips)
+
+    def fileno(self) -> int:
+        return self._test.fileno()
+
+    def pull(self) -> list[object] | None:
+        try:
+            report: list[object] = msgpack.unpackb(self._test.recv(65536))
+        except BlockingIOError:
+            return None
+        return report
+
+
+if __name__ == "__main__":
+    asyncio.run(live(ScriptedEngine))
+    os._exit(0)

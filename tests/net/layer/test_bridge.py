@@ -1,0 +1,264 @@
+"""The bridge daemon in a namespace of its own, with an agent and an engine played by the test: what it says and sets up."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from links.handshake import adopt, meet, send_frame
+from links.link import CallFailed, Link
+from tests.net.layer.space import Space
+from wire.messages import (
+    Address,
+    AppListens,
+    AppPort,
+    Configure,
+    Configured,
+    Done,
+    Hello,
+    Identity,
+    InitHello,
+    LinkKind,
+    LinkLost,
+    Listening,
+    Message,
+    Port,
+    Retarget,
+    Start,
+    User,
+)
+
+pytestmark = pytest.mark.net
+
+PYTHON = "/usr/bin/python3"
+"""The distribution's, with the distribution's nftables module: as in the image."""
+
+SECRET = bytes(range(32))
+OWN = Address(socket.inet_aton("198.18.5.2"), 16)
+IDENTITY = Identity("api", (OWN,), b"127.0.0.1 localhost\n198.18.5.2 api\n", b"nameserver 127.0.0.11\n")
+
+
+class FakeAgent:
+    """Answers Hello with Welcome and keeps what it was told."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.hellos: list[Hello] = []
+        self.heard: asyncio.Queue[Message] = asyncio.Queue()
+        self.controls: asyncio.Queue[Link] = asyncio.Queue()
+        self.datas: asyncio.Queue[socket.socket] = asyncio.Queue()
+
+    async def run(self) -> None:
+        """Until it is cancelled; then nothing of it is open."""
+        async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+            listener = stack.enter_context(socket.socket(socket.AF_UNIX))
+            listener.setblocking(False)
+            listener.bind(self.path)
+            listener.listen()
+            while True:
+                sock, _ = await asyncio.get_running_loop().sock_accept(listener)
+                stack.enter_context(sock)
+                group.create_task(self._serve(sock))
+
+    async def _serve(self, sock: socket.socket) -> None:
+        hello, welcome = await meet(sock, "fake agent", 5)
+        self.hellos.append(hello)
+        await send_frame(sock, welcome)
+        if hello.kind == LinkKind.DATA:
+            self.datas.put_nowait(sock)
+            return
+        async with Link(*await adopt(sock), name="the bridge") as link:
+            self.controls.put_nowait(link)
+            async for message in link.incoming():
+                self.heard.put_nowait(message)
+
+
+class Stage:
+    """A started daemon: ``runner`` is its runner's link, ``engine`` the test's end of the scripted engine."""
+
+    def __init__(self, space: Space, agent: FakeAgent, tmp: Path) -> None:
+        self.space, self.agent, self.tmp = space, agent, tmp
+        self.runner: Link
+        self.process: asyncio.subprocess.Process
+        self.engine: socket.socket
+
+    def configure(self, **changes: Any) -> Configure:
+        fields: dict[str, Any] = {
+            "call": 0,
+            "session": "k7f2",
+            "secret": SECRET,
+            "agent_socket": self.agent.path,
+            "identity": IDENTITY,
+            "argv": (b"true",),
+            "environ": (b"A=1",),
+            "user": User(1000, 1000, (), "ada", "/home/ada"),
+            "cwd": "/",
+        }
+        return Configure(**(fields | changes))
+
+    def report(self, *words: object) -> None:
+        """The engine says so."""
+        self.engine.send(msgpack.packb(words))
+
+    async def called(self, name: str) -> list[Any]:
+        """The next call of this name on the engine; others are skipped."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(5):
+            while (words := msgpack.unpackb(await loop.sock_recv(self.engine, 65536)))[0] != name:
+                pass
+        return list(words)
+
+    async def told(self) -> Message:
+        """The next notice to the runner."""
+        async with asyncio.timeout(5):
+            return await anext(self._notices)
+
+    async def start(self) -> None:
+        for name in ("hosts", "resolv.conf"):
+            (self.tmp / name).write_bytes(b"# before, and longer than what comes after it" * 20)
+        mounts = "".join(f"mount --bind {self.tmp / name} /etc/{name} && " for name in ("hosts", "resolv.conf"))
+        self.engine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.engine.setblocking(False)
+        shell = f"{mounts} exec {PYTHON} -m tests.net.layer.fake_bridge {theirs.fileno()}"
+        net = f"--net=/proc/{os.getpid()}/fd/{self.space.fd}"
+        self.process = await asyncio.create_subprocess_exec(
+            *("nsenter", net, "--", "unshare", "--mount", "--", "sh", "-c", shell),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            pass_fds=(theirs.fileno(),),
+        )
+        theirs.close()
+        assert self.process.stdout is not None
+        assert self.process.stdin is not None
+        self.runner = Link(self.process.stdout, self.process.stdin, name="the bridge")
+        self._notices = self.runner.incoming()
+
+
+@pytest.fixture
+async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with contextlib.AsyncExitStack() as stack:
+        space = Space()
+        stack.callback(space.close)
+        agent = FakeAgent(str(tmp_path / "agent.sock"))
+        serving = asyncio.create_task(agent.run())
+        made = Stage(space, agent, tmp_path)
+        await made.start()
+        await stack.enter_async_context(made.runner)
+        yield made
+        await made.runner.close()
+        async with asyncio.timeout(3):
+            await made.process.wait()
+        made.engine.close()
+        serving.cancel()
+        await asyncio.wait([serving])
+
+
+async def test_configured_means_everything_stands(stage: Stage) -> None:
+    assert isinstance(await stage.runner.call(stage.configure()), Configured)
+    assert {hello.kind for hello in stage.agent.hellos} == {LinkKind.CONTROL, LinkKind.DATA}
+    assert {(hello.session, hello.secret, hello.founder) for hello in stage.agent.hellos} == {("k7f2", SECRET, False)}
+    assert (await stage.called("addresses"))[1] == [OWN.ip]
+    assert (await stage.called("link_add"))[1] == 1
+    assert (await stage.called("listeners"))[1] == 50
+    assert "198.18.5.2/16" in stage.space.run(["ip", "-4", "address", "show", "tun0"]).stdout
+    assert "default dev tun0" in stage.space.run(["ip", "route"]).stdout
+    assert "127.0.0.11" in stage.space.nft("list set inet mirror_run resolvers")
+    assert (stage.tmp / "hosts").read_bytes() == IDENTITY.hosts
+    assert (stage.tmp / "resolv.conf").read_bytes() == IDENTITY.resolv_conf
+
+
+async def test_the_door_answers_the_first_alone(stage: Stage) -> None:
+    await stage.runner.call(stage.configure())
+    with stage.space.inside():
+        first, second = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+    for sock in (first, second):
+        sock.connect("\0mirror-run/door")
+        sock.setblocking(False)
+    async with Link(*await adopt(first), name="door") as init:
+        await init.send(InitHello(1))
+        answer = await anext(init.incoming())
+        assert answer == Start((b"true",), (b"A=1",), User(1000, 1000, (), "ada", "/home/ada"), "/")
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.get_running_loop().sock_recv(second, 1) == b""
+        second.close()
+        assert not init.ended.done()
+        await stage.runner.close()
+        async with asyncio.timeout(2):
+            await init.ended
+
+
+async def test_listening_reaches_rules_agent_and_runner(stage: Stage) -> None:
+    mapped = (AppPort(6, 8080, 80),)
+    await stage.runner.call(stage.configure(mapped=mapped, ignored=(9229,), declared=(Port(6, 3000),)))
+    assert await stage.agent.heard.get() == Listening(())
+    stage.report("listening", [[6, 3000, False, 10], [6, 8080, True, 4], [6, 9229, False, 4], [17, 40000, False, 4]])
+    assert await stage.told() == AppListens((Port(6, 3000), Port(6, 8080, True), Port(6, 9229)))
+    assert await stage.agent.heard.get() == Listening((AppPort(6, 3000, 3000, True), AppPort(6, 8080, 80, True)))
+    assert "{ 3000, 8080, 9229 }" in stage.space.nft("list set inet mirror_run tcp_open")
+    assert "{ 8080 }" in stage.space.nft("list set inet mirror_run tcp_loop")
+    stage.report("listening", [])
+    assert await stage.told() == AppListens(())
+    assert "elements" not in stage.space.nft("list set inet mirror_run tcp_open")
+
+
+async def test_lost_links_are_dialled_again_and_told(stage: Stage) -> None:
+    await stage.runner.call(stage.configure())
+    stage.report("listening", [[6, 80, False, 10]])
+    assert await stage.told() == AppListens((Port(6, 80),))
+    now = Listening((AppPort(6, 80, 80),))
+    assert [await stage.agent.heard.get(), await stage.agent.heard.get()] == [Listening(()), now]
+    control = await stage.agent.controls.get()
+    await control.close("the agent goes")
+    assert await stage.told() == LinkLost("the agent goes")
+    await stage.agent.controls.get()
+    assert await stage.agent.heard.get() == now
+    await stage.called("link_add")
+    stage.report("link-gone", 1, "cut")
+    assert await stage.told() == LinkLost("the agent's data link: cut")
+    assert (await stage.called("link_del"))[1] == 1
+    assert (await stage.called("link_add"))[1] == 2
+
+
+async def test_no_agent_is_a_failure_with_a_sentence(stage: Stage) -> None:
+    with pytest.raises(CallFailed, match="the agent: .*nowhere: No such file"):
+        await stage.runner.call(stage.configure(agent_socket=str(stage.tmp / "nowhere")))
+
+
+async def test_retarget_prefers_the_new_address_and_keeps_the_old(stage: Stage) -> None:
+    await stage.runner.call(stage.configure())
+    new = Address(socket.inet_aton("198.18.5.9"), 16)
+    assert isinstance(await stage.runner.call(Retarget(0, Identity("api", (new,), b"", b""))), Done)
+    shown = stage.space.run(["ip", "-4", "address", "show", "tun0"]).stdout
+    assert "198.18.5.9/16" in shown
+    assert "198.18.5.2/32" in shown
+    for to in ("198.18.0.1", "198.19.0.1"):
+        assert "src 198.18.5.9" in stage.space.run(["ip", "route", "get", to]).stdout
+    assert "198.18.5.9" in stage.space.nft("list set inet mirror_run own4")
+    assert (stage.tmp / "hosts").read_bytes() == IDENTITY.hosts
+
+
+@pytest.mark.parametrize("how", ["eof", "term", "goodbye"])
+async def test_it_ends_within_two_seconds(stage: Stage, how: str) -> None:
+    await stage.runner.call(stage.configure())
+    assert stage.process.stdin is not None
+    match how:
+        case "eof":
+            stage.process.stdin.close()
+        case "term":
+            stage.process.send_signal(signal.SIGTERM)
+        case _:
+            await stage.runner.close("enough")
+    async with asyncio.timeout(2):
+        assert await stage.process.wait() == 0
+    assert "tun0" not in stage.space.run(["ip", "link"]).stdout
+
+
