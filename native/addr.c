@@ -6,15 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
-struct addr addr_v4(const void *ip4)
-{
+struct addr addr_v4(const void *ip4) {
     struct addr a = {.family = 4};
     memcpy(a.ip, ip4, 4);
     return a;
 }
 
-struct addr addr_v6(const void *ip16)
-{
+struct addr addr_v6(const void *ip16) {
     static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
     if (memcmp(ip16, mapped, sizeof mapped) == 0)
         return addr_v4((const uint8_t *)ip16 + sizeof mapped);
@@ -23,15 +21,13 @@ struct addr addr_v6(const void *ip16)
     return a;
 }
 
-bool endpoint_equal(const struct endpoint *a, const struct endpoint *b)
-{
+bool endpoint_equal(const struct endpoint *a, const struct endpoint *b) {
     return memcmp(a, b, sizeof *a) == 0;
 }
 
 /* The finaliser of splitmix64 (Steele et al., 2014): every bit of the input reaches every bit of the result, so that
  * neighbouring ports and addresses spread over a table whose size is a power of two. */
-static uint64_t mix(uint64_t x)
-{
+static uint64_t mix(uint64_t x) {
     x ^= x >> 30;
     x *= 0xbf58476d1ce4e5b9u;
     x ^= x >> 27;
@@ -39,8 +35,7 @@ static uint64_t mix(uint64_t x)
     return x ^ (x >> 31);
 }
 
-uint32_t endpoint_hash(const struct endpoint *e, uint32_t seed)
-{
+uint32_t endpoint_hash(const struct endpoint *e, uint32_t seed) {
     uint64_t words[3];
     memcpy(words, e, sizeof words);
     uint64_t h = seed;
@@ -49,13 +44,11 @@ uint32_t endpoint_hash(const struct endpoint *e, uint32_t seed)
     return (uint32_t)h;
 }
 
-uint32_t endpoint_pair_hash(const struct endpoint *a, const struct endpoint *b, uint32_t seed)
-{
+uint32_t endpoint_pair_hash(const struct endpoint *a, const struct endpoint *b, uint32_t seed) {
     return endpoint_hash(b, endpoint_hash(a, seed));
 }
 
-socklen_t endpoint_to_sockaddr(const struct endpoint *e, struct sockaddr_storage *sa)
-{
+socklen_t endpoint_to_sockaddr(const struct endpoint *e, struct sockaddr_storage *sa) {
     memset(sa, 0, sizeof *sa);
     if (e->addr.family == 4) {
         struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(e->port)};
@@ -69,8 +62,7 @@ socklen_t endpoint_to_sockaddr(const struct endpoint *e, struct sockaddr_storage
     return sizeof in6;
 }
 
-bool endpoint_from_sockaddr(const struct sockaddr *sa, struct endpoint *e)
-{
+bool endpoint_from_sockaddr(const struct sockaddr *sa, struct endpoint *e) {
     struct endpoint found = {.port = 0};
     if (sa->sa_family == AF_INET) {
         struct sockaddr_in in;
@@ -89,8 +81,7 @@ bool endpoint_from_sockaddr(const struct sockaddr *sa, struct endpoint *e)
     return true;
 }
 
-const char *endpoint_text(const struct endpoint *e, char *text)
-{
+const char *endpoint_text(const struct endpoint *e, char *text) {
     char ip[INET6_ADDRSTRLEN];
     switch (e->addr.family) {
     case 4:

@@ -25,7 +25,8 @@ bool endpoint_equal(const struct endpoint *a, const struct endpoint *b);
 uint32_t endpoint_hash(const struct endpoint *e, uint32_t seed);
 uint32_t endpoint_pair_hash(const struct endpoint *a, const struct endpoint *b, uint32_t seed);
 socklen_t endpoint_to_sockaddr(const struct endpoint *e, struct sockaddr_storage *sa);
-bool endpoint_from_sockaddr(const struct sockaddr *sa, struct endpoint *e); /* false: neither family */
+/* False: of neither family. */
+bool endpoint_from_sockaddr(const struct sockaddr *sa, struct endpoint *e);
 /* "198.18.0.2:80" or "[fd00::2]:80"; `text` holds at least ENDPOINT_TEXT octets. Returns `text`. */
 #define ENDPOINT_TEXT 56
 const char *endpoint_text(const struct endpoint *e, char *text);

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int fault_set(struct fault *f, int err, const char *format, ...)
-{
+int fault_set(struct fault *f, int err, const char *format, ...) {
     if (f == NULL)
         return -1;
     f->err = err;
@@ -24,8 +23,7 @@ int fault_set(struct fault *f, int err, const char *format, ...)
     return -1;
 }
 
-void fault_impossible(const char *file, int line, const char *cond)
-{
+void fault_impossible(const char *file, int line, const char *cond) {
     fprintf(stderr, "mirror-run: %s:%d: this cannot be: %s\n", file, line, cond);
     abort();
 }

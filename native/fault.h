@@ -10,7 +10,8 @@ struct fault {
 
 /* Fills `f` (which may be NULL) and returns -1, so that `return fault_set(f, errno, "open %s", path);` reads well. The
  * kernel's words for `err`, if it is not 0, are added to the text: "open /dev/net/tun: No such file or directory". */
-int fault_set(struct fault *f, int err, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int fault_set(struct fault *f, int err, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* Like assert(), but NDEBUG leaves it alone: prints the place and the condition, then abort(). */
 #define CHECK(cond) ((cond) ? (void)0 : fault_impossible(__FILE__, __LINE__, #cond))

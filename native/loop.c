@@ -55,15 +55,13 @@ struct loop {
     pthread_t owner; /* while running */
 };
 
-static uint64_t clock_now(void)
-{
+static uint64_t clock_now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-struct loop *loop_new(struct fault *f)
-{
+struct loop *loop_new(struct fault *f) {
     struct loop *l = calloc(1, sizeof *l);
     if (l == NULL) {
         fault_set(f, ENOMEM, "make an event loop");
@@ -93,8 +91,7 @@ free_loop:
     return NULL;
 }
 
-void loop_free(struct loop *l)
-{
+void loop_free(struct loop *l) {
     if (l == NULL)
         return;
     CHECK(l->timers == 0 && l->tasks == 0 && l->calls == NULL && !l->running);
@@ -114,8 +111,7 @@ void loop_free(struct loop *l)
 /* --- fds ---------------------------------------------------------------------------------------------------------- */
 
 /* Doubles the table of slots; its size is bounded by the process's limit of fds. */
-static bool grow_slots(struct loop *l)
-{
+static bool grow_slots(struct loop *l) {
     uint32_t count = l->slots == NULL ? 64 : l->slot_count * 2;
     struct slot *slots = realloc(l->slots, count * sizeof *slots);
     if (slots == NULL)
@@ -128,8 +124,7 @@ static bool grow_slots(struct loop *l)
     return true;
 }
 
-static struct slot *slot_of(struct loop *l, uint64_t serial)
-{
+static struct slot *slot_of(struct loop *l, uint64_t serial) {
     uint32_t place = (uint32_t)serial;
     if (place == 0 || place >= l->slot_count)
         return NULL;
@@ -137,14 +132,12 @@ static struct slot *slot_of(struct loop *l, uint64_t serial)
     return slot->fd != NULL && slot->generation == serial >> 32 ? slot : NULL;
 }
 
-static int control(struct loop *l, int op, struct loop_fd *h, uint32_t events)
-{
+static int control(struct loop *l, int op, struct loop_fd *h, uint32_t events) {
     struct epoll_event ev = {.events = events, .data.u64 = h->serial};
     return epoll_ctl(l->epoll, op, h->fd, &ev);
 }
 
-int loop_add(struct loop *l, struct loop_fd *h, uint32_t events, struct fault *f)
-{
+int loop_add(struct loop *l, struct loop_fd *h, uint32_t events, struct fault *f) {
     CHECK(h->ready != NULL);
     if (l->slot_free == 0 && !grow_slots(l))
         return fault_set(f, ENOMEM, "watch fd %d", h->fd);
@@ -161,8 +154,7 @@ int loop_add(struct loop *l, struct loop_fd *h, uint32_t events, struct fault *f
     return 0;
 }
 
-void loop_watch(struct loop *l, struct loop_fd *h, uint32_t events)
-{
+void loop_watch(struct loop *l, struct loop_fd *h, uint32_t events) {
     if (h->events == events)
         return;
     CHECK(slot_of(l, h->serial) != NULL);
@@ -171,13 +163,13 @@ void loop_watch(struct loop *l, struct loop_fd *h, uint32_t events)
     CHECK(control(l, op, h, events) == 0); /* it fails for a closed fd or for want of memory only */
 }
 
-void loop_del(struct loop *l, struct loop_fd *h)
-{
+void loop_del(struct loop *l, struct loop_fd *h) {
     struct slot *slot = slot_of(l, h->serial);
     if (slot == NULL || slot->fd != h)
         return;
     if (h->events != 0)
-        control(l, EPOLL_CTL_DEL, h, 0); /* fails if the fd was closed: then epoll has forgotten it by itself */
+        control(l, EPOLL_CTL_DEL, h,
+                0); /* fails if the fd was closed: then epoll has forgotten it by itself */
     slot->fd = NULL;
     slot->generation++;
     slot->next_free = l->slot_free;
@@ -188,20 +180,17 @@ void loop_del(struct loop *l, struct loop_fd *h)
 
 /* --- timers ------------------------------------------------------------------------------------------------------- */
 
-uint64_t loop_now(const struct loop *l)
-{
+uint64_t loop_now(const struct loop *l) {
     return l->now;
 }
 
-static void put(struct loop *l, uint32_t place, struct timer *t)
-{
+static void put(struct loop *l, uint32_t place, struct timer *t) {
     l->heap[place - 1] = t;
     t->place = place;
 }
 
 /* Moves `t`, for which there is a hole at `place`, to where it belongs. */
-static void settle(struct loop *l, uint32_t place, struct timer *t)
-{
+static void settle(struct loop *l, uint32_t place, struct timer *t) {
     while (place > 1 && l->heap[place / 2 - 1]->deadline > t->deadline) {
         put(l, place, l->heap[place / 2 - 1]);
         place /= 2;
@@ -220,15 +209,15 @@ static void settle(struct loop *l, uint32_t place, struct timer *t)
     put(l, place, t);
 }
 
-void timer_set(struct loop *l, struct timer *t, uint64_t deadline)
-{
+void timer_set(struct loop *l, struct timer *t, uint64_t deadline) {
     CHECK(t->fire != NULL);
     t->deadline = deadline;
     if (t->place != 0) {
         settle(l, t->place, t);
         return;
     }
-    if (l->timers == l->heap_size) { /* 8 octets for each timer, and each timer lives in an owner that was allocated */
+    if (l->timers ==
+        l->heap_size) { /* 8 octets for each timer, and each timer lives in an owner that was allocated */
         uint32_t size = l->heap_size == 0 ? 64 : l->heap_size * 2;
         struct timer **heap = realloc(l->heap, size * sizeof *heap);
         CHECK(heap != NULL);
@@ -239,8 +228,7 @@ void timer_set(struct loop *l, struct timer *t, uint64_t deadline)
     settle(l, l->timers, t);
 }
 
-void timer_cancel(struct loop *l, struct timer *t)
-{
+void timer_cancel(struct loop *l, struct timer *t) {
     uint32_t place = t->place;
     if (place == 0)
         return;
@@ -250,8 +238,7 @@ void timer_cancel(struct loop *l, struct timer *t)
         settle(l, place, last);
 }
 
-static void fire_timers(struct loop *l)
-{
+static void fire_timers(struct loop *l) {
     while (l->timers > 0 && l->heap[0]->deadline <= l->now) {
         struct timer *t = l->heap[0];
         timer_cancel(l, t);
@@ -260,8 +247,7 @@ static void fire_timers(struct loop *l)
 }
 
 /* How long epoll_wait may sleep, in milliseconds, rounded up so that a timer is never found too early. */
-static int patience(const struct loop *l)
-{
+static int patience(const struct loop *l) {
     if (l->tasks > 0)
         return 0;
     if (l->timers == 0)
@@ -275,8 +261,7 @@ static int patience(const struct loop *l)
 
 /* --- tasks -------------------------------------------------------------------------------------------------------- */
 
-void loop_defer(struct loop *l, struct task *t)
-{
+void loop_defer(struct loop *l, struct task *t) {
     if (t->queued)
         return;
     t->queued = true;
@@ -287,8 +272,7 @@ void loop_defer(struct loop *l, struct task *t)
     l->tasks++;
 }
 
-void loop_undefer(struct loop *l, struct task *t)
-{
+void loop_undefer(struct loop *l, struct task *t) {
     if (!t->queued)
         return;
     *(t->prev != NULL ? &t->prev->next : &l->first) = t->next;
@@ -298,8 +282,7 @@ void loop_undefer(struct loop *l, struct task *t)
 }
 
 /* As many as there were at the start: what they defer themselves waits for the next batch. */
-static void run_tasks(struct loop *l)
-{
+static void run_tasks(struct loop *l) {
     for (uint32_t n = l->tasks; n > 0 && l->first != NULL; n--) {
         struct task *t = l->first;
         loop_undefer(l, t);
@@ -309,21 +292,19 @@ static void run_tasks(struct loop *l)
 
 /* --- calls -------------------------------------------------------------------------------------------------------- */
 
-static void wake(struct loop *l)
-{
+static void wake(struct loop *l) {
     uint64_t one = 1;
-    ssize_t n = write(l->wake, &one, sizeof one); /* fails only when the counter is full, and then it is awake */
+    ssize_t n = write(l->wake, &one,
+                      sizeof one); /* fails only when the counter is full, and then it is awake */
     (void)n;
 }
 
-void loop_stop(struct loop *l)
-{
+void loop_stop(struct loop *l) {
     atomic_store(&l->stop, true);
     wake(l);
 }
 
-void loop_call(struct loop *l, void (*fn)(void *arg), void *arg)
-{
+void loop_call(struct loop *l, void (*fn)(void *arg), void *arg) {
     pthread_mutex_lock(&l->lock);
     if (!l->running) {
         l->now = clock_now();
@@ -343,8 +324,7 @@ void loop_call(struct loop *l, void (*fn)(void *arg), void *arg)
 
 /* Without the lock while a call runs, so that others may queue meanwhile. A call that is done is not touched again: it
  * lay on its caller's stack. */
-static void run_calls(struct loop *l)
-{
+static void run_calls(struct loop *l) {
     uint64_t count;
     ssize_t n = read(l->wake, &count, sizeof count);
     (void)n;
@@ -365,8 +345,7 @@ static void run_calls(struct loop *l)
 
 /* --- running ------------------------------------------------------------------------------------------------------ */
 
-static void hand_out(struct loop *l, const struct epoll_event *events, int count)
-{
+static void hand_out(struct loop *l, const struct epoll_event *events, int count) {
     for (int i = 0; i < count; i++) {
         if (events[i].data.u64 == 0) {
             run_calls(l);
@@ -378,8 +357,7 @@ static void hand_out(struct loop *l, const struct epoll_event *events, int count
     }
 }
 
-static int turn(struct loop *l, struct fault *f)
-{
+static int turn(struct loop *l, struct fault *f) {
     struct epoll_event events[BATCH];
     int count = epoll_wait(l->epoll, events, BATCH, patience(l));
     if (count < 0 && errno != EINTR)
@@ -391,8 +369,7 @@ static int turn(struct loop *l, struct fault *f)
     return 0;
 }
 
-int loop_run(struct loop *l, struct fault *f)
-{
+int loop_run(struct loop *l, struct fault *f) {
     pthread_mutex_lock(&l->lock);
     CHECK(!l->running);
     l->running = true;
@@ -405,7 +382,8 @@ int loop_run(struct loop *l, struct fault *f)
 
     run_calls(l); /* those who queued while the last batch ran */
     pthread_mutex_lock(&l->lock);
-    while (l->calls != NULL) { /* and those who queued since; from here on callers help themselves */
+    while (l->calls !=
+           NULL) { /* and those who queued since; from here on callers help themselves */
         struct call *call = l->calls;
         l->calls = call->next;
         call->fn(call->arg);

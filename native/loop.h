@@ -35,12 +35,15 @@ struct task {
 
 struct loop *loop_new(struct fault *f);
 void loop_free(struct loop *l); /* nothing may still be registered */
-int loop_run(struct loop *l, struct fault *f); /* until loop_stop; 0, or -1 when epoll itself failed */
-void loop_stop(struct loop *l); /* from any thread; also ahead of loop_run, which then returns at once */
+/* Until loop_stop: 0; or -1 when epoll itself failed. */
+int loop_run(struct loop *l, struct fault *f);
+/* From any thread; also ahead of loop_run, which then returns at once. */
+void loop_stop(struct loop *l);
 
 int loop_add(struct loop *l, struct loop_fd *h, uint32_t events, struct fault *f);
-void loop_watch(struct loop *l, struct loop_fd *h, uint32_t events); /* no system call if nothing changes */
-void loop_del(struct loop *l, struct loop_fd *h);                    /* does not close the fd */
+/* No system call if nothing changes. */
+void loop_watch(struct loop *l, struct loop_fd *h, uint32_t events);
+void loop_del(struct loop *l, struct loop_fd *h); /* does not close the fd */
 
 uint64_t loop_now(const struct loop *l); /* ns; taken once a batch */
 void timer_set(struct loop *l, struct timer *t, uint64_t deadline);

@@ -7,8 +7,7 @@
 
 #include <string.h>
 
-bool span_mp_array(struct span *s, uint32_t *count)
-{
+bool span_mp_array(struct span *s, uint32_t *count) {
     uint8_t head;
     uint64_t n;
     if (!span_u8(s, &head))
@@ -23,8 +22,7 @@ bool span_mp_array(struct span *s, uint32_t *count)
     return true;
 }
 
-bool span_mp_uint(struct span *s, uint64_t *v)
-{
+bool span_mp_uint(struct span *s, uint64_t *v) {
     uint8_t head;
     if (!span_u8(s, &head))
         return false;
@@ -46,8 +44,7 @@ bool span_mp_uint(struct span *s, uint64_t *v)
     return true;
 }
 
-bool span_mp_bool(struct span *s, bool *v)
-{
+bool span_mp_bool(struct span *s, bool *v) {
     uint8_t head;
     if (!span_u8(s, &head))
         return false;
@@ -57,8 +54,7 @@ bool span_mp_bool(struct span *s, bool *v)
     return true;
 }
 
-bool span_mp_bin(struct span *s, const uint8_t **p, uint32_t *n)
-{
+bool span_mp_bin(struct span *s, const uint8_t **p, uint32_t *n) {
     uint8_t head;
     uint64_t length;
     const uint8_t *at;
@@ -73,8 +69,7 @@ bool span_mp_bin(struct span *s, const uint8_t **p, uint32_t *n)
     return true;
 }
 
-bool span_mp_str(struct span *s, const char **p, uint32_t *n)
-{
+bool span_mp_str(struct span *s, const char **p, uint32_t *n) {
     uint8_t head;
     uint64_t length;
     const uint8_t *at;
@@ -100,8 +95,7 @@ struct extent {
 };
 
 /* The types whose length is written after the head (0xc4..0xc9 and 0xd9..0xdf), and those of fixed size. */
-static bool extent_of(struct span *s, uint8_t head, struct extent *x)
-{
+static bool extent_of(struct span *s, uint8_t head, struct extent *x) {
     *x = (struct extent){0};
     switch (head) {
     case 0xc0: /* nil, false, true */
@@ -154,8 +148,7 @@ static bool extent_of(struct span *s, uint8_t head, struct extent *x)
     return true;
 }
 
-bool span_mp_skip(struct span *s)
-{
+bool span_mp_skip(struct span *s) {
     enum { DEPTH = 8 };
     uint64_t open[DEPTH]; /* values still to come at each level */
     int depth = 0;
@@ -186,16 +179,14 @@ bool span_mp_skip(struct span *s)
 
 /* --- writing: always the shortest form, as Python's msgpack does ------------------------------------------------------ */
 
-static void wide(struct pen *w, uint8_t head, uint64_t v, unsigned width)
-{
+static void wide(struct pen *w, uint8_t head, uint64_t v, unsigned width) {
     uint8_t octets[9] = {head};
     for (unsigned i = 0; i < width; i++)
         octets[1 + i] = (uint8_t)(v >> ((width - 1 - i) * 8));
     pen_bytes(w, octets, 1 + width);
 }
 
-void pen_mp_array(struct pen *w, uint32_t count)
-{
+void pen_mp_array(struct pen *w, uint32_t count) {
     if (count < 16)
         pen_u8(w, (uint8_t)(0x90 | count));
     else if (count <= UINT16_MAX)
@@ -204,8 +195,7 @@ void pen_mp_array(struct pen *w, uint32_t count)
         wide(w, 0xdd, count, 4);
 }
 
-void pen_mp_uint(struct pen *w, uint64_t v)
-{
+void pen_mp_uint(struct pen *w, uint64_t v) {
     if (v <= 0x7f)
         pen_u8(w, (uint8_t)v);
     else if (v <= UINT8_MAX)
@@ -218,13 +208,11 @@ void pen_mp_uint(struct pen *w, uint64_t v)
         wide(w, 0xcf, v, 8);
 }
 
-void pen_mp_bool(struct pen *w, bool v)
-{
+void pen_mp_bool(struct pen *w, bool v) {
     pen_u8(w, v ? 0xc3 : 0xc2);
 }
 
-void pen_mp_bin_head(struct pen *w, uint32_t n)
-{
+void pen_mp_bin_head(struct pen *w, uint32_t n) {
     if (n <= UINT8_MAX)
         wide(w, 0xc4, n, 1);
     else if (n <= UINT16_MAX)
@@ -233,14 +221,12 @@ void pen_mp_bin_head(struct pen *w, uint32_t n)
         wide(w, 0xc6, n, 4);
 }
 
-void pen_mp_bin(struct pen *w, const void *p, uint32_t n)
-{
+void pen_mp_bin(struct pen *w, const void *p, uint32_t n) {
     pen_mp_bin_head(w, n);
     pen_bytes(w, p, n);
 }
 
-void pen_mp_str(struct pen *w, const char *text)
-{
+void pen_mp_str(struct pen *w, const char *text) {
     size_t n = strlen(text);
     if (n < 32)
         pen_u8(w, (uint8_t)(0xa0 | n));

@@ -6,10 +6,11 @@
  * on the way. At zero credit only that channel stops. The link's own queue is bounded too (MUX_QUEUE): above it no
  * channel has room, and as it drains, channels that asked (channel_want_room) are served in turn, one frame each.
  *
- * A channel is embedded in its owner's struct. The mux forgets it after: channel_reset (no further callback), ops->reset
- * (the last callback), or when EOF went both ways (inside channel_eof if ours was second, after ops->eof if theirs was).
- * `channel_attached` tells. Calls on a forgotten channel do nothing. The owner frees only forgotten channels.
- * Owners may call anything, channel_reset included, from inside a callback, and may free inside the last one.
+ * A channel is embedded in its owner's struct, zeroed. The mux forgets it in channel_reset (no further callback), ahead of
+ * ops->reset (the last callback), or when EOF went both ways: inside channel_eof if ours was second, ahead of ops->eof,
+ * then the last callback, if theirs was. `channel_attached` tells, inside the callback too. Calls on a forgotten channel
+ * do nothing. The owner frees only forgotten channels. Owners may call anything, channel_reset and mux_free included,
+ * from inside a callback, and may free inside the last one. A member of the ops that is NULL is not called.
  */
 #pragma once
 
@@ -22,9 +23,11 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define MUX_FRAME_DATA 65536        /* octets of payload in one DATA frame at most */
-#define MUX_FRAME_MAX (65536 + 128) /* octets of any frame of a data link at most, its length word aside */
-#define MUX_QUEUE (1024 * 1024)     /* above so much unsent, no channel has room */
+/* Octets of payload in one DATA frame at most; of any frame at most, its length word aside; and how much may wait unsent
+ * before no channel has room. */
+#define MUX_FRAME_DATA 65536
+#define MUX_FRAME_MAX  (65536 + 128)
+#define MUX_QUEUE      (1024 * 1024)
 
 enum channel_kind {
     CHANNEL_TCP = 1,
@@ -46,12 +49,15 @@ struct channel;
 
 struct channel_ops {
     void (*opened)(struct channel *c);
-    void (*data)(struct channel *c, const uint8_t *p, size_t n); /* take all of it; channel_grant when passed on */
+    /* Octets of the stream, to be taken whole; channel_grant when they have been passed on. */
+    void (*data)(struct channel *c, const uint8_t *p, size_t n);
     void (*datagram)(struct channel *c, const struct endpoint *peer, const uint8_t *p, size_t n);
     void (*unreachable)(struct channel *c, const struct endpoint *peer, int err);
-    void (*room)(struct channel *c); /* channel_room() > 0 again; once for each channel_want_room */
+    /* channel_room() > 0 again; once for each channel_want_room. */
+    void (*room)(struct channel *c);
     void (*eof)(struct channel *c);
-    void (*reset)(struct channel *c, int err); /* the peer's RESET, or the link's end (ENETRESET) */
+    /* The peer's RESET, or the link's end (ENETRESET). The last callback. */
+    void (*reset)(struct channel *c, int err);
 };
 
 struct channel {
@@ -61,13 +67,15 @@ struct channel {
     uint32_t flags;     /* the mux's */
     int64_t credit;     /* octets we may send */
     int64_t window;     /* octets the peer may still send */
+    uint32_t full;      /* the window as it was stated */
     uint32_t ungranted; /* passed on, not yet told */
     struct channel *hash_next;
     struct channel *ring_next, *ring_prev; /* those that wait for room */
 };
 
 struct mux_ops {
-    /* The peer opens a channel: give it one (then channel_accept or channel_refuse, now or later), or NULL and *err. */
+    /* The peer opens a channel: give it one (then channel_accept, now or later, or channel_reset, later), or NULL and
+     * *err. Its `ops` are set before it is returned, for it may be reset, or get a datagram, before it is accepted. */
     struct channel *(*open)(void *owner, const struct channel_open *o, int *err);
     /* The link has ended (peer closed it, broke the protocol, or the socket failed); all channels have been reset.
      * The owner calls mux_free, now or later. */
@@ -75,24 +83,32 @@ struct mux_ops {
 };
 
 /* Takes `fd` (made non-blocking; closed by mux_free, also on failure). `odd`: this side's channels are odd (the bridge). */
-struct mux *mux_new(struct loop *l, int fd, bool odd, const struct mux_ops *ops, void *owner, struct fault *f);
-void mux_free(struct mux *m); /* resets what is still open (ops->reset, ENETRESET), sends nothing more, closes */
+struct mux *mux_new(struct loop *l, int fd, bool odd, const struct mux_ops *ops, void *owner,
+                    struct fault *f);
+/* Resets what is still open (ops->reset, ENETRESET), sends nothing more, closes. `gone` is not called. */
+void mux_free(struct mux *m);
 uint32_t mux_channels(const struct mux *m);
 uint64_t mux_datagrams_dropped(const struct mux *m);
 
-/* Our side opens. `o->window` is what we take. */
-void channel_open(struct mux *m, struct channel *c, const struct channel_ops *ops, const struct channel_open *o);
+/* Our side opens. `o->window` is what we take. Datagrams may follow at once, octets after ops->opened. On a link that has
+ * ended the channel is forgotten at once, without a callback. */
+void channel_open(struct mux *m, struct channel *c, const struct channel_ops *ops,
+                  const struct channel_open *o);
 void channel_accept(struct channel *c, const struct channel_ops *ops, uint32_t window);
 
-size_t channel_room(const struct channel *c); /* octets that may be sent now: min(credit, the link's room) */
+/* Octets that may be sent now: the smaller of the channel's credit and the link's room. */
+size_t channel_room(const struct channel *c);
+/* Asks for ops->room: as soon as there is room, at the end of this batch if there is already. */
 void channel_want_room(struct channel *c);
-void channel_send(struct channel *c, const void *p, size_t n); /* n <= channel_room(c), else CHECK fails */
+/* n <= channel_room(c) of just now, or CHECK fails. */
+void channel_send(struct channel *c, const void *p, size_t n);
 void channel_sendv(struct channel *c, const struct iovec *iov, int count);
-void channel_grant(struct channel *c, size_t n); /* told to the peer in steps of a quarter window, at once if it starves */
+/* `n` octets have been passed on. Told to the peer in steps of a quarter window, sooner when it has little left. */
+void channel_grant(struct channel *c, size_t n);
 void channel_eof(struct channel *c);
 void channel_reset(struct channel *c, int err); /* also refuses an OPEN */
 bool channel_attached(const struct channel *c);
 
-/* No credit: false when the link's queue was above its mark and the datagram was dropped. */
+/* No credit: false when the link's queue was above its mark and the datagram was dropped. n <= MUX_FRAME_DATA. */
 bool channel_datagram(struct channel *c, const struct endpoint *peer, const void *p, size_t n);
 void channel_unreachable(struct channel *c, const struct endpoint *peer, int err);

@@ -19,8 +19,7 @@ struct outbox {
     uint8_t ring[];
 };
 
-struct outbox *outbox_new(size_t limit, struct fault *f)
-{
+struct outbox *outbox_new(size_t limit, struct fault *f) {
     CHECK(limit >= LENGTH + OUTBOX_MESSAGE);
     struct outbox *o = malloc(sizeof *o + limit);
     if (o == NULL) {
@@ -38,8 +37,7 @@ struct outbox *outbox_new(size_t limit, struct fault *f)
     return o;
 }
 
-void outbox_free(struct outbox *o)
-{
+void outbox_free(struct outbox *o) {
     if (o == NULL)
         return;
     close(o->event);
@@ -47,13 +45,11 @@ void outbox_free(struct outbox *o)
     free(o);
 }
 
-int outbox_fd(const struct outbox *o)
-{
+int outbox_fd(const struct outbox *o) {
     return o->event;
 }
 
-static void put(struct outbox *o, const void *p, size_t n)
-{
+static void put(struct outbox *o, const void *p, size_t n) {
     size_t at = (o->head + o->used) % o->limit;
     size_t first = n < o->limit - at ? n : o->limit - at;
     memcpy(o->ring + at, p, first);
@@ -61,8 +57,7 @@ static void put(struct outbox *o, const void *p, size_t n)
     o->used += n;
 }
 
-static void take(struct outbox *o, void *p, size_t n)
-{
+static void take(struct outbox *o, void *p, size_t n) {
     size_t first = n < o->limit - o->head ? n : o->limit - o->head;
     memcpy(p, o->ring + o->head, first);
     memcpy((uint8_t *)p + first, o->ring, n - first);
@@ -71,8 +66,7 @@ static void take(struct outbox *o, void *p, size_t n)
 }
 
 /* The eventfd counts nothing: it is 1 while messages wait and 0 otherwise, and changes under the lock only. */
-void outbox_post(struct outbox *o, const void *message, size_t n)
-{
+void outbox_post(struct outbox *o, const void *message, size_t n) {
     CHECK(n > 0 && n <= OUTBOX_MESSAGE);
     uint32_t length = (uint32_t)n;
     pthread_mutex_lock(&o->lock);
@@ -88,8 +82,7 @@ void outbox_post(struct outbox *o, const void *message, size_t n)
     pthread_mutex_unlock(&o->lock);
 }
 
-size_t outbox_pull(struct outbox *o, void *buf, size_t capacity)
-{
+size_t outbox_pull(struct outbox *o, void *buf, size_t capacity) {
     CHECK(capacity >= OUTBOX_MESSAGE);
     uint32_t length = 0;
     pthread_mutex_lock(&o->lock);
@@ -104,8 +97,7 @@ size_t outbox_pull(struct outbox *o, void *buf, size_t capacity)
     return length;
 }
 
-uint64_t outbox_lost(struct outbox *o)
-{
+uint64_t outbox_lost(struct outbox *o) {
     pthread_mutex_lock(&o->lock);
     uint64_t lost = o->lost;
     pthread_mutex_unlock(&o->lock);

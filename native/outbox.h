@@ -12,7 +12,8 @@
 
 struct outbox;
 
-struct outbox *outbox_new(size_t limit, struct fault *f); /* octets in all; when full, new messages are counted and lost */
+/* `limit`: octets in all; when full, new messages are counted and lost. */
+struct outbox *outbox_new(size_t limit, struct fault *f);
 void outbox_free(struct outbox *o);
 int outbox_fd(const struct outbox *o); /* readable while something waits */
 

@@ -16,13 +16,15 @@ struct sockdiag_port {
     uint8_t pad[3];
 };
 
-int sockdiag_open(struct fault *f); /* a NETLINK_SOCK_DIAG fd, CLOEXEC, in the caller's network namespace */
+/* A NETLINK_SOCK_DIAG fd, CLOEXEC, in the caller's network namespace. */
+int sockdiag_open(struct fault *f);
 
 /* TCP in LISTEN and UDP unconnected, sorted and without doubles; at most `capacity`. Their number, or -1. */
 int sockdiag_listening(int fd, struct sockdiag_port *out, size_t capacity, struct fault *f);
 
 /* Whether there is a TCP socket (any state but LISTEN; TIME_WAIT counts) with exactly these ends. 1, 0, or -1. */
-int sockdiag_has_tcp(int fd, const struct endpoint *own, const struct endpoint *peer, struct fault *f);
+int sockdiag_has_tcp(int fd, const struct endpoint *own, const struct endpoint *peer,
+                     struct fault *f);
 
 /* Whether a TCP socket listens (or a UDP socket is bound) where `own` is delivered: its address or a wildcard. 1, 0, -1. */
 int sockdiag_accepts(int fd, uint8_t proto, const struct endpoint *own, struct fault *f);

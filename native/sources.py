@@ -20,7 +20,6 @@ NAMES = (
     "mux_queue.c",
     "mux_channel.c",
     "mux.c",
-    "sockdiag.c",
     "view.c",
     "view_write.c",
 )

@@ -31,7 +31,7 @@ bool span_mp_uint(struct span *s, uint64_t *v);
 bool span_mp_bool(struct span *s, bool *v);
 bool span_mp_bin(struct span *s, const uint8_t **p, uint32_t *n); /* bin 8/16/32 */
 bool span_mp_str(struct span *s, const char **p, uint32_t *n);    /* not terminated */
-bool span_mp_skip(struct span *s);                                /* one value of any type, bounded depth 8 */
+bool span_mp_skip(struct span *s); /* one value of any type, bounded depth 8 */
 
 /* Writing into a buffer of a known size; `over` is set instead of writing past the end. */
 struct pen {

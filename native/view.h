@@ -42,19 +42,26 @@ struct udp_view {
     size_t payload_len;
 };
 
-bool view_ip(const uint8_t *p, size_t n, struct ip_view *v);         /* false: not a whole IP packet */
-bool view_tcp(const struct ip_view *ip, struct tcp_view *v);         /* false: not a whole TCP header */
-bool view_udp(const struct ip_view *ip, struct udp_view *v);         /* false: not a whole UDP datagram */
+bool view_ip(const uint8_t *p, size_t n, struct ip_view *v); /* false: not a whole IP packet */
+bool view_tcp(const struct ip_view *ip, struct tcp_view *v); /* false: not a whole TCP header */
+bool view_udp(const struct ip_view *ip, struct udp_view *v); /* false: not a whole UDP datagram */
 
-uint32_t checksum_add(uint32_t sum, const void *p, size_t n); /* RFC 1071, partial sum */
-uint16_t checksum_fold(uint32_t sum);                         /* complemented, in host order of the sum's octets */
-uint32_t checksum_pseudo(const struct addr *src, const struct addr *dst, uint8_t proto, uint32_t len);
+/* RFC 1071. A partial sum (`n` is even but for the last piece), and its end: complemented, to be stored big-endian. */
+uint32_t checksum_add(uint32_t sum, const void *p, size_t n);
+uint16_t checksum_fold(uint32_t sum);
+uint32_t checksum_pseudo(const struct addr *src, const struct addr *dst, uint8_t proto,
+                         uint32_t len);
 
 /* Writes an IP header of 20 or 40 octets for `len` octets of transport; returns its length. */
-size_t view_write_ip(uint8_t *out, const struct addr *src, const struct addr *dst, uint8_t proto, size_t len);
-/* Whole packets. Each returns the packet's length; `out` must hold payload + 60. */
-size_t view_write_udp(uint8_t *out, const struct endpoint *src, const struct endpoint *dst, const void *p, size_t n);
-size_t view_write_tcp_rst(uint8_t *out, const struct ip_view *ip, const struct tcp_view *tcp); /* RFC 9293 3.10.7.1 */
+size_t view_write_ip(uint8_t *out, const struct addr *src, const struct addr *dst, uint8_t proto,
+                     size_t len);
+/* Whole packets. Each returns the packet's length, and 0 where the protocol has no answer (to a reset, to an ICMP error…).
+ * `out` must hold payload + 60. */
+size_t view_write_udp(uint8_t *out, const struct endpoint *src, const struct endpoint *dst,
+                      const void *p, size_t n);
+/* RFC 9293 3.10.7.1 */
+size_t view_write_tcp_rst(uint8_t *out, const struct ip_view *ip, const struct tcp_view *tcp);
 /* ICMP/ICMPv6 destination unreachable for `packet` (whose head is quoted), from its destination to its source.
- * `err` is an errno of connect(2); false when fact has no ICMP for it. See RFC 792, RFC 4443 3.1. */
+ * `err` is an errno of connect(2); 0 when there is no ICMP for it. `out` must hold VIEW_UNREACHABLE. RFC 792, RFC 4443 3.1. */
+#define VIEW_UNREACHABLE 1280
 size_t view_write_unreachable(uint8_t *out, const struct ip_view *packet, int err);

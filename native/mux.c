@@ -1,0 +1,341 @@
+/* The link under the channels: a stream socket read frame by frame and written in few large pieces; its life and its end.
+ *
+ * Reading: one buffer; frames are parsed where they lie and their payload is handed out as a pointer into it. What is left
+ * of a frame at the end is moved to the front. A batch of events reads READS times at most, so that one link cannot keep
+ * the loop from the others.
+ *
+ * Writing: large payload goes to the socket straight from its owner's memory, behind what waits, and only what the socket
+ * does not take is copied. Small frames gather in the queue and leave at the end of the batch.
+ *
+ * The queue is bounded. Payload stops at MUX_QUEUE (and a frame). The rest, 3 MiB, is for frames without credit, which
+ * always fit: a channel has at most OPEN (76 octets), OPENED, EOF, RESET (17) and, since a peer that has not heard of a
+ * grant cannot use it, 16 grants (17) of a window under way: under 420 octets, so 7,000 channels may have all of that
+ * waiting at once, and 40,000 an OPEN and a RESET. A peer that lets it come to more does not read, and the link ends.
+ */
+#include "mux_inner.h"
+
+#include "span.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    READ_BUFFER = 256 * 1024,
+    READS = 4,          /* of a batch */
+    DIRECT = 16 * 1024, /* payload from here on is not copied if the socket takes it */
+    GATHER = 64 * 1024, /* so much in the queue is not kept for the end of the batch */
+    LAST_READS = 64,    /* when writing has failed: what the peer may have said before it went */
+};
+
+_Static_assert(READ_BUFFER >= 2 * (MUX_FRAME_MAX + FRAME_LENGTH),
+               "a frame fits behind the rest of another");
+_Static_assert(QUEUE_CAPACITY >= 2 * MUX_QUEUE + MUX_FRAME_MAX,
+               "control frames have room of their own");
+
+static void enter(struct mux *m) {
+    m->busy++;
+}
+
+static void free_memory(struct mux *m) {
+    table_free(&m->table);
+    queue_free(&m->queue);
+    free(m->in);
+    free(m);
+}
+
+static void leave(struct mux *m) {
+    if (--m->busy == 0 && m->freed)
+        free_memory(m);
+}
+
+/* --- the end -------------------------------------------------------------------------------------------------------- */
+
+/* Nothing is read or written any more; everybody is told at the end of the batch, not inside whatever found out. */
+static void die(struct mux *m, const struct fault *why) {
+    if (m->dead)
+        return;
+    m->dead = true;
+    m->why = *why;
+    loop_del(m->loop, &m->io);
+    loop_undefer(m->loop, &m->work);
+    loop_defer(m->loop, &m->end);
+}
+
+static void die_for(struct mux *m, int err, const char *text) {
+    struct fault why;
+    fault_set(&why, err, "%s", text);
+    die(m, &why);
+}
+
+static void reset_all(struct mux *m) {
+    m->ended = true;
+    size_t cursor = 0;
+    for (struct channel *c; (c = table_next(&m->table, &cursor)) != NULL;) {
+        channel_forget(c);
+        if (c->ops != NULL && c->ops->reset != NULL)
+            c->ops->reset(c, ENETRESET);
+    }
+}
+
+static void run_end(struct task *t) {
+    struct mux *m = container_of(t, struct mux, end);
+    enter(m);
+    reset_all(m);
+    if (!m->freed)
+        m->ops->gone(m->owner, &m->why);
+    leave(m);
+}
+
+/* --- writing ---------------------------------------------------------------------------------------------------------- */
+
+static void watch(struct mux *m) {
+    if (!m->dead)
+        loop_watch(m->loop, &m->io, m->blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
+}
+
+void mux_kick(struct mux *m) {
+    if (!m->dead)
+        loop_defer(m->loop, &m->work);
+}
+
+static void push(struct mux *m, const struct iovec *more, int count) {
+    switch (queue_send(&m->queue, m->io.fd, more, count)) {
+    case QUEUE_EMPTY:
+        break;
+    case QUEUE_BLOCKED:
+        m->blocked = true;
+        watch(m);
+        break;
+    case QUEUE_FAILED:
+        m->broken = errno;
+        m->blocked = true; /* nothing is sent any more */
+        mux_kick(m);       /* and the reading side finds out what the peer had to say */
+        break;
+    }
+}
+
+static bool fits(struct mux *m, size_t n) {
+    if (queue_fits(&m->queue, n))
+        return true;
+    die_for(m, 0, "the peer has long read nothing, and the queue of what it must be told is full");
+    return false;
+}
+
+void mux_control(struct mux *m, const uint8_t *head, size_t n) {
+    if (m->dead || !fits(m, n))
+        return;
+    queue_put(&m->queue, head, n);
+    if (!m->blocked)
+        mux_kick(m);
+}
+
+void mux_payload(struct mux *m, const struct iovec *frame, int count, size_t n) {
+    if (m->dead || !fits(m, n + FRAME_HEAD))
+        return;
+    if (n >= DIRECT && !m->blocked) {
+        push(m, frame, count);
+        return;
+    }
+    for (int i = 0; i < count; i++)
+        queue_put(&m->queue, frame[i].iov_base, frame[i].iov_len);
+    if (m->blocked)
+        return;
+    if (m->queue.used >= GATHER)
+        push(m, NULL, 0);
+    else
+        mux_kick(m);
+}
+
+/* --- reading ---------------------------------------------------------------------------------------------------------- */
+
+/* The peer broke the protocol: it is told why, if the socket takes it now, and the link ends. */
+static void blame(struct mux *m, const char *what) {
+    if (m->dead)
+        return;
+    struct fault why;
+    fault_set(&why, 0, "the peer sent %s", what);
+    uint8_t goodbye[FRAME_GOODBYE_MAX];
+    size_t n = frame_goodbye(goodbye, why.text);
+    if (m->broken == 0 && queue_fits(&m->queue, n)) {
+        queue_put(&m->queue, goodbye, n);
+        queue_send(&m->queue, m->io.fd, NULL, 0);
+    }
+    die(m, &why);
+}
+
+static void take_frame(struct mux *m, const uint8_t *p, size_t n) {
+    struct frame f;
+    const char *wrong = frame_read(p, n, &f);
+    if (wrong == NULL && f.tag == FRAME_GOODBYE) {
+        struct fault why;
+        fault_set(&why, 0, "the peer ended the link: %.*s", (int)f.payload_len,
+                  (const char *)f.payload);
+        die(m, &why);
+        return;
+    }
+    if (wrong == NULL && f.tag == FRAME_OPEN)
+        channel_offer(m, &f, &wrong);
+    else if (wrong == NULL)
+        channel_frame(m, &f, &wrong);
+    if (wrong != NULL)
+        blame(m, wrong);
+}
+
+/* All whole frames of the buffer. */
+static void parse(struct mux *m) {
+    while (!m->dead && m->filled - m->start >= FRAME_LENGTH) {
+        struct span s = span_of(m->in + m->start, FRAME_LENGTH);
+        uint32_t n = 0;
+        span_u32(&s, &n);
+        if (n > MUX_FRAME_MAX) {
+            blame(m, "a frame longer than any may be");
+            return;
+        }
+        if (m->filled - m->start - FRAME_LENGTH < n)
+            break;
+        const uint8_t *p = m->in + m->start + FRAME_LENGTH;
+        m->start += FRAME_LENGTH + n;
+        take_frame(m, p, n);
+    }
+}
+
+static void move_to_front(struct mux *m) {
+    size_t rest = m->filled - m->start;
+    if (rest > 0 && m->start > 0)
+        memmove(m->in, m->in + m->start, rest);
+    m->start = 0;
+    m->filled = rest;
+}
+
+/* One read and what it brought. Whether there may be more. */
+static bool read_once(struct mux *m) {
+    size_t space = READ_BUFFER - m->filled;
+    ssize_t n = recv(m->io.fd, m->in + m->filled, space, MSG_DONTWAIT);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return errno == EINTR;
+    if (n <= 0) {
+        die_for(m, n == 0 ? 0 : errno, n == 0 ? "the peer closed the link" : "read from the link");
+        return false;
+    }
+    m->filled += (size_t)n;
+    parse(m);
+    if (m->dead)
+        return false;
+    move_to_front(m);
+    return (size_t)n == space;
+}
+
+static void read_some(struct mux *m, int reads) {
+    while (reads-- > 0 && !m->dead && read_once(m))
+        continue;
+}
+
+/* --- the loop's calls --------------------------------------------------------------------------------------------------- */
+
+static void write_failed(struct mux *m) {
+    read_some(m, LAST_READS);
+    die_for(m, m->broken, "write to the link");
+}
+
+static void flush_and_serve(struct mux *m) {
+    if (m->queue.used > 0 && !m->blocked)
+        push(m, NULL, 0);
+    channel_serve(m);
+    if (m->dead || m->blocked)
+        return;
+    if (m->queue.used > 0)
+        push(m, NULL, 0);
+    if (m->ring != NULL && !m->blocked)
+        mux_kick(m);
+}
+
+static void run_work(struct task *t) {
+    struct mux *m = container_of(t, struct mux, work);
+    enter(m);
+    if (m->broken != 0)
+        write_failed(m);
+    else
+        flush_and_serve(m);
+    leave(m);
+}
+
+static void ready(struct loop_fd *h, uint32_t events) {
+    struct mux *m = container_of(h, struct mux, io);
+    enter(m);
+    if (events & EPOLLOUT && m->broken == 0) {
+        m->blocked = false;
+        flush_and_serve(m);
+        watch(m);
+    }
+    if (events & ~(uint32_t)EPOLLOUT)
+        read_some(m, READS);
+    leave(m);
+}
+
+/* --- life ----------------------------------------------------------------------------------------------------------- */
+
+static int prepare_socket(int fd, struct fault *f) {
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
+        return fault_set(f, errno, "make the link's socket non-blocking");
+    return 0;
+}
+
+struct mux *mux_new(struct loop *l, int fd, bool odd, const struct mux_ops *ops, void *owner,
+                    struct fault *f) {
+    struct mux *m = calloc(1, sizeof *m);
+    if (m == NULL) {
+        fault_set(f, ENOMEM, "make a link");
+        goto close_fd;
+    }
+    *m = (struct mux){.loop = l,
+                      .ops = ops,
+                      .owner = owner,
+                      .own_next = odd ? 1 : 2,
+                      .peer_last = odd ? 0 : UINT32_MAX};
+    m->io = (struct loop_fd){.fd = fd, .ready = ready};
+    m->work.run = run_work;
+    m->end.run = run_end;
+    m->in = malloc(READ_BUFFER);
+    if (m->in == NULL || !table_init(&m->table) || !queue_init(&m->queue)) {
+        fault_set(f, ENOMEM, "make a link");
+        goto free_mux;
+    }
+    if (prepare_socket(fd, f) != 0 || loop_add(l, &m->io, EPOLLIN, f) != 0)
+        goto free_mux;
+    return m;
+
+free_mux:
+    free_memory(m);
+close_fd:
+    close(fd);
+    return NULL;
+}
+
+void mux_free(struct mux *m) {
+    if (m == NULL || m->freed)
+        return;
+    enter(m);
+    m->freed = true;
+    m->dead = true;
+    loop_del(m->loop, &m->io);
+    loop_undefer(m->loop, &m->work);
+    loop_undefer(m->loop, &m->end);
+    close(m->io.fd);
+    reset_all(
+        m); /* also from inside one of its own callbacks: the outer round then finds nobody left */
+    leave(m);
+}
+
+uint32_t mux_channels(const struct mux *m) {
+    return m->table.count;
+}
+
+uint64_t mux_datagrams_dropped(const struct mux *m) {
+    return m->dropped;
+}
