@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import docker
 import pytest
@@ -13,6 +14,12 @@ from docker.types import IPAMConfig, IPAMPool
 from runner import images
 
 from .scene import LABEL, Left, Scene, ensure_image, wait_left
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.engine)
 
 
 @pytest.fixture(scope="session")
@@ -35,8 +42,12 @@ def programs(client: docker.DockerClient) -> str:
 def scene(client: docker.DockerClient, programs: str) -> Iterator[Scene]:
     name = f"mrt-{uuid.uuid4().hex[:6]}"
     network = client.networks.create(
-        name, driver="bridge", labels={LABEL: name}, enable_ipv6=True,
-        ipam=IPAMConfig(pool_configs=[IPAMPool("198.19.240.0/24"), IPAMPool("fd00:198:18:f0::/64")]))
+        name,
+        driver="bridge",
+        labels={LABEL: name},
+        enable_ipv6=True,
+        ipam=IPAMConfig(pool_configs=[IPAMPool("198.19.240.0/24"), IPAMPool("fd00:198:18:f0::/64")]),
+    )
     made = Scene(client, programs, name, network)
     yield made
     made.close()
@@ -46,7 +57,12 @@ def scene(client: docker.DockerClient, programs: str) -> Iterator[Scene]:
 def peer(scene: Scene) -> Container:
     """Who the target talks to: a server for each behaviour, iperf3, and a name server with names of the outside."""
     made = scene.container("peer", ["sh", "-c", "exec sh /programs/peer.sh"], cap_add=["NET_ADMIN"])
-    scene.wait_inside(made, "sh", "-c", "nc -z 127.0.0.1 8080 && nc -z 127.0.0.1 5201 && nc -z 127.0.0.1 53 && nc -z 127.0.0.1 5432")
+    scene.wait_inside(
+        made,
+        "sh",
+        "-c",
+        "nc -z 127.0.0.1 8080 && nc -z 127.0.0.1 5201 && nc -z 127.0.0.1 53 && nc -z 127.0.0.1 5432",
+    )
     return made
 
 
@@ -54,9 +70,19 @@ def peer(scene: Scene) -> Container:
 def target(scene: Scene, peer: Container) -> Container:
     """nginx, redis, WebSocket and HTTP/2 servers in one container whose entrypoint exports a variable of its own."""
     made = scene.container(
-        "target", ["sh", "/programs/target.sh"], cap_add=["NET_ADMIN"], dns=[scene.address(peer)], extra_hosts={"pinned.example": "198.19.240.250"},
-        environment={"GIVEN_BY_COMPOSE": "yes", "DATABASE_URL": "postgresql://postgres@peer/postgres"})
-    scene.wait_inside(made, "sh", "-c", "nc -z 127.0.0.1 8080 && nc -z 127.0.0.1 8765 && nc -z 127.0.0.1 7008 && nc -z 127.0.0.1 8443")
+        "target",
+        ["sh", "/programs/target.sh"],
+        cap_add=["NET_ADMIN"],
+        dns=[scene.address(peer)],
+        extra_hosts={"pinned.example": "198.19.240.250"},
+        environment={"GIVEN_BY_COMPOSE": "yes", "DATABASE_URL": "postgresql://postgres@peer/postgres"},
+    )
+    scene.wait_inside(
+        made,
+        "sh",
+        "-c",
+        "nc -z 127.0.0.1 8080 && nc -z 127.0.0.1 8765 && nc -z 127.0.0.1 7008 && nc -z 127.0.0.1 8443",
+    )
     return made
 
 
@@ -80,14 +106,16 @@ def tidy(client: docker.DockerClient, scene: Scene) -> Iterator[None]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test shows what every run of it said on stderr, and the agent's log as long as it lives."""
     report = yield
     stage = getattr(item, "funcargs", {}).get("scene")
     if getattr(report, "failed", False) and stage is not None:
         for number, run in enumerate(stage.runs):
             report.sections.append((f"mirror-run {number}, stderr", "".join(run.err.seen[-80:])))
-        for found in stage.client.containers.list(filters={"label": "mirror-run.dev/role"}, ignore_removed=True):
+        for found in stage.client.containers.list(
+            filters={"label": "mirror-run.dev/role"}, ignore_removed=True
+        ):
             try:
                 report.sections.append((f"log of {found.name}", found.logs(tail=80).decode(errors="replace")))
             except docker.errors.APIError as error:

@@ -1,4 +1,4 @@
-"""The stage of the end-to-end tests: one network, a target, a peer and a client on it, and mirror-run as a person starts it.
+"""The stage of the end-to-end tests: one network with target, peer and client, and mirror-run as one starts it.
 
 Everything is labelled with `LABEL`, so that what a test left behind can be told from what others run on this engine.
 """
@@ -49,8 +49,16 @@ def ensure_image(client: docker.DockerClient, base: str) -> str:
     if client.images.list(name=reference):
         return reference
     said: list[str] = []
-    for step in client.api.build(fileobj=io.BytesIO(context), custom_context=True, tag=reference, rm=True, forcerm=True,
-                                 buildargs={"BASE": base}, decode=True, labels={LABEL: "image"}):
+    for step in client.api.build(
+        fileobj=io.BytesIO(context),
+        custom_context=True,
+        tag=reference,
+        rm=True,
+        forcerm=True,
+        buildargs={"BASE": base},
+        decode=True,
+        labels={LABEL: "image"},
+    ):
         said.append(str(step.get("stream") or step.get("error") or ""))
         if "error" in step:
             raise RuntimeError("building the programs' image failed:\n" + "".join(said[-60:]))
@@ -79,7 +87,9 @@ class Lines:
             try:
                 line = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                raise AssertionError(f"{what}: nothing for {patience:g} s; seen:\n" + "".join(self.seen[-40:])) from None
+                raise AssertionError(
+                    f"{what}: nothing for {patience:g} s; seen:\n" + "".join(self.seen[-40:])
+                ) from None
             if line is None:
                 raise AssertionError(f"{what}: the stream ended; seen:\n" + "".join(self.seen[-40:]))
             if wanted(line):
@@ -142,8 +152,15 @@ class Scene:
     def container(self, role: str, command: list[str], **options: Any) -> Container:
         """A container of the programs' image on this scene's network, its name resolvable as `role`."""
         made: Container = self.client.containers.create(
-            self.image, command, name=f"{self.name}-{role}", hostname=role, labels={LABEL: self.name},
-            network=self.network.name, init=True, **options)
+            self.image,
+            command,
+            name=f"{self.name}-{role}",
+            hostname=role,
+            labels={LABEL: self.name},
+            network=self.network.name,
+            init=True,
+            **options,
+        )
         self.network.disconnect(made)
         self.network.connect(made, aliases=[role])
         self.made.append(made)
@@ -162,7 +179,7 @@ class Scene:
     def inside(self, made: Container, *command: str, check: bool = True) -> str:
         """Runs a command in a container; its output. `check`: it must succeed."""
         done = made.exec_run(list(command))
-        text: str = done.output.decode(errors="replace")
+        text = b"".join([done.output] if isinstance(done.output, bytes) else done.output).decode(errors="replace")
         assert not check or done.exit_code == 0, f"{command} in {made.name}: {done.exit_code}\n{text}"
         return text
 
@@ -172,19 +189,37 @@ class Scene:
         while (done := made.exec_run(list(command))).exit_code != 0:
             assert time.monotonic() < deadline, f"{command} in {made.name} never succeeded: {done.output!r}"
 
-    def start(self, target: Container | str, *command: str, options: tuple[str, ...] = (), stdin: Any = subprocess.DEVNULL,
-              **popen: Any) -> Run:
+    def start(
+        self,
+        target: Container | str,
+        *command: str,
+        options: tuple[str, ...] = (),
+        stdin: Any = subprocess.DEVNULL,
+        **popen: Any,
+    ) -> Run:
         """mirror-run --target container/NAME OPTIONS -- COMMAND."""
         named = target if isinstance(target, str) else f"container/{target.name}"
         process = subprocess.Popen(
-            [str(MIRROR_RUN), "--target", named, *options, "--", *command], stdin=stdin,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=popen.pop("cwd", ROOT), **popen)
+            [str(MIRROR_RUN), "--target", named, *options, "--", *command],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=popen.pop("cwd", ROOT),
+            **popen,
+        )
         run = Run(process, Lines(process.stdout), Lines(process.stderr))
         self.runs.append(run)
         return run
 
-    def run(self, target: Container | str, *command: str, options: tuple[str, ...] = (), code: int = 0,
-            **popen: Any) -> str:
+    def run(
+        self,
+        target: Container | str,
+        *command: str,
+        options: tuple[str, ...] = (),
+        code: int = 0,
+        **popen: Any,
+    ) -> str:
         """The same, waited for; the app's output. Its exit code must be `code`."""
         run = self.start(target, *command, options=options, **popen)
         got = run.wait()
@@ -200,7 +235,9 @@ class Scene:
         """What the same program tells in the target itself."""
         return json.loads(self.inside(target, "python3", "/programs/probe.py", *words).splitlines()[-1])
 
-    def record(self, target: Container, *ports: str, flags: tuple[str, ...] = (), options: tuple[str, ...] = ()) -> Run:
+    def record(
+        self, target: Container, *ports: str, flags: tuple[str, ...] = (), options: tuple[str, ...] = ()
+    ) -> Run:
         """An app that records what arrives at `ports`, ready: it listens and the agent mirrors."""
         run = self.start(target, "python3", "/programs/record.py", *flags, *ports, options=options)
         run.event(listening=None)
@@ -232,11 +269,16 @@ class Left:
     @classmethod
     def of(cls, client: docker.DockerClient) -> Left:
         return cls(
-            frozenset(f"{c.name} {c.labels.get('mirror-run.dev/role')} {c.id[:12]}" for c in
-                      client.containers.list(all=True, filters={"label": "mirror-run.dev/role"}, ignore_removed=True)),
-            frozenset(v.name for v in client.volumes.list()),
-            frozenset(n.name for n in client.networks.list()),
-            frozenset(processes()))
+            frozenset(
+                f"{c.name} {c.labels.get('mirror-run.dev/role')} {c.short_id}"
+                for c in client.containers.list(
+                    all=True, filters={"label": "mirror-run.dev/role"}, ignore_removed=True
+                )
+            ),
+            frozenset(str(v.name) for v in client.volumes.list()),
+            frozenset(str(n.name) for n in client.networks.list()),
+            frozenset(processes()),
+        )
 
 
 def processes() -> Iterator[str]:
@@ -256,8 +298,12 @@ def wait_left(client: docker.DockerClient, before: Left, patience: float = 12.0)
     deadline = time.monotonic() + patience
     while True:
         now = Left.of(client)
-        extra = (now.containers - before.containers) | (now.volumes - before.volumes) | (now.networks - before.networks) | (
-            now.processes - before.processes)
+        extra = (
+            (now.containers - before.containers)
+            | (now.volumes - before.volumes)
+            | (now.networks - before.networks)
+            | (now.processes - before.processes)
+        )
         if not extra or time.monotonic() > deadline:
             return now
         time.sleep(0.1)

@@ -1,17 +1,17 @@
-"""Nobody else notices: a load on the target runs through everything that can happen to a session, and not one answer fails."""
+"""Nobody else notices: a load runs through everything that can happen to a session, and not one answer fails."""
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable
+from typing import Self
 
 import pytest
 from docker.models.containers import Container
 
 from .scene import Run, Scene
 
-# Checks each answer octet by octet over keep-alive and fresh connections until its stdin says stop; prints what it counted.
+# Checks each answer octet by octet, over kept and fresh connections, until stdin says stop; prints its counts.
 WATCH = """
 import http.client, socket, sys, threading
 stop = threading.Event()
@@ -42,10 +42,15 @@ class Watch:
     def __init__(self, client: Container) -> None:
         import subprocess
 
-        self._process = subprocess.Popen(["docker", "exec", "-i", str(client.id), "python3", "-c", WATCH],
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            ["docker", "exec", "-i", str(client.id), "python3", "-c", WATCH],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -74,9 +79,14 @@ def kill_part(role: str) -> Callable[[Scene, Run], None]:
     return kill
 
 
-@pytest.mark.parametrize("deed", [kill_runner, kill_part("agent"), kill_part("bridge"), kill_part("app")],
-                         ids=["runner", "agent", "bridge", "app"])
-def test_kill_9_of_each_part(scene: Scene, target: Container, bystander: Container, deed: Callable[[Scene, Run], None]) -> None:
+@pytest.mark.parametrize(
+    "deed",
+    [kill_runner, kill_part("agent"), kill_part("bridge"), kill_part("app")],
+    ids=["runner", "agent", "bridge", "app"],
+)
+def test_kill_9_of_each_part(
+    scene: Scene, target: Container, bystander: Container, deed: Callable[[Scene, Run], None]
+) -> None:
     """`tidy` then checks that within 10 s nothing is left."""
     with Watch(bystander):
         run = scene.record(target, "8080", flags=("--http",))
@@ -90,8 +100,11 @@ def test_kill_9_of_each_part(scene: Scene, target: Container, bystander: Contain
 def test_a_load_through_a_whole_session(scene: Scene, target: Container, bystander: Container) -> None:
     """wrk beside the checked requests; the app reads slowly, crashes and goes: still nobody notices."""
     done: list[str] = []
-    load = threading.Thread(target=lambda: done.append(
-        scene.inside(bystander, "wrk", "-t1", "-c20", "-d10s", "http://target:8080/")))
+    load = threading.Thread(
+        target=lambda: done.append(
+            scene.inside(bystander, "wrk", "-t1", "-c20", "-d10s", "http://target:8080/")
+        )
+    )
     with Watch(bystander):
         load.start()
         for flags in (("--http",), ("--slow", "3600")):
@@ -99,4 +112,5 @@ def test_a_load_through_a_whole_session(scene: Scene, target: Container, bystand
             run.event(open=8080)
             run.end()
         load.join()
-    assert "Non-2xx" not in done[0] and "Socket errors" not in done[0]
+    assert "Non-2xx" not in done[0]
+    assert "Socket errors" not in done[0]

@@ -20,7 +20,9 @@ def test_tun0_carries_the_targets_addresses(scene: Scene, target: Container) -> 
     assert scene.address(target, 6) + "/" in text
 
 
-def test_environment_is_the_targets_process_with_what_its_entrypoint_exported(scene: Scene, target: Container) -> None:
+def test_environment_is_the_targets_process_with_what_its_entrypoint_exported(
+    scene: Scene, target: Container
+) -> None:
     text = scene.run(target, "env", options=("-e", "MINE=1", "-e", "GIVEN_BY_COMPOSE=changed"))
     variables = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
     assert variables["FROM_ENTRYPOINT"] == "exported by the entrypoint"
@@ -33,14 +35,20 @@ def test_environment_stays_out_of_inspect(scene: Scene, target: Container) -> No
     run = scene.start(target, "sh", "-c", "echo up; sleep 60", options=("-e", "SECRET_VALUE=tell-nobody"))
     run.out.wait(lambda line: "up" in line, "the app's first line")
     for found in scene.client.containers.list(all=True, filters={"label": "mirror-run.dev/role"}):
-        shown = str(scene.client.api.inspect_container(found.id))
+        shown = str(scene.client.api.inspect_container(str(found.id)))
         assert "tell-nobody" not in shown
         assert "exported by the entrypoint" not in shown
 
 
 def test_work_tree_and_owner(scene: Scene, target: Container) -> None:
     where = ROOT / "tests"
-    text = scene.run(target, "sh", "-c", "pwd; id -u; touch build-proof 2>/dev/null; ls -d ../pyproject.toml; whoami", cwd=where)
+    text = scene.run(
+        target,
+        "sh",
+        "-c",
+        "pwd; id -u; touch build-proof 2>/dev/null; ls -d ../pyproject.toml; whoami",
+        cwd=where,
+    )
     made = where / "build-proof"
     try:
         assert made.stat().st_uid == os.getuid()
@@ -49,7 +57,9 @@ def test_work_tree_and_owner(scene: Scene, target: Container) -> None:
     assert text.split()[:3] == [str(where), str(os.getuid()), "../pyproject.toml"]
 
 
-def test_a_mirrored_connection_comes_from_the_real_client(scene: Scene, target: Container, bystander: Container) -> None:
+def test_a_mirrored_connection_comes_from_the_real_client(
+    scene: Scene, target: Container, bystander: Container
+) -> None:
     run = scene.record(target, "8080")
     scene.inside(bystander, "curl", "-sS", "http://target:8080/")
     assert run.event(open=8080)["peer"][0] == scene.address(bystander)

@@ -47,7 +47,9 @@ def test_target_stopped(scene: Scene, target: Container) -> None:
 
 
 def test_target_on_the_hosts_network(scene: Scene, target: Container) -> None:
-    made = scene.client.containers.run(scene.image, ["sleep", "60"], network_mode="host", detach=True, init=True)
+    made = scene.client.containers.run(
+        scene.image, ["sleep", "60"], network_mode="host", detach=True, init=True
+    )
     try:
         run = scene.start(made, "true")
         assert run.wait() == 125
@@ -60,7 +62,9 @@ def test_target_on_the_hosts_network(scene: Scene, target: Container) -> None:
 def test_signals_go_to_the_app(scene: Scene, target: Container, number: signal.Signals) -> None:
     """The app's trap runs and its exit code is the run's."""
     name = number.name.removeprefix("SIG")
-    run = scene.start(target, "sh", "-c", f"trap 'echo got {name}; exit 7' {name}; echo up; while :; do sleep 0.1; done")
+    run = scene.start(
+        target, "sh", "-c", f"trap 'echo got {name}; exit 7' {name}; echo up; while :; do sleep 0.1; done"
+    )
     run.out.wait(lambda line: "up" in line, "the app's first line")
     assert run.end(number) == 7
     assert f"got {name}\n" in run.out.seen

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 from docker.models.containers import Container
 
 from .scene import Scene
 
-# A client in the bystander's container: sends what it is told, in the pieces it is told, and prints the digest of both ways.
+# A client in the bystander's container: sends the pieces it is told, and prints the digests of both ways.
 RAW = """
 import hashlib, socket, sys, time
 host, port, *pieces = sys.argv[1:]
@@ -27,7 +28,9 @@ print(len(sent), hashlib.sha256(sent).hexdigest(), hashlib.sha256(got).hexdigest
 
 
 def raw(scene: Scene, client: Container, *pieces: str, port: int = 8080) -> tuple[int, str, str, int]:
-    octets, sent, got, answers = scene.inside(client, "python3", "-c", RAW, "target", str(port), *pieces).split()
+    octets, sent, got, answers = scene.inside(
+        client, "python3", "-c", RAW, "target", str(port), *pieces
+    ).split()
     return int(octets), sent, got, int(answers)
 
 
@@ -52,16 +55,22 @@ def test_pipelining(scene: Scene, target: Container, bystander: Container) -> No
 def test_chunked(scene: Scene, target: Container, bystander: Container) -> None:
     run = scene.record(target, "8080")
     octets, sent, _, answers = raw(
-        scene, bystander, "POST /upload HTTP/1.1\\r\\nHost: target\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n",
-        "5\\r\\nhello\\r\\n", "6\\r\\n world\\r\\n", "0\\r\\n\\r\\n")
+        scene,
+        bystander,
+        "POST /upload HTTP/1.1\\r\\nHost: target\\r\\nTransfer-Encoding: chunked\\r\\n\\r\\n",
+        "5\\r\\nhello\\r\\n",
+        "6\\r\\n world\\r\\n",
+        "0\\r\\n\\r\\n",
+    )
     told = run.event(end="eof")
     assert (told["octets"], told["sha256"], answers) == (octets, sent, 1)
 
 
 def test_100_mebibytes(scene: Scene, target: Container, bystander: Container) -> None:
     run = scene.record(target, "7003")
-    assert scene.inside(bystander, "python3", "/programs/probe.py", "upload", "target", str(100 << 20)).strip() == (
-        f"[{100 << 20}, true]")
+    assert scene.inside(
+        bystander, "python3", "/programs/probe.py", "upload", "target", str(100 << 20)
+    ).strip() == (f"[{100 << 20}, true]")
     told = run.event(end="eof")
     want = hashlib.sha256()
     period = bytes(range(251))
@@ -71,7 +80,9 @@ def test_100_mebibytes(scene: Scene, target: Container, bystander: Container) ->
 
 def test_http2_prior_knowledge(scene: Scene, target: Container, bystander: Container) -> None:
     run = scene.record(target, "8443")
-    text = scene.inside(bystander, "nghttp", "-ns", *[f"http://target:8443/index.html?{n}" for n in range(10)])
+    text = scene.inside(
+        bystander, "nghttp", "-ns", *[f"http://target:8443/index.html?{n}" for n in range(10)]
+    )
     assert text.count(" 200 ") == 10
     told = run.event(end=None, port=8443)
     assert told["head"].startswith("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
@@ -79,9 +90,13 @@ def test_http2_prior_knowledge(scene: Scene, target: Container, bystander: Conta
 
 def test_websocket(scene: Scene, target: Container, bystander: Container) -> None:
     run = scene.record(target, "8765")
-    assert scene.inside(bystander, "python3", "/programs/websocket_echo.py", "ws://target:8765/", "200").strip() == "ok"
+    assert (
+        scene.inside(bystander, "python3", "/programs/websocket_echo.py", "ws://target:8765/", "200").strip()
+        == "ok"
+    )
     told = run.event(end=None, port=8765)
-    assert told["octets"] > 200 * len("message 1") and "Upgrade" not in told["end"]
+    assert told["octets"] > 200 * len("message 1")
+    assert "Upgrade" not in told["end"]
 
 
 def test_redis(scene: Scene, target: Container, bystander: Container) -> None:
@@ -95,11 +110,14 @@ def test_udp(scene: Scene, target: Container, bystander: Container) -> None:
     run = scene.record(target, "udp/7001")
     assert scene.probe_inside(bystander, "udp_connected", "target", "1200")[0] is True
     told = run.event(udp=7001)
-    assert told["octets"] == 1200 and told["peer"][0] == scene.address(bystander)
+    assert told["octets"] == 1200
+    assert told["peer"][0] == scene.address(bystander)
 
 
-def test_joined_in_the_middle_of_a_keep_alive_connection(scene: Scene, target: Container, bystander: Container) -> None:
-    """Requests go on over one connection that began before the session: the app sees whole requests from some point on."""
+def test_joined_in_the_middle_of_a_keep_alive_connection(
+    scene: Scene, target: Container, bystander: Container
+) -> None:
+    """One connection that began before the session: the app sees whole requests from some point on."""
     script = """
 import http.client, sys
 c = http.client.HTTPConnection("target", 8080)
@@ -107,14 +125,20 @@ for line in sys.stdin:
     c.request("GET", line.strip()); a = c.getresponse(); print(a.status, len(a.read()), flush=True)
 """
     client = subprocess.Popen(
-        ["docker", "exec", "-i", bystander.id, "python3", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert client.stdin is not None and client.stdout is not None
+        ["docker", "exec", "-i", str(bystander.id), "python3", "-c", script],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert client.stdin is not None
+    assert client.stdout is not None
 
     def ask(path: str) -> str:
-        assert client.stdin is not None and client.stdout is not None
+        assert client.stdin is not None
+        assert client.stdout is not None
         client.stdin.write(path + "\n")
         client.stdin.flush()
-        return client.stdout.readline().strip()
+        return str(client.stdout.readline()).strip()
 
     assert ask("/before").startswith("404 ")
     run = scene.record(target, "8080", flags=("--http",))
@@ -128,7 +152,9 @@ for line in sys.stdin:
     assert client.wait(20) == 0
 
 
-def test_a_slow_app_loses_its_own_copy_and_nothing_else(scene: Scene, target: Container, bystander: Container) -> None:
+def test_a_slow_app_loses_its_own_copy_and_nothing_else(
+    scene: Scene, target: Container, bystander: Container
+) -> None:
     run = scene.record(target, "7003", "8080", flags=("--slow", "3600"))
     upload = scene.inside(bystander, "python3", "/programs/probe.py", "upload", "target", str(100 << 20))
     assert upload.strip() == f"[{100 << 20}, true]"
@@ -137,8 +163,10 @@ def test_a_slow_app_loses_its_own_copy_and_nothing_else(scene: Scene, target: Co
 
 
 def test_app_crashes_and_comes_back(scene: Scene, target: Container, bystander: Container) -> None:
-    script = ("python3 /programs/record.py --http 8080 & P=$!; read X; kill -9 $P; wait $P; echo crashed; read X; "
-              "exec python3 /programs/record.py --http 8080")
+    script = (
+        "python3 /programs/record.py --http 8080 & P=$!; read X; kill -9 $P; wait $P; echo crashed; read X; "
+        "exec python3 /programs/record.py --http 8080"
+    )
     run = scene.start(target, "sh", "-c", script, stdin=subprocess.PIPE)
     assert run.process.stdin is not None
     run.event(listening=None)
@@ -189,22 +217,29 @@ def test_three_sessions_on_one_target(scene: Scene, target: Container, bystander
 
 
 @pytest.fixture
-def second(scene: Scene, peer: Container) -> Container:
+def second(scene: Scene, peer: Container) -> Iterator[Container]:
     made = scene.container("second", ["sh", "/programs/target.sh"], dns=[scene.address(peer)])
     scene.wait_inside(made, "sh", "-c", "nc -z 127.0.0.1 8080")
     yield made
     scene.remove(made)
 
 
-def test_two_targets_at_once(scene: Scene, target: Container, second: Container, bystander: Container) -> None:
-    one, two = scene.record(target, "8080", flags=("--http",)), scene.record(second, "8080", flags=("--http",))
+def test_two_targets_at_once(
+    scene: Scene, target: Container, second: Container, bystander: Container
+) -> None:
+    one, two = (
+        scene.record(target, "8080", flags=("--http",)),
+        scene.record(second, "8080", flags=("--http",)),
+    )
     scene.inside(bystander, "curl", "-sS", "http://target:8080/first", "http://second:8080/second")
     one.event(request="GET /first HTTP/1.1")
     two.event(request="GET /second HTTP/1.1")
     assert not any("second" in line for line in one.out.seen)
 
 
-def test_the_target_restarts_and_the_session_goes_on(scene: Scene, second: Container, bystander: Container) -> None:
+def test_the_target_restarts_and_the_session_goes_on(
+    scene: Scene, second: Container, bystander: Container
+) -> None:
     run = scene.record(second, "8080", flags=("--http",))
     second.restart(timeout=1)
     scene.wait_inside(bystander, "curl", "-sfS", "http://second:8080/")

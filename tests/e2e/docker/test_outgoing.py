@@ -41,13 +41,22 @@ def test_connect_prohibited_by_a_firewall(scene: Scene, target: Container, host:
     assert both(scene, target, "connect_error", host, "7667") != ["connected", "at once"]
 
 
-@pytest.mark.parametrize("kind, there, here", [
-    ("throw", "ENETUNREACH", "ENETUNREACH"),
-    ("unreachable", "EHOSTUNREACH", "EHOSTUNREACH"),
-    ("prohibit", "EACCES", "EHOSTUNREACH"),  # ICMP 3/13 is what carries it, and Linux reads that as EHOSTUNREACH
-    ("blackhole", "EINVAL", "ECONNREFUSED"),  # no packet says EINVAL
-])
-def test_connect_where_the_target_has_no_way(scene: Scene, target: Container, kind: str, there: str, here: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "there", "here"),
+    [
+        ("throw", "ENETUNREACH", "ENETUNREACH"),
+        ("unreachable", "EHOSTUNREACH", "EHOSTUNREACH"),
+        (
+            "prohibit",
+            "EACCES",
+            "EHOSTUNREACH",
+        ),  # ICMP 3/13 is what carries it, and Linux reads that as EHOSTUNREACH
+        ("blackhole", "EINVAL", "ECONNREFUSED"),  # no packet says EINVAL
+    ],
+)
+def test_connect_where_the_target_has_no_way(
+    scene: Scene, target: Container, kind: str, there: str, here: str
+) -> None:
     address = "198.19.241.1"
     scene.inside(target, "ip", "route", "add", kind, address)
     try:
@@ -72,7 +81,9 @@ def test_host_name_unknown(scene: Scene, target: Container) -> None:
 
 
 @families
-@pytest.mark.parametrize("behaviour", ["banner", "half_close_ours", "half_close_theirs", "reset_theirs", "reset_ours"])
+@pytest.mark.parametrize(
+    "behaviour", ["banner", "half_close_ours", "half_close_theirs", "reset_theirs", "reset_ours"]
+)
 def test_ends_of_a_connection(scene: Scene, target: Container, host: str, behaviour: str) -> None:
     both(scene, target, behaviour, host)
 
@@ -95,7 +106,8 @@ def test_200_short_connections_a_second(scene: Scene, target: Container) -> None
 @pytest.mark.parametrize("size", ["5", "1400", "60000", "65000", "65507"])
 def test_udp_connected(scene: Scene, target: Container, host: str, size: str) -> None:
     told = both(scene, target, "udp_connected", host, size)
-    assert isinstance(told, list) and told[0] is True
+    assert isinstance(told, list)
+    assert told[0] is True
 
 
 def test_udp_to_many_peers(scene: Scene, target: Container, peer: Container) -> None:
@@ -109,16 +121,27 @@ def test_udp_answers(scene: Scene, target: Container, host: str, behaviour: str)
 
 
 @pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
-@pytest.mark.parametrize("question", [
-    "peer A", "peer AAAA", "www.outside.example A", "www.outside.example AAAA", "_http._tcp.outside.example SRV",
-    "outside.example TXT", "nobody.outside.example A"])
+@pytest.mark.parametrize(
+    "question",
+    [
+        "peer A",
+        "peer AAAA",
+        "www.outside.example A",
+        "www.outside.example AAAA",
+        "_http._tcp.outside.example SRV",
+        "outside.example TXT",
+        "nobody.outside.example A",
+    ],
+)
 def test_dns(scene: Scene, target: Container, question: str, transport: str) -> None:
     """By the target's own resolv.conf, which names an address on the target's loopback."""
     ask = ("dig", "+noall", "+comments", "+answer", "+nocookie", transport, *question.split())
 
     def told(text: str) -> list[str]:
         status = [line.split("status: ")[1].split(",")[0] for line in text.splitlines() if "status: " in line]
-        return status + sorted(" ".join(line.split()[2:]) for line in text.splitlines() if line and line[0] != ";")
+        return status + sorted(
+            " ".join(line.split()[2:]) for line in text.splitlines() if line and line[0] != ";"
+        )
 
     answer = told(scene.run(target, *ask))
     assert answer == told(scene.inside(target, *ask))
@@ -149,6 +172,11 @@ def test_localhost_reaches_what_the_target_has_there(scene: Scene, target: Conta
 
 
 def test_what_the_app_binds_on_localhost_is_its_own(scene: Scene, target: Container) -> None:
-    text = scene.run(target, "sh", "-c", "echo mine | nc -l -s 127.0.0.1 -p 6379 -N & "
-                     "while ! ss -Hltn | grep -q 6379; do :; done; nc -d 127.0.0.1 6379; wait")
+    text = scene.run(
+        target,
+        "sh",
+        "-c",
+        "echo mine | nc -l -s 127.0.0.1 -p 6379 -N & "
+        "while ! ss -Hltn | grep -q 6379; do :; done; nc -d 127.0.0.1 6379; wait",
+    )
     assert text.strip() == "mine"
