@@ -33,7 +33,11 @@ PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY",
 """Build arguments every builder knows without being told (Dockerfile reference, "Predefined ARGs")."""
 
 LINES_SHOWN = 12
-"""Of a failed build's output."""
+"""Of a failed build's output, besides those that say "error"."""
+
+LINES_KEPT = 400
+
+COLOURS = re.compile(r"\x1b\[\d*m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ def _low(client: Any) -> Any:
 
 def _build(api: Any, role: str, tag: str, start: str, context: bytes, progress: Callable[[str], None]) -> None:
     arguments = {"BASE": start} | {name: os.environ[name] for name in PROXIES if name in os.environ}
-    last: deque[str] = deque(maxlen=LINES_SHOWN)
+    said: deque[str] = deque(maxlen=LINES_KEPT)
     stream = api.build(
         fileobj=io.BytesIO(context),
         custom_context=True,
@@ -98,17 +102,23 @@ def _build(api: Any, role: str, tag: str, start: str, context: bytes, progress: 
         decode=True,
     )
     for line in stream:
-        for text in str(line.get("stream", "")).splitlines():
+        for text in COLOURS.sub("", str(line.get("stream", ""))).splitlines():
             if text.strip():
                 log.debug("build %s: %s", role, text)
-                last.append(text.strip())
+                said.append(text.strip())
                 if step := re.match(r"Step (\d+)/(\d+) : (.*)", text):
                     progress(f"building the {role}'s image, step {step[1]} of {step[2]}: {_short(step[3])}")
         if "error" in line:
             raise Refusal(
-                f"the {role}'s image could not be built: {line['error']}\n" + "\n".join("  " + text for text in last),
+                f"the {role}'s image could not be built: {line['error']}\n" + "\n".join("  " + text for text in _telling(list(said))),
                 "inside a build, apt must reach a Debian mirror through the engine's default network",
             )
+
+
+def _telling(lines: list[str]) -> list[str]:
+    """Of a failed build's output: the errors, and how it ended."""
+    earlier = lines[:-LINES_SHOWN]
+    return [text for text in earlier if re.search(r"\berror\b", text, re.IGNORECASE)] + lines[-LINES_SHOWN:]
 
 
 def _short(text: str, width: int = 60) -> str:

@@ -1,0 +1,102 @@
+"""What is on this machine that a run could leave behind: listed, so that before and after can be compared one by one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+
+KINDS = ("containers", "networks", "volumes", "interfaces", "sockets", "processes", "rules")
+
+OURS = ("mirror-run", "mirror-init", "mirror-link", "layer.main", "agent.main")
+"""In the command line of every process of a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Names of everything, by kind. A thing that is there twice is two names."""
+
+    things: dict[str, frozenset[str]]
+
+    def beyond(self, other: Inventory) -> list[str]:
+        """What is here and was not there, as "kind: name"."""
+        return [f"{kind}: {name}" for kind in KINDS for name in sorted(self.things[kind] - other.things[kind])]
+
+    def counts(self) -> dict[str, int]:
+        return {kind: len(self.things[kind]) for kind in KINDS}
+
+
+def take(api: docker.APIClient, namespaces_of: list[str]) -> Inventory:
+    """``namespaces_of``: containers whose network namespace's rules are listed too (if this process may)."""
+    return Inventory(
+        {
+            "containers": frozenset(f"{c['Names'][0]} ({c['Image']})" for c in api.containers(all=True)),
+            "networks": frozenset(n["Name"] for n in api.networks()),
+            "volumes": frozenset(v["Name"] for v in api.volumes()["Volumes"] or ()),
+            "interfaces": frozenset(os.listdir("/sys/class/net")) if os.path.isdir("/sys/class/net") else frozenset(),
+            "sockets": frozenset(_numbered(_sockets())),
+            "processes": frozenset(_processes()),
+            "rules": frozenset(_numbered(_rules(api, namespaces_of))),
+        }
+    )
+
+
+def _numbered(lines: Iterator[str]) -> Iterator[str]:
+    seen: Counter[str] = Counter()
+    for line in lines:
+        seen[line] += 1
+        yield line if seen[line] == 1 else f"{line} (no. {seen[line]})"
+
+
+def _sockets() -> Iterator[str]:
+    """Unix sockets with a name of ours, and every TCP port that this machine listens on (proc(5): state 0A)."""
+    for line in _lines("/proc/net/unix"):
+        path = line.split()[7:]
+        if path and any(word in path[0] for word in OURS):
+            yield f"unix {path[0]}"
+    for family in ("tcp", "tcp6"):
+        for line in _lines(f"/proc/net/{family}"):
+            fields = line.split()
+            if len(fields) > 3 and fields[3] == "0A":
+                yield f"{family} {fields[1]}"
+
+
+def _processes() -> Iterator[str]:
+    """By command line. This process and its parents are not part of a run."""
+    mine = {os.getpid(), os.getppid()}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        except OSError:  # it ended just now
+            continue
+        program = " ".join(words.split()[:4])
+        if int(entry.name) not in mine and any(word in program for word in OURS):
+            yield f"{entry.name} {program[:100]}"
+
+
+def _rules(api: docker.APIClient, containers: list[str]) -> Iterator[str]:
+    """nftables and, in the namespaces of the containers, routing rules; without counters."""
+    if os.geteuid() != 0 or not shutil.which("nft") or not shutil.which("nsenter"):
+        return
+    places = [("this machine", [])]
+    for name in containers:
+        pid = api.inspect_container(name)["State"]["Pid"]
+        if pid and os.path.exists(f"/proc/{pid}/ns/net"):
+            places.append((name, ["nsenter", "-t", str(pid), "-n"]))
+    for place, enter in places:
+        for command in (["nft", "-s", "list", "ruleset"], ["ip", "rule"], ["ip", "-6", "rule"]):
+            said = subprocess.run([*enter, *command], capture_output=True, text=True, check=False).stdout
+            yield from (f"{place}: {line.strip()}" for line in said.splitlines() if line.strip(" \t}"))
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text().splitlines()[1:]
+    except OSError:  # not Linux
+        return []
