@@ -1,0 +1,121 @@
+"""What the user asked for and who the user is, as values. The only file of the runner that reads the
+process's environment."""
+
+from __future__ import annotations
+
+import os
+import platform
+import pwd
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """The options of ``run``, as given; docker's have docker's meaning. Empty means: not given."""
+
+    target: str
+    command: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    env_files: tuple[str, ...] = ()
+    env_include: str = ""
+    env_exclude: str = ""
+    volumes: tuple[str, ...] = ()
+    workdir: str = ""
+    user: str = ""
+    publish: tuple[str, ...] = ()
+    name: str = ""
+    entrypoint: str | None = None
+    image: str = ""
+    build: str = ""
+    dockerfile: str = ""
+    pull: str = "missing"
+    platform: str = ""
+    network: str = ""
+    add_hosts: tuple[str, ...] = ()
+    hostname: str = ""
+    interactive: bool | None = None
+    tty: bool | None = None
+    memory: str = ""
+    cpus: float = 0.0
+    labels: tuple[str, ...] = ()
+    cap_add: tuple[str, ...] = ()
+    map_ports: tuple[str, ...] = ()
+    ignore_ports: tuple[int, ...] = ()
+    context: str = ""
+    quiet: bool = False
+    log_level: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who runs mirror-run, where, and on what terminal."""
+
+    uid: int
+    gid: int
+    name: str
+    home: Path
+    cwd: Path
+    system: str  # as of uname(1): Linux, Darwin
+    environ: Mapping[str, str]
+    stdin_terminal: bool = False
+    stdout_terminal: bool = False
+    stdin_ours: bool = True  # false: a background job may not read its terminal (it would be stopped)
+
+
+def caller() -> Caller:
+    """The caller as the operating system tells."""
+    uid = os.getuid()
+    try:
+        name = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        name = f"u{uid}"
+    return Caller(
+        uid=uid,
+        gid=os.getgid(),
+        name=name,
+        home=Path(os.path.expanduser("~")),
+        cwd=_working_directory(),
+        system=platform.system(),
+        environ=os.environ,
+        stdin_terminal=_is_terminal(0),
+        stdout_terminal=_is_terminal(1),
+        stdin_ours=_may_read(0),
+    )
+
+
+def cache_folder() -> Path:
+    """Where this machine keeps what can be made again (XDG Base Directory Specification)."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "mirror-run"
+
+
+def _working_directory() -> Path:
+    """$PWD where it is true (it keeps symbolic links, as the user's shell shows them), else what the kernel says."""
+    said, real = os.environ.get("PWD", ""), os.getcwd()
+    try:
+        same = bool(said) and os.path.samefile(said, real)
+    except OSError:
+        same = False
+    return Path(said if same else real)
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def _may_read(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    if not _is_terminal(fd):
+        return True
+    try:
+        return os.tcgetpgrp(fd) == os.getpgrp()
+    except OSError:
+        return False

@@ -1,0 +1,40 @@
+"""What the user is told about mirrored ports: one line for all of a target's containers, when it has
+changed. Sans-io."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runner import ports
+from wire.messages import AppPort
+
+
+@dataclass(slots=True)
+class Mirrored:
+    """Collects the agent's notices; ``line`` is what to say now, or None if it was said."""
+
+    target: str
+    _now: dict[int, tuple[AppPort, ...]] = field(default_factory=dict)
+    _said: str = ""
+
+    def notice(self, index: int, now: tuple[AppPort, ...]) -> None:
+        self._now[index] = tuple(sorted(now, key=lambda port: (port.proto, port.target)))
+
+    def gone(self, index: int) -> None:
+        self._now.pop(index, None)
+
+    def line(self) -> str | None:
+        """One sentence about the present, once."""
+        by_ports: dict[tuple[AppPort, ...], int] = {}
+        for now in self._now.values():
+            if now:
+                by_ports[now] = by_ports.get(now, 0) + 1
+        parts = [
+            f"{ports.shown(now)} of {self.target}" + (f" ({count} containers)" if count > 1 else "")
+            for now, count in by_ports.items()
+        ]
+        text = f"mirroring {' and '.join(parts)}" if parts else ""
+        if text == self._said:
+            return None
+        before, self._said = self._said, text
+        return text or f"no longer {before}"

@@ -1,0 +1,296 @@
+"""What a run creates: options, caller, engine and target in; the Engine API's bodies for agent, bridge and
+app out. Pure.
+
+The app's command, environment and user are nowhere here: they go through the bridge to mirror-init, so that no
+`docker inspect` and no disk of the engine's ever holds them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner import VERSION, ports
+from runner.config import Caller, RunOptions
+from runner.errors import Refusal
+from runner.labels import RELEASE, ROLE, Marks
+from runner.worktree import WorkTree
+from wire.messages import Identity
+
+Json = dict[str, Any]
+
+AGENT_FOLDER = "/run/mirror-run"
+AGENT_SOCKET = f"{AGENT_FOLDER}/agent.sock"
+INIT = "/.mirror-run/init"
+
+AGENT_CAPABILITIES = ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN", "NET_RAW"]
+BRIDGE_CAPABILITIES = ["NET_ADMIN", "DAC_OVERRIDE"]
+
+BRIDGE_SYSCTLS = {
+    "net.ipv4.conf.all.accept_local": "1",
+    "net.ipv4.conf.all.route_localnet": "1",
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv4.ip_unprivileged_port_start": "0",
+    "net.ipv4.tcp_congestion_control": "reno",
+}
+IPV6_SYSCTLS = {
+    "net.ipv6.conf.all.disable_ipv6": "0",
+    "net.ipv6.conf.default.disable_ipv6": "0",
+}
+"""The bridge cannot write /proc/sys itself. Each key's reason stands in docs/plan.md."""
+
+
+TUN = {"PathOnHost": "/dev/net/tun", "PathInContainer": "/dev/net/tun", "CgroupPermissions": "rwm"}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineTraits:
+    """What of an engine changes the plan (`docker info`)."""
+
+    apparmor: bool = False
+    selinux: bool = False
+    rootless: bool = False
+    ipv6: bool = True
+    same_host: bool = True
+
+    @property
+    def security(self) -> list[str]:
+        """AppArmor's docker-default forbids ptrace between containers, SELinux's container_t the sockets of
+        another's."""
+        return ["apparmor=unconfined"] * self.apparmor + ["label=disable"] * self.selinux
+
+
+def sysctls(engine: EngineTraits) -> dict[str, str]:
+    """What the bridge's network namespace begins with."""
+    return BRIDGE_SYSCTLS | (IPV6_SYSCTLS if engine.ipv6 else {})
+
+
+def traits(info: Json, *, same_host: bool) -> EngineTraits:
+    """Read `docker info`."""
+    options = {option.split(",")[0].removeprefix("name=") for option in info.get("SecurityOptions") or []}
+    return EngineTraits(
+        apparmor="apparmor" in options,
+        selinux="selinux" in options,
+        rootless="rootless" in options,
+        ipv6=not same_host or os.path.exists("/proc/sys/net/ipv6") or not os.path.exists("/proc/sys/net"),
+        same_host=same_host,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """How the app's standard streams are carried, as docker's -i and -t."""
+
+    stdin: bool
+    terminal: bool
+
+
+def streams(options: RunOptions, caller: Caller) -> Streams:
+    """-i and -t as given; else a terminal where the caller has one on both sides, and stdin wherever it may be read.
+
+    A bare -t (a mirrord user's target, a docker user's terminal) asks for a terminal only where there is one.
+    """
+    terminal = caller.stdin_terminal and caller.stdout_terminal and caller.stdin_ours
+    if options.tty is not None:
+        terminal = options.tty
+    stdin = caller.stdin_ours if options.interactive is None else options.interactive
+    return Streams(stdin, terminal)
+
+
+def agent_name(image_id: str) -> str:
+    """One agent for each version of it: a newer runner never speaks to an older agent by accident."""
+    return f"mirror-run-agent-{hashlib.sha256(image_id.encode()).hexdigest()[:12]}"
+
+
+def agent(image: str, engine: EngineTraits, author: str) -> Json:
+    """The agent's container: the host's pids, no network, four capabilities, and a volume for its socket."""
+    return {
+        "Image": image,
+        "Labels": {ROLE: "agent", RELEASE: VERSION} | ({"mirror-run.dev/author": author} if author else {}),
+        "Volumes": {AGENT_FOLDER: {}},
+        "HostConfig": {
+            "AutoRemove": True,
+            "PidMode": "host",
+            "NetworkMode": "none",
+            "ReadonlyRootfs": True,
+            "CapDrop": ["ALL"],
+            "CapAdd": AGENT_CAPABILITIES,
+            "SecurityOpt": engine.security,
+            "LogConfig": {"Type": "local", "Config": {"max-size": "1m", "max-file": "1"}},
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the containers of a session are called."""
+
+    bridge: str
+    app: str
+
+
+def names(session: str, options: RunOptions) -> Names:
+    return Names(f"mirror-run-{session}-bridge", options.name or f"mirror-run-{session}-app")
+
+
+def bridge(
+    image: str, agent_id: str, options: RunOptions, target: Json, engine: EngineTraits, marks: Marks
+) -> Json:
+    """The bridge's container: the network namespace that it and the app share, and docker's options about it."""
+    exposed, bindings = ports.published(options.publish)
+    config = target.get("Config", {})
+    network = options.network or ("bridge" if options.publish else "none")
+    if network == "host" or network.startswith("container:"):
+        raise Refusal(
+            f"--network {network}: the app has the target's network; another one may only be added to it",
+            "name a network of `docker network ls`, or leave the option out",
+        )
+    return {
+        "Image": image,
+        "Hostname": options.hostname or config.get("Hostname", ""),
+        "Domainname": "" if options.hostname else config.get("Domainname", ""),
+        "Labels": marks.of("bridge"),
+        "OpenStdin": True,
+        "StdinOnce": True,
+        "AttachStdin": True,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "ExposedPorts": exposed,
+        "HostConfig": {
+            "AutoRemove": True,
+            "NetworkMode": network,
+            "PortBindings": bindings,
+            "VolumesFrom": [agent_id],
+            "CapDrop": ["ALL"],
+            "CapAdd": BRIDGE_CAPABILITIES,
+            "Devices": [TUN],
+            "SecurityOpt": engine.security,
+            "Sysctls": sysctls(engine),
+            "LogConfig": {"Type": "none"},
+        },
+    }
+
+
+def app(
+    image: str,
+    bridge_name: str,
+    options: RunOptions,
+    caller: Caller,
+    tree: WorkTree,
+    carried: Streams,
+    marks: Marks,
+) -> Json:
+    """The app's container: the target's image, mirror-init in front, the bridge's network, docker's other options."""
+    mounts: list[Json] = []
+    if tree.root is not None:
+        mounts.append({"Type": "bind", "Source": str(tree.root), "Target": str(tree.root)})
+    return {
+        "Image": image,
+        "Entrypoint": [INIT],
+        "User": "0:0",
+        "Labels": marks.of("app") | _labels(options.labels),
+        "Tty": carried.terminal,
+        "OpenStdin": carried.stdin,
+        "StdinOnce": carried.stdin,
+        "AttachStdin": carried.stdin,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        # The image's health check would ask our init to run it, and a mark of the target's health is not the app's.
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": {
+            "AutoRemove": True,
+            "NetworkMode": f"container:{bridge_name}",
+            "Binds": [_bind(volume, caller) for volume in options.volumes],
+            "Mounts": mounts,
+            "Memory": _octets(options.memory),
+            "NanoCpus": round(options.cpus * 1e9),
+            "CapAdd": list(options.cap_add),
+            # What the app prints is its caller's: no copy of it on the engine's disk.
+            "LogConfig": {"Type": "none"},
+        },
+    }
+
+
+def working_directory(
+    options: RunOptions, caller: Caller, tree: WorkTree, own: str, *, commanded: bool
+) -> str:
+    """-w; else the caller's directory if the app sees it; else, or for the target's own command, ``own``."""
+    if options.workdir:
+        return options.workdir
+    if commanded and tree.root is not None:
+        return str(caller.cwd)
+    return own or "/"
+
+
+def command(options: RunOptions, config: Json) -> tuple[str, ...]:
+    """The argv: what the user wrote, in place of ENTRYPOINT and CMD; without any, what ``config`` (of the target or of
+    the image chosen) runs. --entrypoint is docker's: it comes first and drops the image's CMD."""
+    if options.entrypoint:
+        return (options.entrypoint, *options.command)
+    if options.command:
+        return options.command
+    entrypoint = () if options.entrypoint == "" else _words(config.get("Entrypoint"))
+    found = (*entrypoint, *_words(config.get("Cmd")))
+    if not found:
+        raise Refusal("the image has no command of its own", "say what to run: mirror-run TARGET -- COMMAND")
+    return found
+
+
+def with_hosts(identity: Identity, options: RunOptions) -> Identity:
+    """The target's identity, with what --hostname and --add-host change of it."""
+    lines = []
+    for text in options.add_hosts:
+        host, found, address = text.partition(
+            "=" if "=" in text and ":" not in text.partition("=")[0] else ":"
+        )
+        if not (host and found and address):
+            raise Refusal(
+                f"--add-host {text}: no host and address",
+                "write HOST:IP, for example db.example:198.51.100.7",
+            )
+        lines.append(f"{address.strip('[]')}\t{host}\n".encode())
+    own = identity.hosts if identity.hosts.endswith(b"\n") or not identity.hosts else identity.hosts + b"\n"
+    return Identity(
+        hostname=options.hostname or identity.hostname,
+        addresses=identity.addresses,
+        hosts=own + b"".join(lines),
+        resolv_conf=identity.resolv_conf,
+    )
+
+
+def _labels(texts: Sequence[str]) -> dict[str, str]:
+    split = (text.partition("=") for text in texts)
+    return {name: value for name, _, value in split}
+
+
+def _bind(volume: str, caller: Caller) -> str:
+    """docker's -v, with a relative source made absolute as docker's client does."""
+    source, colon, rest = volume.partition(":")
+    if not colon:
+        raise Refusal(
+            f"-v {volume}: no source and destination", "write SOURCE:DESTINATION[:ro], as for docker"
+        )
+    if source.startswith((".", "~")):
+        source = os.path.normpath(caller.cwd / os.path.expanduser(source))
+    return f"{source}:{rest}"
+
+
+def _octets(text: str) -> int:
+    """docker's sizes: a number and b, k, m, g."""
+    if not text:
+        return 0
+    number, unit = text.lower().rstrip("b"), 1
+    if number and number[-1] in "kmgt":
+        number, unit = number[:-1], 1024 ** (1 + "kmgt".index(number[-1]))
+    try:
+        return int(float(number) * unit)
+    except ValueError:
+        raise Refusal(f"--memory {text}: no size", "write a number and a unit, for example 512m") from None
+
+
+def _words(value: Any) -> tuple[str, ...]:
+    return tuple(value or ())
