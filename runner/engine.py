@@ -1,0 +1,328 @@
+"""The container engine, asked through the Docker SDK; each call in a thread, so that calls may overlap.
+
+The only file that imports the SDK (150 ms: it is imported when an engine is needed, so that --help is quick). What the
+engine answers is given as it came (its API's JSON); what it refuses becomes an EngineError with its own sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from runner.contexts import Endpoint
+from runner.errors import Refusal
+from runner.hijack import as_socket
+
+log = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+CALL_TIMEOUT = 120
+"""Seconds of silence after which a call is given up (a start on a slow disk takes 10)."""
+
+
+class EngineError(Exception):
+    """The engine said no. ``status`` is HTTP's; 0 when the connection itself failed."""
+
+    def __init__(self, sentence: str, status: int = 0) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.status = status
+
+    @property
+    def missing(self) -> bool:
+        return self.status == 404
+
+    @property
+    def conflict(self) -> bool:
+        return self.status == 409
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened to a container: ``action`` as of the Docker Events API (create, start, die, destroy, …)."""
+
+    container: str
+    action: str
+    labels: dict[str, str]
+
+    @property
+    def exit_code(self) -> int:
+        return int(self.labels.get("exitCode", "0"))
+
+
+class Engine:
+    """One engine. ``api`` is the SDK's low-level client, for what images need."""
+
+    def __init__(self, api: Any, endpoint: Endpoint) -> None:
+        self.api = api
+        self.endpoint = endpoint
+
+    async def info(self) -> Json:
+        found: Json = await self._ask("info", self.api.info)
+        return found
+
+    async def version(self) -> Json:
+        found: Json = await self._ask("version", lambda: self.api.version(api_version=False))
+        return found
+
+    async def inspect(self, container: str) -> Json:
+        found: Json = await self._ask(f"inspect {container}", lambda: self.api.inspect_container(container))
+        return found
+
+    async def inspect_image(self, image: str) -> Json:
+        found: Json = await self._ask(f"inspect image {image}", lambda: self.api.inspect_image(image))
+        return found
+
+    async def containers(self, *labels: str, everything: bool = False) -> list[Json]:
+        """Summaries of running containers (or all) that have each of the labels ("key" or "key=value")."""
+        filters = {"label": list(labels)} if labels else {}
+        found: list[Json] = await self._ask(
+            "list", lambda: self.api.containers(all=everything, filters=filters)
+        )
+        return found
+
+    async def create(self, name: str, config: Json, platform: str = "") -> str:
+        """Create a container; returns its id."""
+        made = await self._ask(
+            f"create {name}", lambda: self.api.create_container_from_config(config, name, platform or None)
+        )
+        for warning in made.get("Warnings") or ():
+            log.debug("engine, creating %s: %s", name, warning)
+        return str(made["Id"])
+
+    async def start(self, container: str) -> None:
+        """Start it. Nothing happens if it runs already."""
+        await self._ask(f"start {container}", lambda: self.api.start(container))
+
+    async def signal(self, container: str, name: str) -> None:
+        await self._ask(f"signal {container} {name}", lambda: self.api.kill(container, name))
+
+    async def remove(self, container: str) -> None:
+        """Kill and remove it with its anonymous volumes; fine if it is gone or going already."""
+        try:
+            await self._ask(
+                f"remove {container}", lambda: self.api.remove_container(container, v=True, force=True)
+            )
+        except EngineError as error:
+            if not (error.missing or error.conflict):
+                raise
+            if error.conflict:
+                await self.gone(container)
+
+    async def gone(self, container: str) -> None:
+        """Wait until it is removed (by whoever is removing it)."""
+        with contextlib.suppress(EngineError):  # 404: it is
+            await self._ask(f"wait {container}", lambda: self.api.wait(container, condition="removed"))
+
+    async def resize(self, container: str, rows: int, columns: int) -> None:
+        await self._ask(f"resize {container}", lambda: self.api.resize(container, height=rows, width=columns))
+
+    async def put(self, container: str, folder: str, tar: bytes) -> None:
+        """Unpack a tar archive into a folder of the container."""
+        await self._ask(f"put into {container}", lambda: self.api.put_archive(container, folder, tar))
+
+    async def get(self, container: str, path: str) -> bytes:
+        """A file or folder of the container, as a tar archive."""
+
+        def fetch() -> bytes:
+            chunks, _ = self.api.get_archive(container, path)
+            return b"".join(chunks)
+
+        found: bytes = await self._ask(f"get {path} of {container}", fetch)
+        return found
+
+    async def attach(self, container: str, *, stdin: bool) -> socket.socket:
+        """Attach to a created container's streams; see ``runner.multiplexed`` for what is read when it has
+        no terminal."""
+        # An empty detachKeys would mean docker's default, ctrl-p ctrl-q, which would then never reach the app.
+        params = {
+            "stream": 1,
+            "stdin": int(stdin),
+            "stdout": 1,
+            "stderr": 1,
+            "detachKeys": "ctrl-@,ctrl-@,ctrl-@",
+        }
+        found: socket.socket = await self._ask(
+            f"attach to {container}", lambda: as_socket(self.api.attach_socket(container, params=params))
+        )
+        return found
+
+    async def execute(self, container: str, argv: Sequence[str]) -> socket.socket:
+        """Run a program in a running container, its stdin, stdout and stderr on the socket returned."""
+
+        def run() -> socket.socket:
+            made = self.api.exec_create(container, list(argv), stdin=True)
+            return as_socket(self.api.exec_start(made["Id"], socket=True))
+
+        found: socket.socket = await self._ask(f"exec {argv[0]} in {container}", run)
+        return found
+
+    async def pull(self, image: str, platform: str, progress: Callable[[str], None]) -> None:
+        """Pull an image, telling of each layer."""
+
+        def fetch() -> None:
+            for line in self.api.pull(image, stream=True, decode=True, platform=platform or None):
+                if "error" in line:
+                    raise EngineError(str(line["error"]))
+                progress(" ".join(str(line[key]) for key in ("id", "status") if line.get(key)))
+
+        await self._ask(f"pull {image}", fetch)
+
+    async def build(
+        self, folder: str, dockerfile: str, tag: str, platform: str, progress: Callable[[str], None]
+    ) -> None:
+        """Build an image of a folder, as `docker build` with the classic builder does."""
+
+        def make() -> None:
+            options = {
+                "path": folder,
+                "tag": tag,
+                "rm": True,
+                "decode": True,
+                "dockerfile": dockerfile or None,
+            }
+            for line in self.api.build(**options, platform=platform or None):
+                if "error" in line:
+                    raise EngineError(str(line["error"]))
+                if text := str(line.get("stream", "")).strip():
+                    progress(text)
+
+        await self._ask(f"build {folder}", make)
+
+    async def subscribe(self) -> Subscription:
+        """Follow the containers' events; those after the return of this call are all seen."""
+        filters = {"type": "container", "event": ["start", "die", "destroy"]}
+        stream = await self._ask("events", lambda: self.api.events(decode=True, filters=filters))
+        return Subscription(stream)
+
+    async def _ask(self, what: str, call: Callable[[], Any]) -> Any:
+        began = time.monotonic()
+        try:
+            return await asyncio.to_thread(_translated, call)
+        finally:
+            log.debug("engine: %s: %.0f ms", what, (time.monotonic() - began) * 1e3)
+
+
+class Subscription:
+    """An endless answer of the engine's, read by a thread of its own (a daemon: it sits in one long read)."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
+        threading.Thread(target=self._read, name="engine events", daemon=True).start()
+
+    def __aiter__(self) -> Subscription:
+        return self
+
+    async def __anext__(self) -> Event:
+        event = await self._queue.get()
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    def _read(self) -> None:
+        try:
+            for line in self._stream:
+                attributes = line.get("Actor", {}).get("Attributes", {})
+                event = Event(line.get("id", ""), line.get("Action", ""), attributes)
+                self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
+        except (
+            Exception
+        ) as error:  # the SDK lets urllib3's, requests' and json's errors through: all mean the stream broke
+            log.debug("engine events ended: %s", error)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
+            self._loop.call_soon_threadsafe(self._queue.put_nowait, None)
+
+
+async def connect(endpoints: Sequence[Endpoint]) -> Engine:
+    """The first engine that answers. Refusal if none does, or if it may not be used."""
+    refusal: Refusal | None = None
+    for endpoint in endpoints:
+        try:
+            return await asyncio.to_thread(_open, endpoint)
+        except Refusal as error:
+            refusal = refusal or error
+    assert refusal is not None
+    raise refusal
+
+
+def _open(endpoint: Endpoint) -> Engine:
+    import docker
+    import docker.tls
+
+    tls: Any = False
+    if endpoint.ca or endpoint.cert:
+        pair = (endpoint.cert, endpoint.key) if endpoint.cert else None
+        tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=endpoint.ca or None, verify=endpoint.verify)
+    try:
+        api = docker.APIClient(
+            endpoint.url, version="auto", timeout=CALL_TIMEOUT, tls=tls, use_ssh_client=True, max_pool_size=32
+        )
+    except docker.errors.DockerException as error:
+        raise _no_engine(endpoint, error) from error
+    return Engine(api, endpoint)
+
+
+def _no_engine(endpoint: Endpoint, error: BaseException) -> Refusal:
+    where = f"{endpoint.url} ({endpoint.said_by})"
+    for cause in _causes(error):
+        if isinstance(cause, PermissionError):
+            return Refusal(
+                f"no permission to use the engine at {where}",
+                f"add yourself to the group of its socket (`sudo usermod -aG docker {_user_name()}`, then log in "
+                "again), or use a rootless engine",
+            )
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOENT, errno.ECONNREFUSED):
+            return Refusal(
+                f"no container engine answers at {where}",
+                "start it (`sudo systemctl start docker`, Docker Desktop, `colima start`), or name another with "
+                "DOCKER_HOST",
+            )
+        if isinstance(cause, ssl.SSLError):
+            return Refusal(f"the engine at {where} refuses our TLS: {cause.reason}", "check DOCKER_CERT_PATH")
+    return Refusal(f"the engine at {where} cannot be used: {error}", "`docker info` should say more")
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and all it was made from: requests and urllib3 hide the first cause in ``args`` as well."""
+    seen: set[int] = set()
+    todo = [error]
+    while todo:
+        one = todo.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        inner = [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
+        todo += [part for part in inner if isinstance(part, BaseException)]
+
+
+def _user_name() -> str:
+    try:
+        return os.getlogin()
+    except OSError:
+        return "$USER"
+
+
+def _translated(call: Callable[[], Any]) -> Any:
+    import docker.errors
+    import requests.exceptions
+
+    try:
+        return call()
+    except docker.errors.APIError as error:
+        raise EngineError(error.explanation or str(error), error.status_code or 0) from error
+    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+        raise EngineError(f"the engine does not answer: {error}") from error
