@@ -1,0 +1,102 @@
+"""The engine's one agent: found or made, started, and a control link to it. Several runs may do this at once.
+
+The container's name is the lock: creating it a second time is a conflict, which means: somebody has, use
+that one. An agent ends 2 s after its last link, so it may be going while we look; then it is waited for and made anew.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from links.handshake import greet
+from links.link import Link, LinkEnded
+from runner import VERSION, multiplexed, plan
+from runner.engine import Engine, EngineError
+from runner.errors import Refusal
+from wire.messages import OLDEST_PROTOCOL, PROTOCOL, Hello, LinkKind
+
+log = logging.getLogger(__name__)
+
+TRIES = 5
+"""Each lost race is with another run that ended in just that moment."""
+
+
+class Words:
+    """The last lines that a helper program wrote to its stderr: they say why its stream ended."""
+
+    def __init__(self, name: str, also: Callable[[str], None] | None = None) -> None:
+        self._name = name
+        self._also = also
+        self._part = b""
+        self.last: list[str] = []
+
+    def __call__(self, octets: bytes) -> None:
+        *lines, self._part = (self._part + octets).split(b"\n")
+        for line in lines:
+            text = line.decode(errors="replace")
+            log.debug("%s: %s", self._name, text)
+            self.last = [*self.last[-19:], text]
+            if self._also:
+                self._also(text)
+
+
+async def find(engine: Engine, image_id: str, config: dict[str, Any]) -> str:
+    """The agent's container, made if there is none (created or running; not yet started by us). Returns its id."""
+    name = plan.agent_name(image_id)
+    for _ in range(TRIES):
+        try:
+            found = await engine.inspect(name)
+        except EngineError as error:
+            if not error.missing:
+                raise
+        else:
+            if found["State"]["Status"] in ("running", "created"):
+                return str(found["Id"])
+            await engine.gone(name)
+        try:
+            return await engine.create(name, config)
+        except EngineError as error:
+            if not error.conflict:
+                raise
+    raise Refusal(f"the agent {name} was there and gone {TRIES} times", f"`docker rm -f {name}`, then again")
+
+
+async def dial(engine: Engine, container: str, session: str, secret: bytes, author: str) -> Link:
+    """Start the agent if it does not run, and open the session's founding link (not yet reading: use ``async with``).
+
+    LinkEnded or EngineError if it ended meanwhile: look again. Refusal for a version that does not fit.
+    """
+    await engine.start(container)
+    sock = await engine.execute(container, ["mirror-link", plan.AGENT_SOCKET])
+    words = Words("mirror-link")
+    reader, writer = await multiplexed.streams(sock, words)
+    hello = Hello(
+        protocol=PROTOCOL,
+        oldest=OLDEST_PROTOCOL,
+        product=f"mirror-run {VERSION}",
+        kind=int(LinkKind.CONTROL),
+        session=session,
+        secret=secret,
+        author=author,
+        founder=True,
+    )
+    try:
+        welcome = await greet(reader, writer, hello)
+    except LinkEnded as error:
+        writer.close()
+        raise LinkEnded("; ".join([error.reason, *words.last[-1:]])) from None
+    log.debug("agent: %s, protocol %d", welcome.product, welcome.protocol)
+    return Link(reader, writer, name="the agent")
+
+
+async def ended(engine: Engine, container: str) -> bool:
+    """Whether this agent is over, so that a failure to reach it was a race lost and no fault."""
+    try:
+        state = (await engine.inspect(container))["State"]
+    except EngineError as error:
+        if error.missing:
+            return True
+        raise
+    return state["Status"] not in ("created", "running")

@@ -1,0 +1,129 @@
+"""``doctor``: everything a session needs, looked at one by one; a sentence for each, and what to do where
+something is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from runner import VERSION, contexts, images, plan
+from runner.config import Caller
+from runner.engine import Engine, EngineError, Json, connect
+from runner.errors import FAILED, Refusal
+from runner.labels import RELEASE, ROLE
+from runner.refusals import translated
+from runner.screen import Screen
+
+OLDEST_API = (1, 41)
+"""Engine 20.10: the first whose containers all can do what the bridge needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: a sentence, and what to do if it is not well."""
+
+    well: bool
+    sentence: str
+    next_step: str = ""
+
+
+async def examine(caller: Caller, context: str, screen: Screen) -> int:
+    """Look at everything that can be looked at; 0 if all is well."""
+    try:
+        engine = await connect(contexts.choose(caller.environ, caller.home, context))
+    except Refusal as refusal:
+        _show(screen, Finding(False, refusal.what, refusal.next_step))
+        return FAILED
+    version, info = await engine.version(), await engine.info()
+    findings = [
+        _engine(version, engine.endpoint),
+        _images_there(await asyncio.to_thread(images.present, engine.api)),
+    ]
+    findings.append(_pools(info))
+    findings += await _trial(engine, plan.traits(info, same_host=engine.endpoint.same_host))
+    for finding in findings:
+        _show(screen, finding)
+    return 0 if all(finding.well for finding in findings) else FAILED
+
+
+def _show(screen: Screen, finding: Finding) -> None:
+    screen.say(f"{'ok  ' if finding.well else 'BAD '} {finding.sentence}")
+    if finding.next_step:
+        screen.say(f"     {finding.next_step}")
+
+
+def _engine(version: Json, endpoint: contexts.Endpoint) -> Finding:
+    found = tuple(int(part) for part in version["ApiVersion"].split("."))
+    sentence = (
+        f"engine {version['Version']} (API {version['ApiVersion']}) at {endpoint.url}, by {endpoint.said_by}"
+    )
+    if found < OLDEST_API:
+        return Finding(False, f"{sentence} is too old", "API 1.41 is needed: Docker Engine 20.10 or newer")
+    return Finding(True, sentence)
+
+
+def _images_there(found: images.Images | None) -> Finding:
+    if found is None:
+        return Finding(True, "images: not built yet", "the first run builds them, which takes some minutes")
+    return Finding(True, f"images: {found.bridge}, {found.agent}")
+
+
+def _pools(info: Json) -> Finding:
+    pools = ", ".join(f"{pool['Base']} by /{pool['Size']}" for pool in info.get("DefaultAddressPools") or [])
+    return Finding(
+        True, f"address pools: {pools or 'the engine’s own'} (a session takes no network of its own)"
+    )
+
+
+async def _trial(engine: Engine, traits: plan.EngineTraits) -> list[Finding]:
+    """The rights, by asking for them: a container as the bridge's and one as the agent's, of whatever image
+    there is."""
+    image = await _any_image(engine)
+    if image is None:
+        return [
+            Finding(
+                True, "tun and capabilities: not looked at, for want of an image", "the first run builds one"
+            )
+        ]
+    found = []
+    for what, capabilities, device in (
+        ("bridge", plan.BRIDGE_CAPABILITIES, True),
+        ("agent", plan.AGENT_CAPABILITIES, False),
+    ):
+        found.append(await _may(engine, image, what, capabilities, traits, tun=device))
+    return found
+
+
+async def _any_image(engine: Engine) -> str | None:
+    there = await asyncio.to_thread(engine.api.images)
+    return str(there[0]["Id"]) if there else None
+
+
+async def _may(
+    engine: Engine, image: str, what: str, capabilities: list[str], traits: plan.EngineTraits, *, tun: bool
+) -> Finding:
+    host: Json = {
+        "NetworkMode": "none",
+        "CapDrop": ["ALL"],
+        "CapAdd": capabilities,
+        "SecurityOpt": traits.security,
+        "Devices": [plan.TUN] if tun else [],
+        "Sysctls": plan.sysctls(traits) if tun else {},
+        "PidMode": "" if tun else "host",
+    }
+    labels = {ROLE: "trial", RELEASE: VERSION}
+    body = {"Image": image, "Entrypoint": ["/proc/self/exe"], "Labels": labels, "HostConfig": host}
+    name = f"mirror-run-doctor-{what}"
+    sentence = f"the {what}'s rights: {', '.join(capabilities)}" + (
+        ", /dev/net/tun" if tun else ", the machine's pids"
+    )
+    try:
+        await engine.remove(name)
+        made = await engine.create(name, body)
+        await engine.start(made)
+    except EngineError as error:
+        refusal = translated(error.sentence)
+        return Finding(False, f"{sentence}: {refusal.what}", refusal.next_step)
+    finally:
+        await engine.remove(name)
+    return Finding(True, sentence)

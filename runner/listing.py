@@ -1,0 +1,102 @@
+"""``ls``, ``ps`` and ``stop``: what could be a target, and which sessions there are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from contextlib import suppress
+
+from runner import contexts, targets
+from runner.config import Caller
+from runner.engine import Engine, EngineError, Json, connect
+from runner.errors import Refusal
+from runner.labels import AUTHOR, ROLE, SESSION, TARGET
+from runner.refusals import translated
+from runner.screen import Screen
+
+STOPS_WITHIN = 10.0
+"""Seconds after SIGTERM, as of `docker stop`."""
+
+
+async def targets_table(caller: Caller, context: str, screen: Screen) -> int:
+    """Every target once, its containers' state, image and ports."""
+    engine = await connect(contexts.choose(caller.environ, caller.home, context))
+    by_name: dict[str, list[targets.Container]] = defaultdict(list)
+    for container in targets.listed(await engine.containers(everything=True)):
+        by_name[targets.names([container])[0]].append(container)
+    rows = []
+    for name, found in by_name.items():
+        running = sum(container.state == "running" for container in found)
+        state = found[0].state if len(found) == 1 else f"{running} of {len(found)} running"
+        if found[0].network_mode == "host":
+            state += ", host network"
+        rows.append(
+            (name, state, found[0].image, " ".join(sorted({port for one in found for port in one.ports})))
+        )
+    screen.table(("TARGET", "STATE", "IMAGE", "PORTS"), rows)
+    return 0
+
+
+async def sessions_table(caller: Caller, context: str, screen: Screen) -> int:
+    """Every session that has a container."""
+    engine = await connect(contexts.choose(caller.environ, caller.home, context))
+    now = time.time()
+    rows = []
+    for session, roles in sorted((await _sessions(engine)).items()):
+        one = next(iter(roles.values()))
+        labels = one["Labels"]
+        app = roles.get("app")
+        state = app["State"] if app else "without its app"
+        rows.append(
+            (session, labels.get(TARGET, ""), labels.get(AUTHOR, ""), _age(now - one["Created"]), state)
+        )
+    screen.table(("SESSION", "TARGET", "AUTHOR", "AGE", "STATE"), rows)
+    return 0
+
+
+async def stop(session: str, caller: Caller, context: str, screen: Screen) -> int:
+    """SIGTERM to the command, so that its own runner ends the session; then whatever is left is removed."""
+    engine = await connect(contexts.choose(caller.environ, caller.home, context))
+    sessions = await _sessions(engine)
+    like = [name for name in sessions if name.startswith(session)]
+    if len(like) != 1:
+        there = ", ".join(sessions) or "none"
+        what = (
+            f"there is no session {session}"
+            if not like
+            else f"{session} is the beginning of {len(like)} sessions"
+        )
+        raise Refusal(what, f"the sessions: {there}")
+    roles = sessions[like[0]]
+    try:
+        if app := roles.get("app"):
+            with suppress(EngineError):
+                await engine.signal(app["Id"], "SIGTERM")
+                async with asyncio.timeout(STOPS_WITHIN):
+                    await engine.gone(app["Id"])
+    except TimeoutError:
+        screen.notice(f"the command did not end within {STOPS_WITHIN:g} s of SIGTERM, and is killed")
+    try:
+        for role in ("app", "bridge"):
+            if role in roles:
+                await engine.remove(roles[role]["Id"])
+    except EngineError as error:
+        raise translated(error.sentence) from error
+    screen.notice(f"session {like[0]} is over")
+    return 0
+
+
+async def _sessions(engine: Engine) -> dict[str, dict[str, Json]]:
+    """By session, its containers' summaries by role."""
+    found: dict[str, dict[str, Json]] = defaultdict(dict)
+    for summary in await engine.containers(SESSION, everything=True):
+        found[summary["Labels"][SESSION]][summary["Labels"].get(ROLE, "")] = summary
+    return dict(found)
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)}{unit}"
+    return f"{max(0, int(seconds))}s"
