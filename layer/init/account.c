@@ -16,8 +16,8 @@ struct table {
 };
 
 /* Looks for `id` in the third field and `name` in the first; the same in both files. */
-static int look(const char *path, const char *name, unsigned id, struct table *out, struct fault *f)
-{
+static int look(const char *path, const char *name, unsigned id, struct table *out,
+                struct fault *f) {
     *out = (struct table){.ends_in_newline = true};
     FILE *file = fopen(path, "re");
     if (file == NULL)
@@ -44,8 +44,7 @@ static int look(const char *path, const char *name, unsigned id, struct table *o
     return 0;
 }
 
-static int append(const char *path, const struct table *t, const char *line, struct fault *f)
-{
+static int append(const char *path, const struct table *t, const char *line, struct fault *f) {
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
         return fault_set(f, errno, "write %s", path);
@@ -57,16 +56,16 @@ static int append(const char *path, const struct table *t, const char *line, str
 }
 
 /* The name, or "name-ID" where it belongs to somebody else. */
-static void choose_name(const struct table *t, const char *name, unsigned id, char *out, size_t size)
-{
+static void choose_name(const struct table *t, const char *name, unsigned id, char *out,
+                        size_t size) {
     if (t->knows_name)
         snprintf(out, size, "%s-%u", name, id);
     else
         snprintf(out, size, "%s", name);
 }
 
-int account_enter(const char *root, const char *name, uid_t uid, gid_t gid, const char *home, struct fault *f)
-{
+int account_enter(const char *root, const char *name, uid_t uid, gid_t gid, const char *home,
+                  struct fault *f) {
     char path[PATH_MAX], line[PATH_MAX + 512], chosen[300];
     struct table t;
     snprintf(path, sizeof path, "%s/etc", root);
@@ -77,7 +76,8 @@ int account_enter(const char *root, const char *name, uid_t uid, gid_t gid, cons
         return -1;
     if (!t.knows_id) {
         choose_name(&t, name, uid, chosen, sizeof chosen);
-        snprintf(line, sizeof line, "%s:x:%u:%u::%s:/bin/sh\n", chosen, uid, gid, *home ? home : "/");
+        snprintf(line, sizeof line, "%s:x:%u:%u::%s:/bin/sh\n", chosen, uid, gid,
+                 *home ? home : "/");
         if (append(path, &t, line, f) != 0)
             return -1;
     }
@@ -91,8 +91,7 @@ int account_enter(const char *root, const char *name, uid_t uid, gid_t gid, cons
     return append(path, &t, line, f);
 }
 
-int account_directories(const char *path)
-{
+int account_directories(const char *path) {
     char part[PATH_MAX];
     if (*path != '/' || (size_t)snprintf(part, sizeof part, "%s", path) >= sizeof part) {
         errno = *path != '/' ? EINVAL : ENAMETOOLONG;
@@ -111,8 +110,7 @@ int account_directories(const char *path)
     }
 }
 
-int account_home(const char *home, uid_t uid, gid_t gid, struct fault *f)
-{
+int account_home(const char *home, uid_t uid, gid_t gid, struct fault *f) {
     struct stat st, root;
     if (stat(home, &st) != 0 && (account_directories(home) != 0 || stat(home, &st) != 0))
         return fault_set(f, errno, "make the home directory %s", home);

@@ -7,7 +7,8 @@
 
 /* Appends to ROOT/etc/passwd and ROOT/etc/group unless they know the uid and the gid; makes them where there are none.
  * A name that another uid has already is followed by "-UID". `root` is "" in a container. 0, or -1 with a sentence. */
-int account_enter(const char *root, const char *name, uid_t uid, gid_t gid, const char *home, struct fault *f);
+int account_enter(const char *root, const char *name, uid_t uid, gid_t gid, const char *home,
+                  struct fault *f);
 
 /* Makes `home` with its parents, and gives it to the user, unless it is a mount: then it is somebody's on the host. */
 int account_home(const char *home, uid_t uid, gid_t gid, struct fault *f);

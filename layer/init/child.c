@@ -12,23 +12,20 @@
 #include <unistd.h>
 
 static void fail(int code, const char *what, const char *object) __attribute__((noreturn));
-static void fail(int code, const char *what, const char *object)
-{
+static void fail(int code, const char *what, const char *object) {
     fprintf(stderr, "mirror-run: %s %s: %s\n", what, object, strerror(errno));
     _exit(code);
 }
 
 /* Own group, so that what the command sends to its group does not come back to us to be forwarded; the terminal's foreground,
  * so that Ctrl-C is the command's. SIGTTOU is blocked still: without that a background group's tcsetpgrp stops it. */
-static void take_terminal(void)
-{
+static void take_terminal(void) {
     setpgid(0, 0);
     if (isatty(STDIN_FILENO))
         tcsetpgrp(STDIN_FILENO, getpid());
 }
 
-static void reset_signals(void)
-{
+static void reset_signals(void) {
     struct sigaction plain = {.sa_handler = SIG_DFL};
     for (int n = 1; n < NSIG; n++)
         sigaction(n, &plain, NULL); /* EINVAL for SIGKILL, SIGSTOP and libc's own */
@@ -38,22 +35,19 @@ static void reset_signals(void)
 }
 
 /* As docker's --workdir: made if it is not there. 0, or -1 with errno. */
-static int enter_directory(const char *cwd)
-{
+static int enter_directory(const char *cwd) {
     if (chdir(cwd) == 0)
         return 0;
     return errno == ENOENT && account_directories(cwd) == 0 ? chdir(cwd) : -1;
 }
 
-static void become(const struct start *s)
-{
+static void become(const struct start *s) {
     if (setgroups(s->group_count, s->groups) != 0 || setgid(s->gid) != 0 || setuid(s->uid) != 0)
         fail(EXIT_OURS, "become the user", s->name);
 }
 
 static void execute(const struct start *s) __attribute__((noreturn));
-static void execute(const struct start *s)
-{
+static void execute(const struct start *s) {
     execvp(s->argv[0], s->argv);
     if (errno != ENOENT && errno != ENOTDIR)
         fail(EXIT_CANNOT, "cannot execute", s->argv[0]);
@@ -64,8 +58,7 @@ static void execute(const struct start *s)
     _exit(EXIT_NOT_FOUND);
 }
 
-pid_t child_start(const struct start *s, char **environment, struct fault *f)
-{
+pid_t child_start(const struct start *s, char **environment, struct fault *f) {
     pid_t pid = fork();
     if (pid < 0)
         return fault_set(f, errno, "start a process");

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t count_of(char *const *vector)
-{
+static size_t count_of(char *const *vector) {
     size_t n = 0;
     while (vector[n] != NULL)
         n++;
@@ -14,19 +13,16 @@ static size_t count_of(char *const *vector)
 }
 
 /* Length of the name; a string without '=' is all name, as environ(7) tolerates. */
-static size_t name_length(const char *variable)
-{
+static size_t name_length(const char *variable) {
     return strcspn(variable, "=");
 }
 
-static bool same_name(const char *a, const char *b)
-{
+static bool same_name(const char *a, const char *b) {
     size_t n = name_length(a);
     return n == name_length(b) && memcmp(a, b, n) == 0;
 }
 
-static void put(char **vector, size_t *count, char *variable)
-{
+static void put(char **vector, size_t *count, char *variable) {
     for (size_t i = 0; i < *count; i++)
         if (same_name(vector[i], variable)) {
             vector[i] = variable;
@@ -35,8 +31,7 @@ static void put(char **vector, size_t *count, char *variable)
     vector[(*count)++] = variable;
 }
 
-char **environment_merged(char *const *own, char *const *given)
-{
+char **environment_merged(char *const *own, char *const *given) {
     char **merged = calloc(count_of(own) + count_of(given) + 1, sizeof *merged);
     if (merged == NULL)
         return NULL;
@@ -48,8 +43,7 @@ char **environment_merged(char *const *own, char *const *given)
     return merged;
 }
 
-const char *environment_get(char *const *environment, const char *name)
-{
+const char *environment_get(char *const *environment, const char *name) {
     size_t n = strlen(name);
     for (size_t i = 0; environment[i] != NULL; i++)
         if (name_length(environment[i]) == n && memcmp(environment[i], name, n) == 0)

@@ -24,22 +24,19 @@
 
 enum { PATIENCE_MS = 5000, GRACE_MS = 2000, EXIT_KILLED = 137 };
 
-static int say(const struct fault *f)
-{
+static int say(const struct fault *f) {
     fprintf(stderr, "mirror-run: %s\n", f->text);
     return EXIT_OURS;
 }
 
-static long now_ms(void)
-{
+static long now_ms(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 /* Reaps all that have ended. The command's exit code once it is among them, else -1; *left tells whether any child is. */
-static int reap(pid_t command, bool *left)
-{
+static int reap(pid_t command, bool *left) {
     int status, code = -1;
     pid_t pid;
     while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
@@ -49,14 +46,13 @@ static int reap(pid_t command, bool *left)
     return code;
 }
 
-static bool forwarded(uint32_t number)
-{
-    return number != SIGCHLD && number != SIGTTIN && number != SIGTTOU; /* ours; and a background group's, by the terminal */
+static bool forwarded(uint32_t number) {
+    return number != SIGCHLD && number != SIGTTIN &&
+           number != SIGTTOU; /* ours; and a background group's, by the terminal */
 }
 
 /* The next signal, or 0 after `timeout_ms` (-1: none) or when `door` (-1: not watched) has ended, which *ended tells. */
-static uint32_t next_signal(int signals, int door, int timeout_ms, bool *ended)
-{
+static uint32_t next_signal(int signals, int door, int timeout_ms, bool *ended) {
     struct pollfd p[2] = {{.fd = signals, .events = POLLIN}, {.fd = door, .events = POLLIN}};
     struct signalfd_siginfo info;
     *ended = false;
@@ -70,8 +66,7 @@ static uint32_t next_signal(int signals, int door, int timeout_ms, bool *ended)
 }
 
 /* The session is over: SIGTERM to all, two seconds, and what is left goes with us, as a pid namespace does with its first. */
-static int end_all(int signals, pid_t command)
-{
+static int end_all(int signals, pid_t command) {
     long deadline = now_ms() + GRACE_MS;
     bool left = true, ended;
     kill(-1, SIGTERM);
@@ -84,8 +79,7 @@ static int end_all(int signals, pid_t command)
     return EXIT_KILLED;
 }
 
-static int attend(int signals, int door, pid_t command)
-{
+static int attend(int signals, int door, pid_t command) {
     for (;;) {
         bool ended, left;
         uint32_t number = next_signal(signals, door, -1, &ended);
@@ -103,8 +97,7 @@ static int attend(int signals, int door, pid_t command)
     }
 }
 
-static int prepare(const struct start *s, char ***environment, struct fault *f)
-{
+static int prepare(const struct start *s, char ***environment, struct fault *f) {
     if (s->name[0] != '\0' && account_enter("", s->name, s->uid, s->gid, s->home, f) != 0)
         return -1;
     char *home[] = {NULL, NULL};
@@ -119,8 +112,7 @@ static int prepare(const struct start *s, char ***environment, struct fault *f)
     return *environment == NULL ? fault_set(f, ENOMEM, "make the environment") : 0;
 }
 
-int main(void)
-{
+int main(void) {
     struct start start;
     struct fault fault;
     char **environment;

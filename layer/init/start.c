@@ -9,8 +9,7 @@
 
 enum { TAG_INIT_HELLO = 48, TAG_START = 49, PROTOCOL = 1, MANY = 65536 };
 
-static char *copied(const void *p, uint32_t n)
-{
+static char *copied(const void *p, uint32_t n) {
     if (memchr(p, 0, n) != NULL)
         return NULL;
     char *text = malloc((size_t)n + 1);
@@ -21,16 +20,14 @@ static char *copied(const void *p, uint32_t n)
     return text;
 }
 
-static char *text_of(struct span *s)
-{
+static char *text_of(struct span *s) {
     const char *p;
     uint32_t n;
     return span_mp_str(s, &p, &n) ? copied(p, n) : NULL;
 }
 
 /* An array of bin as a NULL-terminated vector, or NULL. The count is bounded by what is left, one octet each at least. */
-static char **vector_of(struct span *s, uint32_t *count)
-{
+static char **vector_of(struct span *s, uint32_t *count) {
     if (!span_mp_array(s, count) || *count > MANY || *count > span_left(s))
         return NULL;
     char **vector = calloc((size_t)*count + 1, sizeof *vector);
@@ -43,8 +40,7 @@ static char **vector_of(struct span *s, uint32_t *count)
     return vector;
 }
 
-static bool id_of(struct span *s, uint32_t *id)
-{
+static bool id_of(struct span *s, uint32_t *id) {
     uint64_t v;
     if (!span_mp_uint(s, &v) || v >= UINT32_MAX) /* (uid_t)-1 means "no change" to the kernel */
         return false;
@@ -52,8 +48,7 @@ static bool id_of(struct span *s, uint32_t *id)
     return true;
 }
 
-static bool user_of(struct span *s, struct start *o)
-{
+static bool user_of(struct span *s, struct start *o) {
     uint32_t fields, groups;
     if (!span_mp_array(s, &fields) || fields < 5 || !id_of(s, &o->uid) || !id_of(s, &o->gid))
         return false;
@@ -73,8 +68,7 @@ static bool user_of(struct span *s, struct start *o)
     return o->name != NULL && o->home != NULL;
 }
 
-int start_parse(const uint8_t *body, size_t n, struct start *out, struct fault *f)
-{
+int start_parse(const uint8_t *body, size_t n, struct start *out, struct fault *f) {
     struct span s = span_of(body, n);
     struct start o = {0};
     uint32_t fields, arguments, variables;
@@ -82,7 +76,8 @@ int start_parse(const uint8_t *body, size_t n, struct start *out, struct fault *
     if (!span_mp_array(&s, &fields) || !span_mp_uint(&s, &tag))
         return fault_set(f, 0, "the bridge's answer is no message");
     if (tag != TAG_START || fields < 5)
-        return fault_set(f, 0, "the bridge answered with message %u instead of Start", (unsigned)tag);
+        return fault_set(f, 0, "the bridge answered with message %u instead of Start",
+                         (unsigned)tag);
     if ((o.argv = vector_of(&s, &arguments)) == NULL)
         return fault_set(f, 0, "the bridge's Start has a command that cannot be read");
     if (arguments == 0 || o.argv[0][0] == '\0')
@@ -95,8 +90,7 @@ int start_parse(const uint8_t *body, size_t n, struct start *out, struct fault *
     return 0;
 }
 
-size_t start_hello(uint8_t *out)
-{
+size_t start_hello(uint8_t *out) {
     struct pen w = pen_on(out, 16);
     pen_u32(&w, 0);
     pen_mp_array(&w, 2);

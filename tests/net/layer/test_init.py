@@ -1,0 +1,266 @@
+"""mirror-init as the first process of a pid namespace, with a door played by the test: what the command gets, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.net.layer.space import Space
+from wire import frames
+from wire.messages import InitHello, Start, User
+
+pytestmark = pytest.mark.net
+
+ROOT = Path(__file__).resolve().parents[3]
+SELF = User(0, 0)
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("init")
+    command = [sys.executable, "images/build_native.py", "--out", str(out), "--only", "mirror-init"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return out / "mirror-init"
+
+
+class Container:
+    """Runs mirror-init in namespaces of its own; ``visitor`` is its connection to the door."""
+
+    def __init__(self, program: Path, space: Space, tmp: Path) -> None:
+        self.program, self.space, self.tmp = program, space, tmp
+        for name in ("passwd", "group"):
+            (tmp / name).write_text(f"root:x:0:{'0:root:/root:/bin/sh' if name == 'passwd' else ''}\n")
+        with space.inside():
+            self.door = socket.socket(socket.AF_UNIX)
+        self.door.bind("\0mirror-run/door")
+        self.door.listen()
+        self.door.settimeout(5)
+
+    def start(
+        self, *argv: str, user: User = SELF, environ: tuple[bytes, ...] = (), cwd: str = "/", stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
+        """The process to wait for (unshare's, which ends as mirror-init does), after Start was given."""
+        self.process = self.spawn(stdin)
+        self.visitor, _ = self.door.accept()
+        self.visitor.settimeout(5)
+        length = int.from_bytes(self.visitor.recv(4, socket.MSG_WAITALL), "big")
+        assert frames.unpack(self.visitor.recv(length, socket.MSG_WAITALL)) == InitHello(1)
+        start = Start(tuple(one.encode() for one in argv), environ, user, cwd)
+        self.visitor.sendall(frames.pack(start))
+        return self.process
+
+    def spawn(self, stdin: int) -> subprocess.Popen[bytes]:
+        binds = "".join(f"mount --bind {self.tmp / name} /etc/{name} && " for name in ("passwd", "group"))
+        terminal = stdin >= 0 and os.isatty(stdin)
+        net = f"--net=/proc/{os.getpid()}/fd/{self.space.fd}"
+        shell = f"{binds} exec {'setsid --ctty' if terminal else ''} {self.program}"
+        command = ["nsenter", net, "--", "unshare", "--pid", "--fork", "--mount-proc", "--", "sh", "-c", shell]
+        clean = {"PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "OF_IMAGE": "image", "BOTH": "image"}
+        out = stdin if terminal else subprocess.PIPE
+        return subprocess.Popen(command, stdin=stdin, stdout=out, stderr=out, env=clean)
+
+    def init_pid(self) -> int:
+        """mirror-init's pid here: unshare's only child."""
+        return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text())
+
+    def run(self, *argv: str, **more: object) -> tuple[int, str, str]:
+        """Exit code, stdout, stderr."""
+        process = self.start(*argv, **more)  # type: ignore[arg-type]
+        out, err = process.communicate(timeout=10)
+        return process.returncode, out.decode(), err.decode()
+
+    def wait_line(self) -> bytes:
+        """The command's next line; it has come so far."""
+        assert self.process.stdout is not None
+        assert select.select([self.process.stdout], [], [], 5)[0]
+        return os.read(self.process.stdout.fileno(), 65536)
+
+    def close(self) -> None:
+        if hasattr(self, "process"):
+            if self.process.poll() is None:
+                os.kill(self.init_pid(), signal.SIGKILL)
+            self.process.communicate()
+        if hasattr(self, "visitor"):
+            self.visitor.close()
+        self.door.close()
+
+
+@pytest.fixture
+def container(program: Path, tmp_path: Path) -> Iterator[Container]:
+    with contextlib.ExitStack() as stack:
+        space = Space()
+        stack.callback(space.close)
+        made = Container(program, space, tmp_path)
+        stack.callback(made.close)
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [("exit 0", 0), ("exit 7", 7), ("exit 255", 255), ("kill -TERM $$", 143), ("kill -KILL $$", 137), ("kill -SEGV $$", 139)],
+)
+def test_exit_code_is_the_commands(container: Container, script: str, code: int) -> None:
+    assert container.run("sh", "-c", script)[0] == code
+
+
+def test_what_cannot_run_is_said(container: Container, tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text("#!/nowhere/interpreter\n")
+    script.chmod(0o755)
+    plain, noise = tmp_path / "plain", tmp_path / "noise"
+    plain.write_text("#!/bin/sh\n")
+    noise.write_bytes(b"\x00\x01")
+    noise.chmod(0o755)
+    for argv, code, words in (
+        ("no-such-program", 127, "mirror-run: no-such-program: command not found in the image\n"),
+        ("/no/such/program", 127, "mirror-run: /no/such/program: command not found in the image\n"),
+        (str(script), 127, f"mirror-run: its interpreter is not in the image: {script}: No such file or directory\n"),
+        ("/etc", 126, "mirror-run: cannot execute /etc: Permission denied\n"),
+        (str(plain), 126, f"mirror-run: cannot execute {plain}: Permission denied\n"),
+        (str(noise), 126, f"mirror-run: cannot execute {noise}: Exec format error\n"),
+    ):
+        assert container.run(argv) == (code, "", words)
+        container.visitor.close()
+
+
+def test_environment_is_the_images_then_what_was_given(container: Container, tmp_path: Path) -> None:
+    home = tmp_path / "h"
+    given = (b"BOTH=given", b"NEW=a b=c", b"LAST=1", b"LAST=2")
+    _, out, _ = container.run("env", environ=given, user=User(0, 0, (), "", str(home)))
+    variables = dict(line.split("=", 1) for line in out.splitlines())
+    variables.pop("PWD", None)  # this and those below are of the shell that made the mounts
+    assert variables.pop("PATH").startswith("/usr/local/sbin:")
+    variables.pop("OLDPWD", None)
+    variables.pop("_", None)
+    variables.pop("SHLVL", None)
+    assert variables == {"OF_IMAGE": "image", "BOTH": "given", "NEW": "a b=c", "LAST": "2", "HOME": str(home)}
+
+
+def test_the_commands_own_path_finds_it(container: Container, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("#!/bin/sh\necho found\n")
+    (tmp_path / "mine").chmod(0o755)
+    tmp_path.chmod(0o755)
+    assert container.run("mine", environ=(f"PATH={tmp_path}:/bin".encode(),))[:2] == (0, "found\n")
+
+
+def test_user_is_known_and_at_home(container: Container, tmp_path: Path) -> None:
+    home = tmp_path / "home" / "ada"
+    user = User(4242, 4343, (4343, 7), "ada", str(home))
+    code, out, err = container.run("sh", "-c", "id -u; id -g; id -G; id -un; id -gn; echo $HOME", user=user)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == ["4242", "4343", "4343 7", "ada", "ada", str(home)]
+    assert (tmp_path / "passwd").read_text() == f"root:x:0:0:root:/root:/bin/sh\nada:x:4242:4343::{home}:/bin/sh\n"
+    assert (tmp_path / "group").read_text() == "root:x:0:\nada:x:4343:\n"
+    assert home.stat().st_uid == 4242
+    assert home.parent.stat().st_uid == 0
+
+
+def test_an_image_that_knows_the_uid_keeps_its_entry(container: Container, tmp_path: Path) -> None:
+    (tmp_path / "passwd").write_text("node:x:1000:1000::/home/node:/bin/sh")  # no newline at the end
+    (tmp_path / "group").write_text("ada:x:5:")
+    _, out, _ = container.run("id", "-un", user=User(1000, 1001, (), "ada", ""))
+    assert out == "node\n"
+    assert (tmp_path / "passwd").read_text() == "node:x:1000:1000::/home/node:/bin/sh"
+    assert (tmp_path / "group").read_text() == "ada:x:5:\nada-1001:x:1001:\n"
+
+
+def test_directory_is_made_when_missing(container: Container, tmp_path: Path) -> None:
+    wanted = tmp_path / "a" / "b"
+    assert container.run("pwd", cwd=str(wanted))[:2] == (0, f"{wanted}\n")
+    assert stat.S_IMODE(wanted.stat().st_mode) == 0o755
+
+
+def test_streams_and_signals_are_plain(container: Container) -> None:
+    process = container.start("sh", "-c", "ls /proc/self/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; cat", stdin=subprocess.PIPE)
+    body = os.urandom(1 << 20)
+    out, err = process.communicate(body, timeout=10)
+    head = b"0\n1\n2\n3\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"  # 3: ls's own
+    assert out == head + body
+    assert err == b""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGWINCH])
+def test_signals_reach_the_command_alone(container: Container, number: signal.Signals) -> None:
+    name = number.name.removeprefix("SIG")
+    # The child would die of TERM, INT, HUP or USR1 if the whole group got it.
+    script = f"sleep 60 & child=$!; trap 'kill -0 $child && echo got {name}; kill -9 $child; exit 3' {name}; echo ready; wait"
+    process = container.start("sh", "-c", script)
+    assert container.wait_line() == b"ready\n"
+    os.kill(container.init_pid(), number)
+    out, _ = process.communicate(timeout=5)
+    assert (process.returncode, out.decode()) == (3, f"got {name}\n")
+
+
+def test_orphans_are_reaped(container: Container) -> None:
+    script = (
+        "import os, sys, time\n"
+        "if os.fork() == 0:\n"
+        "    if os.fork() == 0:\n"
+        "        os.setsid()\n"  # exits as an orphan, after its parent did
+        "    os._exit(0)\n"
+        "os.wait()\n"
+        "deadline = time.monotonic() + 5\n"
+        "def others(): return [p for p in os.listdir('/proc') if p.isdigit() and int(p) not in (1, os.getpid())]\n"
+        "while others() and time.monotonic() < deadline: os.sched_yield()\n"
+        "sys.exit(len(others()))\n"
+    )
+    assert container.run("/usr/bin/python3", "-c", script)[0] == 0
+
+
+def test_the_doors_end_is_everybodys(container: Container) -> None:
+    script = "(trap 'echo orphan; exit' TERM; echo ready; while :; do sleep 0.01; done) & trap 'echo bye; exit 5' TERM; wait"
+    process = container.start("sh", "-c", script)
+    assert container.wait_line() == b"ready\n"
+    began = time.monotonic()
+    container.visitor.close()
+    out, err = process.communicate(timeout=5)
+    assert time.monotonic() - began < 1.5
+    assert process.returncode == 137
+    assert sorted(out.split()) == [b"bye", b"orphan"]
+    assert err.startswith(b"mirror-run: the session has ended, and the command with it\n")
+
+
+def test_who_ignores_sigterm_is_killed_after_two_seconds(container: Container) -> None:
+    process = container.start("sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done")
+    assert container.wait_line() == b"ready\n"
+    began = time.monotonic()
+    container.visitor.close()
+    process.communicate(timeout=5)
+    assert process.returncode == 137
+    assert 1.9 < time.monotonic() - began < 3
+
+
+def test_no_door_is_said(container: Container) -> None:
+    container.door.close()
+    container.process = container.spawn(subprocess.DEVNULL)
+    _, err = container.process.communicate(timeout=10)
+    assert (container.process.returncode, err) == (
+        125,
+        b"mirror-run: the bridge's door does not open: Connection refused\n",
+    )
+
+
+def test_a_terminal_is_the_commands(container: Container) -> None:
+    master, slave = pty.openpty()
+    try:
+        script = "import os, signal; print('fore', os.tcgetpgrp(0) == os.getpgrp(), flush=True); signal.pause()"
+        process = container.start("/usr/bin/python3", "-c", script, stdin=slave)
+        assert select.select([master], [], [], 5)[0]
+        assert os.read(master, 100) == b"fore True\r\n"
+        os.write(master, b"\x03")
+        assert process.wait(5) == 130
+    finally:
+        os.close(master)
+        os.close(slave)
