@@ -2,8 +2,8 @@
 
     python3 images/build_native.py --out DIR [--only NAME]
 
-Leaves under DIR the paths that the tree itself would have: ``layer/netstack/_netstack.*.so`` and ``agent/_engine.*.so`` (cffi,
-API mode; their sources and options are said by ``build.py`` beside each), and the static programs ``mirror-init`` and
+Leaves under DIR the paths that the tree itself would have: ``layer/netstack/_netstack.*.so`` and ``agent/_engine.*.so``
+(cffi, API mode; their sources and options are said by ``build.py`` beside each), and the static programs ``mirror-init`` and
 ``mirror-link``. lwIP's tree is expected in ``build/lwip`` (``fetch_lwip.py``).
 """
 
@@ -33,9 +33,8 @@ PROGRAMS = {
 }
 """Static program: its sources, as patterns from the tree's root."""
 
-WARNINGS = (
-    "-Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Werror".split()
-)
+WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef"]
+WARNINGS += ["-Werror"]
 
 
 def build_module(name: str, out: Path) -> None:
@@ -44,7 +43,7 @@ def build_module(name: str, out: Path) -> None:
 
 
 def compile_module(name: str, out: Path) -> None:
-    """Called in that process. Objects stay in ``build/cffi``; a module whose sources are older than it is left alone."""
+    """Called in that process. Objects stay in ``build/cffi``; a module newer than its sources is left alone."""
     sys.path.insert(0, str(ROOT))
     builder, folder = MODULES[name]
     ffi = importlib.import_module(builder).ffibuilder()

@@ -1,12 +1,13 @@
 """Builds what is missing of the images, for make and the tests; prints one reference a line.
 
-    .venv/bin/python images/ensure.py base        the base image alone (what test images start FROM)
-    .venv/bin/python images/ensure.py             bridge and agent
+.venv/bin/python images/ensure.py base        the base image alone (what test images start FROM)
+.venv/bin/python images/ensure.py             bridge and agent
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 import docker
@@ -29,7 +30,7 @@ def main() -> None:
         if what == "base":
             print(ensure_base(api, say))
         else:
-            made = ensure(api, say)
+            made = ensure(api, say, os.environ)
             print(made.bridge, made.agent, sep="\n")
     except Refusal as refusal:
         sys.exit(f"images: {refusal.what}\nimages: {refusal.next_step}")

@@ -2,8 +2,8 @@
 
     python3 images/fetch_lwip.py [--out DIR]        (DIR: build/lwip)
 
-lwIP is compiled with our options (``layer/netstack/lwipopts.h``), which no binary package has. apt checks what it loads:
-the archive's signature covers the index, the index the package. Runs in the image build and on a developer's machine.
+lwIP is compiled with our options (``layer/netstack/lwipopts.h``), which no binary package has. apt checks what it
+loads: the archive's signature covers the index, the index the package. Runs in the image build and on a developer's machine.
 Only the standard library and apt are used.
 """
 
@@ -34,9 +34,15 @@ def source_entries(etc: Path = Path("/etc/apt")) -> str:
         if path.suffix == ".sources":
             lines += from_stanzas(text)
         elif path.suffix == ".list":
-            lines += [re.sub(r"^deb\s", "deb-src ", line) for line in text.splitlines() if line.startswith("deb ")]
-    # An entry of another vendor's archive without sources would fail the update: only those with a Debian-like component.
-    kept = [line for line in lines if re.search(r"\s(main|universe)(\s|$)", line) and "debian-security" not in line]
+            lines += [
+                re.sub(r"^deb\s", "deb-src ", line) for line in text.splitlines() if line.startswith("deb ")
+            ]
+    # An entry of another vendor's archive without sources would fail the update: only Debian-like components.
+    kept = [
+        line
+        for line in lines
+        if re.search(r"\s(main|universe)(\s|$)", line) and "debian-security" not in line
+    ]
     distribution = [line for line in kept if re.search(r"/(debian|ubuntu)[^ ]*/?\s", line)]
     return "\n".join(distribution or [OFFICIAL.replace("deb ", "deb-src ", 1)]) + "\n"
 
@@ -81,7 +87,11 @@ def fetch(out: Path) -> None:
         ]
         run(["apt-get", "-qq", *options, "update"], work)
         run(["apt-get", "-qq", *options, "--only-source", "source", "lwip"], work / "download")
-        trees = [path for path in (work / "download").glob("lwip-*") if (path / "src" / "include" / "lwip").is_dir()]
+        trees = [
+            path
+            for path in (work / "download").glob("lwip-*")
+            if (path / "src" / "include" / "lwip").is_dir()
+        ]
         if len(trees) != 1:
             sys.exit("fetch_lwip: the source package did not unpack to one lwip-VERSION tree")
         version = trees[0].name.removeprefix("lwip-")

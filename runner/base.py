@@ -29,7 +29,7 @@ PULLED = f"{REPOSITORY}:{TAG}"
 SUITE = "bookworm"
 
 FIRST_WORD_WITHIN = 10.0
-"""Seconds in which a registry must begin to answer. A registry that cannot be resolved or is firewalled says nothing at all."""
+"""Seconds in which a registry must begin to answer. A firewalled one says nothing at all."""
 
 MOVES_WITHIN = 60.0
 """Seconds of silence after which a pull that had begun is given up."""
@@ -59,7 +59,7 @@ def ensure_base(api: Any, progress: Progress) -> str:
         if api.images(filters={"reference": reference}):
             return reference
     progress(f"pulling {PULLED}")
-    failure = _pull(api, progress)
+    failure = _pull(api)
     if not failure:
         return PULLED
     log.info("%s could not be pulled: %s", PULLED, failure)
@@ -67,7 +67,7 @@ def ensure_base(api: Any, progress: Progress) -> str:
     return MADE
 
 
-def _pull(api: Any, progress: Progress) -> str:
+def _pull(api: Any) -> str:
     """Empty when it was pulled, else why not."""
     said: queue.Queue[tuple[str, str]] = queue.Queue()
 
@@ -121,7 +121,7 @@ def _make(api: Any, progress: Progress, failure: str) -> None:
         repository, tag = MADE.split(":")
         with archive.open("rb") as stream:
             changes = ['CMD ["bash"]', "LABEL mirror-run.dev/role=base"]
-            # In chunks: of a file the SDK states its length and chunked encoding at once, which the engine cannot parse.
+            # In chunks: of a file the SDK states both its length and chunked encoding, which the engine cannot parse.
             chunks = iter(lambda: stream.read(CHUNK), b"")
             api.import_image_from_stream(chunks, repository=repository, tag=tag, changes=changes)
     if not api.images(filters={"reference": MADE}):

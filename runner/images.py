@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from runner import sources
@@ -31,6 +31,8 @@ ROLES = ("agent", "bridge")
 
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Build arguments every builder knows without being told (Dockerfile reference, "Predefined ARGs")."""
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 LINES_SHOWN = 12
 """Of a failed build's output, besides those that say "error"."""
@@ -66,10 +68,11 @@ def base(client: Any, progress: Callable[[str], None]) -> str:
     return ensure_base(_low(client), progress)
 
 
-def ensure(client: Any, progress: Callable[[str], None]) -> Images:
+def ensure(client: Any, progress: Callable[[str], None], environ: Mapping[str, str] = NOTHING) -> Images:
     """Have them: at once when they are there, else build. ``client``: the Docker SDK's, of either level.
 
-    ``progress`` is told a sentence for each step. Refusal when the base image cannot be had or a build fails.
+    ``progress`` is told a sentence for each step; of ``environ`` only the proxies are used. Refusal when the base image
+    cannot be had or a build fails.
     """
     api = _low(client)
     if there := present(api):
@@ -78,7 +81,8 @@ def ensure(client: Any, progress: Callable[[str], None]) -> Images:
     start = ensure_base(api, progress)
     context = sources.load().archive()
     for role in ROLES:
-        _build(api, role, getattr(wanted, role), start, context, progress)
+        arguments = {"BASE": start} | {name: environ[name] for name in PROXIES if name in environ}
+        _build(api, role, getattr(wanted, role), arguments, context, progress)
     return wanted
 
 
@@ -86,8 +90,9 @@ def _low(client: Any) -> Any:
     return getattr(client, "api", client)
 
 
-def _build(api: Any, role: str, tag: str, start: str, context: bytes, progress: Callable[[str], None]) -> None:
-    arguments = {"BASE": start} | {name: os.environ[name] for name in PROXIES if name in os.environ}
+def _build(
+    api: Any, role: str, tag: str, arguments: dict[str, str], context: bytes, progress: Callable[[str], None]
+) -> None:
     said: deque[str] = deque(maxlen=LINES_KEPT)
     stream = api.build(
         fileobj=io.BytesIO(context),
@@ -110,7 +115,8 @@ def _build(api: Any, role: str, tag: str, start: str, context: bytes, progress: 
                     progress(f"building the {role}'s image, step {step[1]} of {step[2]}: {_short(step[3])}")
         if "error" in line:
             raise Refusal(
-                f"the {role}'s image could not be built: {line['error']}\n" + "\n".join("  " + text for text in _telling(list(said))),
+                f"the {role}'s image could not be built: {line['error']}\n"
+                + "\n".join("  " + text for text in _telling(list(said))),
                 "inside a build, apt must reach a Debian mirror through the engine's default network",
             )
 

@@ -1,7 +1,7 @@
 """What the images are built from: found in a source tree or in an installed wheel, named by a hash of their content.
 
-A wheel carries ``layer``, ``agent``, ``native`` and ``images`` as data under ``runner/_sources`` and the packages ``wire`` and
-``links`` where they are; in a source tree all lie side by side. Knows no engine.
+A wheel carries ``layer``, ``agent``, ``native`` and ``images`` as data under ``runner/_sources`` and the packages
+``wire`` and ``links`` where they are; in a source tree all lie side by side. Knows no engine.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Sources:
         return whole.hexdigest()[:HASH_DIGITS]
 
     def archive(self) -> bytes:
-        """A tar archive for the engine. Owners, times and modes are fixed, so that equal sources are equal to its cache."""
+        """A tar archive for the engine. Owners, times and modes are fixed: equal sources are equal to its cache."""
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as tar:
             for file in self.files:
@@ -82,4 +82,8 @@ def load(home: Path | None = None) -> Sources:
 def _walk(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is missing: this installation of mirror-run is not whole")
-    return [path for path in folder.rglob("*") if path.is_file() and (path.suffix in KINDS or path.name == "Dockerfile")]
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and (path.suffix in KINDS or path.name == "Dockerfile")
+    ]

@@ -1,4 +1,4 @@
-"""The shop's API: GET /items/N reads the database, POST /items/N/sold writes it. One answer for one request, always the same."""
+"""The shop's API: GET /items/N reads the database, POST /items/N/sold writes it. Equal requests, equal answers."""
 
 from __future__ import annotations
 
@@ -37,9 +37,16 @@ class Shop(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        _, what, number = (self.path.split("/") + ["", ""])[:3]
-        rows = ask("select name, cents from items where id = %s", int(number)) if what == "items" and number.isdigit() else []
-        self.answer(200 if rows else 404, {"shop": SHOP, "item": rows[0][0], "cents": rows[0][1]} if rows else {"shop": SHOP})
+        _, what, number = [*self.path.split("/"), "", ""][:3]
+        rows = (
+            ask("select name, cents from items where id = %s", int(number))
+            if what == "items" and number.isdigit()
+            else []
+        )
+        self.answer(
+            200 if rows else 404,
+            {"shop": SHOP, "item": rows[0][0], "cents": rows[0][1]} if rows else {"shop": SHOP},
+        )
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))

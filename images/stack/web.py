@@ -1,7 +1,7 @@
 """The shop's client: asks the API steadily, compares every answer octet by octet with what it must be, and keeps count.
 
-One connection is kept open, another is made anew for each question; IPv4 and IPv6 take turns. Once a second a line of JSON
-goes to stdout: {"ok": N, "failed": N, "altered": N}.
+One connection is kept open, another is made anew for each question; IPv4 and IPv6 take turns. Once a second a line of
+JSON goes to stdout: {"ok": N, "failed": N, "altered": N}.
 """
 
 from __future__ import annotations
@@ -25,11 +25,15 @@ def expected(number: int, sold: bool) -> tuple[int, bytes]:
     """Status and body of the API's answer about this item (images/stack/schema.sql has the function)."""
     if sold:
         return 201, json.dumps({"shop": SHOP, "sold": number}).encode() + b"\n"
-    return 200, json.dumps({"shop": SHOP, "item": f"teapot no. {number}", "cents": number * 137 % 10000}).encode() + b"\n"
+    return 200, json.dumps(
+        {"shop": SHOP, "item": f"teapot no. {number}", "cents": number * 137 % 10000}
+    ).encode() + b"\n"
 
 
 def ask(connection: http.client.HTTPConnection, number: int, sold: bool) -> tuple[int, bytes]:
-    connection.request("POST" if sold else "GET", f"/items/{number}" + ("/sold" if sold else ""), headers={"Host": HOST})
+    connection.request(
+        "POST" if sold else "GET", f"/items/{number}" + ("/sold" if sold else ""), headers={"Host": HOST}
+    )
     answer = connection.getresponse()
     return answer.status, answer.read()
 
@@ -38,7 +42,9 @@ def addresses() -> list[str]:
     """The API's, of both families; waits until it accepts (it may start later than this)."""
     while True:
         try:
-            found = sorted({str(entry[4][0]) for entry in socket.getaddrinfo(HOST, int(PORT), type=socket.SOCK_STREAM)})
+            found = sorted(
+                {str(entry[4][0]) for entry in socket.getaddrinfo(HOST, int(PORT), type=socket.SOCK_STREAM)}
+            )
             for address in found:
                 socket.create_connection((address, int(PORT)), TIMEOUT).close()
             return found

@@ -1,7 +1,7 @@
-"""The shop's API, changed: it says who asked for what. Run in the place of the real one by `make demo`; its answers go nowhere.
+"""The shop's API, changed: it says who asked for what. `make demo` runs it in the real one's place.
 
-It is the developer's work in progress: reads the same database by the same name, with the target's own DATABASE_URL, and
-writes to it under a name of its own.
+It is the developer's work in progress: it reads the same database by the same name, with the target's own DATABASE_URL,
+and writes to it under a name of its own. Its answers go nowhere.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ class Shop(BaseHTTPRequestHandler):
         self.serve("select name from items where id = %s", int(self.path.split("/")[2]))
 
     def do_POST(self) -> None:
-        statement = "insert into sold (item, by) select id, 'the changed api' from items where id = %s returning item"
+        statement = (
+            "insert into sold (item, by) select id, 'the changed api' from items where id = %s returning item"
+        )
         self.serve(statement, int(self.path.split("/")[2]))
 
     def serve(self, statement: str, number: int) -> None:
@@ -66,5 +68,8 @@ class Server(ThreadingHTTPServer):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    print(f"host name {socket.gethostname()}, DATABASE_URL {os.environ['DATABASE_URL'].replace('not-a-secret', '…')}", flush=True)
+    print(
+        f"host name {socket.gethostname()}, DATABASE_URL {os.environ['DATABASE_URL'].replace('not-a-secret', '…')}",
+        flush=True,
+    )
     Server(("::", 8080), Shop).serve_forever()

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -115,9 +116,13 @@ def stack(base: str) -> Iterator[None]:
     environ = os.environ | {"MIRROR_RUN_BASE": base, "COMPOSE_IGNORE_ORPHANS": "1"}
 
     def quietly(*words: str) -> None:
-        done = subprocess.run([*command, *words], cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, *words], cwd=ROOT, env=environ, capture_output=True, text=True, check=False
+        )
         if done.returncode:
-            raise Failed(f"{' '.join(command)} {words[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+            raise Failed(
+                f"{' '.join(command)} {words[0]} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
 
     try:
         quietly("build", "--quiet")
@@ -135,7 +140,9 @@ def containers(api: docker.APIClient) -> dict[str, str]:
 
 def addresses(api: docker.APIClient, container: str) -> set[str]:
     networks = api.inspect_container(container)["NetworkSettings"]["Networks"].values()
-    return {network[key] for network in networks for key in ("IPAddress", "GlobalIPv6Address") if network[key]}
+    return {
+        network[key] for network in networks for key in ("IPAddress", "GlobalIPv6Address") if network[key]
+    }
 
 
 def run_changed_api(web: set[str], during: Callable[[], None]) -> None:
@@ -154,7 +161,12 @@ def run_changed_api(web: set[str], during: Callable[[], None]) -> None:
 
     began = time.monotonic()
     run = subprocess.Popen(
-        [str(MIRROR_RUN), *words], cwd=HERE, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [str(MIRROR_RUN), *words],
+        cwd=HERE,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert run.stdout
     assert run.stderr
@@ -164,11 +176,16 @@ def run_changed_api(web: set[str], during: Callable[[], None]) -> None:
         first = next(lines.matching(r"^host name (\S+)", "the changed api's first line"))
         to_first_line = time.monotonic() - began
         pattern = r"^ *\d+ .* from (\S+) port \d+   db says ('teapot no. \d+'|\d+) in"
-        seen = [found[1] for found, _ in zip(lines.matching(pattern, "requests in the changed api"), range(REQUESTS))]
+        seen = [
+            found[1] for found in islice(lines.matching(pattern, "requests in the changed api"), REQUESTS)
+        ]
         during()
         say()
         say(f"  (first line after {to_first_line:.2f} s; as host {first[1]})")
-        claim(len(seen) == REQUESTS, f"{REQUESTS} live requests arrived, each answered from the database by its name, db")
+        claim(
+            len(seen) == REQUESTS,
+            f"{REQUESTS} live requests arrived, each answered from the database by its name, db",
+        )
         claim(set(seen) <= web, f"every one came from web's own address ({', '.join(sorted(set(seen)))})")
         run.send_signal(signal.SIGINT)  # as ctrl-C would
         claim(run.wait(PATIENCE) == 0, "ctrl-C ended it; its exit code is the command's own, 0")
@@ -204,13 +221,17 @@ def demo() -> None:
     api = docker.APIClient(version="auto", timeout=120)
     base = images.base(api, lambda text: say(f"  {text}"))
     nobody = take(api, [])
-    say("Starting the stack of compose.yaml: db (PostgreSQL), api, and web, which asks api and checks each answer.")
+    say(
+        "Starting the stack of compose.yaml: db (PostgreSQL), api, and web, which asks api and checks each answer."
+    )
     columns = {"before": nobody}
     with stack(base):
         names = containers(api)
         web = Web(names["web"])
         began = web.next()
-        say(f"  web: {began['ok']} answers as they must be, {began['failed']} failed, {began['altered']} altered")
+        say(
+            f"  web: {began['ok']} answers as they must be, {began['failed']} failed, {began['altered']} altered"
+        )
 
         def look() -> Inventory:
             return take(api, sorted(names.values()))
@@ -220,14 +241,22 @@ def demo() -> None:
         columns["run ended"] = settled(quiet, look)
         tally = web.next()
         web.close()
-        claim(tally["ok"] > began["ok"], f"all the while the real api answered web: {tally['ok']} answers as they must be")
+        claim(
+            tally["ok"] > began["ok"],
+            f"all the while the real api answered web: {tally['ok']} answers as they must be",
+        )
         claim(tally["failed"] == tally["altered"] == 0, "failed answers 0, altered answers 0")
         query = "select by, count(*) from sold group by by order by by"
         rows = subprocess.run(
             ["docker", "exec", names["db"], "psql", "-U", "postgres", "-At", "-F", ": ", "shop", "-c", query],
-            capture_output=True, text=True, check=True,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.split("\n")
-        claim(any(row.startswith("the changed api: ") for row in rows), f"rows in the database by {'; by '.join(filter(None, rows))}")
+        claim(
+            any(row.startswith("the changed api: ") for row in rows),
+            f"rows in the database by {'; by '.join(filter(None, rows))}",
+        )
         nothing_left(quiet, columns["run ended"], "nothing of the run is left")
     columns["stack down"] = settled(nobody, lambda: take(api, []))
     table(columns)

@@ -1,4 +1,4 @@
-"""What is on this machine that a run could leave behind: listed, so that before and after can be compared one by one."""
+"""What is on this machine that a run could leave behind: listed, so that before and after can be compared."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ class Inventory:
 
     def beyond(self, other: Inventory) -> list[str]:
         """What is here and was not there, as "kind: name"."""
-        return [f"{kind}: {name}" for kind in KINDS for name in sorted(self.things[kind] - other.things[kind])]
+        return [
+            f"{kind}: {name}" for kind in KINDS for name in sorted(self.things[kind] - other.things[kind])
+        ]
 
     def counts(self) -> dict[str, int]:
         return {kind: len(self.things[kind]) for kind in KINDS}
@@ -39,7 +41,9 @@ def take(api: docker.APIClient, namespaces_of: list[str]) -> Inventory:
             "containers": frozenset(f"{c['Names'][0]} ({c['Image']})" for c in api.containers(all=True)),
             "networks": frozenset(n["Name"] for n in api.networks()),
             "volumes": frozenset(v["Name"] for v in api.volumes()["Volumes"] or ()),
-            "interfaces": frozenset(os.listdir("/sys/class/net")) if os.path.isdir("/sys/class/net") else frozenset(),
+            "interfaces": frozenset(os.listdir("/sys/class/net"))
+            if os.path.isdir("/sys/class/net")
+            else frozenset(),
             "sockets": frozenset(_numbered(_sockets())),
             "processes": frozenset(_processes()),
             "rules": frozenset(_numbered(_rules(api, namespaces_of))),

@@ -1,0 +1,24 @@
+"""Marks by place: what a test needs is said by the folder it lies in, and those who cannot give it leave it out.
+
+``make test-unit`` leaves out ``net`` and ``engine``; nothing is skipped because something is missing: a test that was
+asked for and cannot run has failed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+
+MARKS = {"net": "net", "facts": "net", "e2e": "engine"}
+"""Folder of tests/: the mark of everything below it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            place = item.path.relative_to(HERE).parts[0]
+            if mark := MARKS.get(place):
+                item.add_marker(mark)
