@@ -26,7 +26,7 @@ struct backlog {
 void chunk_pool_free(struct chunk_pool *pool);
 
 bool backlog_push(struct backlog *q, struct chunk_pool *pool, const void *p,
-                size_t n); /* false: no memory, nothing kept */
+                  size_t n); /* false: no memory, nothing kept */
 /* Writes to a non-blocking socket until it takes no more: the octets written, or -1 with errno (not EAGAIN: that is 0). */
 long backlog_flush(struct backlog *q, struct chunk_pool *pool, int fd);
 void backlog_clear(struct backlog *q, struct chunk_pool *pool);

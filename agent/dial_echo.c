@@ -38,10 +38,7 @@ struct dial_echo {
     struct timer idle;
     uint64_t used; /* ns */
     uint16_t identifier;
-    bool accepted;
 };
-
-static const struct channel_ops ops;
 
 static struct loop *loop_of(const struct dial_echo *d) {
     return d->target->desk->loop;
@@ -68,17 +65,8 @@ static void drop(struct dial *self, int err) {
     destroy(d);
 }
 
-/* As in dial_udp.c. */
-static void accept_once(struct dial_echo *d) {
-    if (d->accepted)
-        return;
-    d->accepted = true;
-    channel_accept(&d->channel, &ops, DIAL_WINDOW);
-}
-
-static void timer_fired(struct timer *t) {
+static void grew_idle(struct timer *t) {
     struct dial_echo *d = container_of(t, struct dial_echo, idle);
-    accept_once(d);
     if (loop_now(loop_of(d)) - d->used >= DIAL_IDLE)
         drop(&d->dial, 0);
     else
@@ -153,8 +141,9 @@ static void tell_errors(struct socket_echo *s) {
             c->cmsg_len < CMSG_LEN(sizeof e))
             continue;
         memcpy(&e, CMSG_DATA(c), sizeof e);
-        if (!endpoint_from_sockaddr((struct sockaddr *)&peer, &to))
-            continue;
+        if (e.ee_origin == SO_EE_ORIGIN_LOCAL ||
+            !endpoint_from_sockaddr((struct sockaddr *)&peer, &to))
+            continue; /* local: what sendmsg itself answered */
         to.port = u16_at(quoted + 6);
         channel_unreachable(&d->channel, &to, (int)e.ee_errno);
     }
@@ -272,7 +261,6 @@ static void on_datagram(struct channel *c, const struct endpoint *peer, const ui
     struct dial_echo *d = container_of(c, struct dial_echo, channel);
     struct socket_echo *s = peer->addr.family == 4 ? &d->v4 : &d->v6;
     int err = s->io.fd < 0 ? open_socket(d, s, peer->addr.family) : 0;
-    accept_once(d);
     d->used = loop_now(loop_of(d));
     if (!err)
         err = send_request(s, peer, p, n);
@@ -304,9 +292,9 @@ struct channel *dial_echo(struct target *t, const struct channel_open *o, int *e
     d->v4 = (struct socket_echo){.io = {.fd = -1, .ready = ready_v4}, .owner = d};
     d->v6 = (struct socket_echo){.io = {.fd = -1, .ready = ready_v6}, .owner = d};
     d->used = loop_now(t->desk->loop);
-    d->idle.fire = timer_fired;
-    timer_set(t->desk->loop, &d->idle, d->used);
-    d->channel.ops = &ops;
+    d->idle.fire = grew_idle;
+    timer_set(t->desk->loop, &d->idle, d->used + DIAL_IDLE);
     dial_join(t, &d->dial, drop);
+    channel_accept(&d->channel, &ops, DIAL_WINDOW);
     return &d->channel;
 }

@@ -52,8 +52,9 @@ static void destroy(struct dial_tcp *d, bool with_rst) {
     free(d);
 }
 
+/* A RST that comes after the peer's FIN is EPIPE to the kernel (tcp_reset): a RST all the same. */
 static void fail(struct dial_tcp *d, int err) {
-    channel_reset(&d->channel, err);
+    channel_reset(&d->channel, err == EPIPE ? ECONNRESET : err);
     destroy(d, true);
 }
 

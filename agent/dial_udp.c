@@ -35,7 +35,6 @@ struct dial_udp {
     struct socket_udp v4, v6;
     struct timer idle;
     uint64_t used; /* ns */
-    bool accepted;
 };
 
 static struct loop *loop_of(const struct dial_udp *d) {
@@ -65,19 +64,8 @@ static void drop(struct dial *self, int err) {
     destroy(d);
 }
 
-static const struct channel_ops ops;
-
-/* An OPEN can be accepted once the mux has the channel: with its first datagram, or from the timer, set to fire at once. */
-static void accept_once(struct dial_udp *d) {
-    if (d->accepted)
-        return;
-    d->accepted = true;
-    channel_accept(&d->channel, &ops, DIAL_WINDOW);
-}
-
-static void timer_fired(struct timer *t) {
+static void grew_idle(struct timer *t) {
     struct dial_udp *d = container_of(t, struct dial_udp, idle);
-    accept_once(d);
     if (loop_now(loop_of(d)) - d->used >= DIAL_IDLE)
         drop(&d->dial, 0);
     else
@@ -107,6 +95,8 @@ static void tell_errors(struct socket_udp *s) {
             if ((!v4 && !v6) || c->cmsg_len < CMSG_LEN(sizeof e))
                 continue;
             memcpy(&e, CMSG_DATA(c), sizeof e);
+            if (e.ee_origin == SO_EE_ORIGIN_LOCAL)
+                continue; /* what sendto itself answered, without the peer's port */
             if (m.msg_namelen && endpoint_from_sockaddr((struct sockaddr *)&peer, &to))
                 channel_unreachable(&d->channel, &to, (int)e.ee_errno);
         }
@@ -205,7 +195,6 @@ static void on_datagram(struct channel *c, const struct endpoint *peer, const ui
     struct dial_udp *d = container_of(c, struct dial_udp, channel);
     struct socket_udp *s = peer->addr.family == 4 ? &d->v4 : &d->v6;
     int err = s->io.fd < 0 ? open_socket(d, s, peer->addr.family) : 0;
-    accept_once(d);
     d->used = loop_now(loop_of(d));
     if (!err)
         err = send_to(s, peer, p, n);
@@ -236,9 +225,9 @@ struct channel *dial_udp(struct target *t, const struct channel_open *o, int *er
     d->v4 = (struct socket_udp){.io = {.fd = -1, .ready = ready}, .owner = d};
     d->v6 = (struct socket_udp){.io = {.fd = -1, .ready = ready}, .owner = d};
     d->used = loop_now(t->desk->loop);
-    d->idle.fire = timer_fired;
-    timer_set(t->desk->loop, &d->idle, d->used);
-    d->channel.ops = &ops;
+    d->idle.fire = grew_idle;
+    timer_set(t->desk->loop, &d->idle, d->used + DIAL_IDLE);
     dial_join(t, &d->dial, drop);
+    channel_accept(&d->channel, &ops, DIAL_WINDOW);
     return &d->channel;
 }

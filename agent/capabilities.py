@@ -1,0 +1,20 @@
+"""Whether this process may do what an agent does, said before the first session asks for it."""
+
+from __future__ import annotations
+
+NEEDED = {"SYS_ADMIN": 21, "SYS_PTRACE": 19, "NET_ADMIN": 12, "NET_RAW": 13}
+"""capabilities(7): the name without CAP_, and the bit (linux/capability.h)."""
+
+_INITIAL_PID_NAMESPACE = "pid:[4026531836]"
+"""include/linux/proc_ns.h: the initial namespace has a fixed inode."""
+
+
+def missing(status: str) -> tuple[str, ...]:
+    """Of NEEDED, what the text of /proc/self/status does not grant."""
+    effective = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
+    return tuple(f"CAP_{name}" for name, bit in NEEDED.items() if not effective >> bit & 1)
+
+
+def sees_the_whole_machine(namespace: str) -> bool:
+    """Of the text of the link /proc/self/ns/pid: false in a container that has pids of its own (or a nested engine)."""
+    return namespace == _INITIAL_PID_NAMESPACE

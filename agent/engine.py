@@ -1,0 +1,194 @@
+"""The agent's C as Python sees it: the one file that touches ``ffi``.
+
+Every call is short and may come from any thread; a fault of C's becomes EngineFault. The C loop has a thread of its own
+from ``with`` to its end, and tells what happens by itself through ``events``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import msgpack
+
+from agent._engine import ffi, lib
+from wire.messages import Address, AppPort, Counters, Port
+
+log = logging.getLogger(__name__)
+
+_LISTENERS = 4096
+_ADDRESSES = 256
+_NAME = 256
+_MESSAGE = 4096
+_LINK_GONE = 1
+
+
+class EngineFault(Exception):
+    """What C could not do: ``reason`` is a sentence, ``errno`` 0 if the kernel had no part in it."""
+
+    def __init__(self, reason: str, errno: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.errno = errno
+
+
+@dataclass(frozen=True, slots=True)
+class LinkGone:
+    """A session's data link ended by itself. ``link`` is the number that ``link_add`` gave it."""
+
+    session: int
+    link: int
+    reason: str
+
+
+class Engine:
+    """The data plane. ``with Engine() as engine``: its loop runs inside, and all sessions end with it."""
+
+    def __init__(self) -> None:
+        fault = _fault()
+        self._engine = lib.engine_new(fault)
+        if self._engine == ffi.NULL:
+            raise _raised(fault)
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self.failed: EngineFault | None = None
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lib.engine_stop(self._engine)
+        self._thread.join()
+        lib.engine_free(self._engine)
+        self._engine = ffi.NULL
+
+    def _run(self) -> None:
+        fault = _fault()
+        if lib.engine_run(self._engine, fault) < 0:
+            self.failed = _raised(fault)
+            log.critical("the data plane stopped: %s", self.failed.reason)
+
+    @property
+    def outbox(self) -> int:
+        """An fd, readable while ``events`` has something to return. It stays the engine's."""
+        return int(lib.engine_outbox_fd(self._engine))
+
+    def events(self) -> list[LinkGone]:
+        """What has happened since the last call. Never waits."""
+        happened: list[LinkGone] = []
+        buffer = ffi.new("uint8_t[]", _MESSAGE)
+        while (size := lib.engine_outbox_pull(self._engine, buffer, _MESSAGE)) > 0:
+            tag, *fields = msgpack.unpackb(ffi.buffer(buffer, size)[:])
+            if tag == _LINK_GONE:
+                happened.append(LinkGone(*fields))
+        return happened
+
+    def session_add(self, session: int) -> None:
+        """A new session, without link and targets. ``session`` is the caller's number for it."""
+        self._check(lib.engine_session_add, session)
+
+    def session_del(self, session: int) -> None:
+        """Its link, its connections and its mirrors end at once."""
+        lib.engine_session_del(self._engine, session)
+
+    def link_add(self, session: int, fd: int) -> int:
+        """The session's data link, its handshake done; one that it had is closed. Takes ``fd``. Its number."""
+        return self._check(lib.engine_link_add, session, fd)
+
+    def link_del(self, session: int) -> None:
+        """Closes the session's data link, if it has one."""
+        lib.engine_link_del(self._engine, session)
+
+    def target_set(self, session: int, target: int, netns: int) -> None:
+        """From now on this index means this network namespace (an fd, which stays the caller's)."""
+        self._check(lib.engine_target_set, session, target, netns)
+
+    def target_del(self, session: int, target: int) -> None:
+        """What was open from this target is reset, its mirror ends."""
+        lib.engine_target_del(self._engine, session, target)
+
+    def mirror_ports(self, session: int, target: int, ports: tuple[AppPort, ...]) -> None:
+        """What of this target is mirrored from now on. EngineFault too when the session has no data link."""
+        array = ffi.new("struct engine_port[]", [(port.proto, port.target, port.app) for port in ports])
+        self._check(lib.engine_mirror_ports, session, target, array, len(ports))
+
+    def counters(self, session: int) -> Counters:
+        """What was mirrored since the session began."""
+        c = ffi.new("struct engine_counters *")
+        self._check(lib.engine_counters, session, c)
+        return Counters(
+            connections=c.connections,
+            bytes=c.bytes,
+            datagrams=c.datagrams,
+            joined=c.joined,
+            skipped=c.skipped,
+            dropped=c.dropped,
+            lost_packets=c.lost_packets,
+        )
+
+    def _check(self, call: object, *arguments: object) -> int:
+        fault = _fault()
+        result: int = call(self._engine, *arguments, fault)  # type: ignore[operator]
+        if result < 0:
+            raise _raised(fault)
+        return result
+
+
+def diag_open(netns: int) -> int:
+    """A descriptor, the caller's to close, by which ``listening`` asks the network namespace ``netns``."""
+    fault = _fault()
+    return _result(lib.engine_diag_open(netns, fault), fault)
+
+
+def listening(diag: int) -> frozenset[Port]:
+    """TCP ports that are listened on and UDP ports that are bound, in the namespace where ``diag`` was opened."""
+    fault = _fault()
+    found = ffi.new("struct engine_listener[]", _LISTENERS)
+    count = _result(lib.engine_listening(diag, found, _LISTENERS, fault), fault)
+    return frozenset(Port(found[i].proto, found[i].port, bool(found[i].loopback)) for i in range(count))
+
+
+def hostname(uts: int) -> str:
+    """The host name in the UTS namespace ``uts`` (a descriptor)."""
+    fault = _fault()
+    name = ffi.new("char[]", _NAME)
+    _result(lib.identity_hostname(uts, name, _NAME, fault), fault)
+    return bytes(ffi.string(name)).decode(errors="surrogateescape")
+
+
+def addresses(netns: int) -> tuple[Address, ...]:
+    """The addresses of the network namespace ``netns`` that others can reach, the kernel's preferred source first."""
+    fault = _fault()
+    found = ffi.new("struct identity_address[]", _ADDRESSES)
+    count = _result(lib.identity_addresses(netns, found, _ADDRESSES, fault), fault)
+    return tuple(
+        Address(bytes(found[i].ip)[: 4 if found[i].family == 4 else 16], found[i].prefix)
+        for i in range(count)
+    )
+
+
+def read_file(root: int, path: str, limit: int) -> bytes:
+    """A regular file of at most ``limit`` octets, resolved inside ``root`` (a descriptor of a root directory)."""
+    fault = _fault()
+    buffer = ffi.new("uint8_t[]", limit)
+    size = _result(lib.identity_file(root, path.encode(), buffer, limit, fault), fault)
+    return bytes(ffi.buffer(buffer, size)[:])
+
+
+def _fault() -> Any:
+    return ffi.new("struct fault *")
+
+
+def _raised(fault: Any) -> EngineFault:
+    return EngineFault(bytes(ffi.string(fault.text)).decode(errors="replace"), fault.err)
+
+
+def _result(result: int, fault: Any) -> int:
+    if result < 0:
+        raise _raised(fault)
+    return result

@@ -1,0 +1,38 @@
+"""When the agent ends by itself: a while after its last session, or a longer while after its start if none came.
+
+Sans-io: time comes in as an argument (seconds of one clock), and ``deadline`` says when to ask again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+FIRST_WITHIN = 30.0
+"""Seconds after the start in which the first session must have come: its runner starts the bridge's container first."""
+
+LINGERS = 2.0
+"""Seconds after the last session: one that follows at once finds a warm agent."""
+
+
+@dataclass(slots=True)
+class Lifetime:
+    """``began``: when the agent started."""
+
+    began: float
+    _sessions: set[str] = field(default_factory=set)
+    _idle_since: float | None = None
+
+    def session_began(self, name: str) -> None:
+        """From now on it is needed."""
+        self._sessions.add(name)
+
+    def session_ended(self, name: str, now: float) -> None:
+        """The last one starts the clock."""
+        self._sessions.discard(name)
+        self._idle_since = now
+
+    def deadline(self) -> float | None:
+        """When it ends if nothing happens; None while there are sessions."""
+        if self._sessions:
+            return None
+        return self.began + FIRST_WITHIN if self._idle_since is None else self._idle_since + LINGERS
