@@ -9,8 +9,8 @@
 struct loop;
 
 /* Embedded in its owner. `ready` gets epoll's event bits; EPOLLERR and EPOLLHUP come unasked, but not to one who watches
- * nothing (`events` 0): a full owner is not woken for what it cannot take. After loop_del it is not called again, not even for an event of
- * the batch under way. */
+ * nothing (`events` 0): a full owner is not woken for what it cannot take. After loop_del it is not called again, not even
+ * for an event of the batch under way. */
 struct loop_fd {
     int fd;
     uint32_t events; /* what is watched now */

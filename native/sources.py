@@ -20,6 +20,7 @@ NAMES = (
     "mux_queue.c",
     "mux_channel.c",
     "mux.c",
+    "sockdiag.c",
     "view.c",
     "view_write.c",
 )
