@@ -18,6 +18,7 @@ NAMES = (
     "outbox.c",
     "mux_frame.c",
     "mux_queue.c",
+    "mux_table.c",
     "mux_channel.c",
     "mux.c",
     "sockdiag.c",
