@@ -3,8 +3,8 @@
     python3 images/fetch_lwip.py [--out DIR]        (DIR: build/lwip)
 
 lwIP is compiled with our options (``layer/netstack/lwipopts.h``), which no binary package has. apt checks what it
-loads: the archive's signature covers the index, the index the package. Runs in the image build and on a developer's machine.
-Only the standard library and apt are used.
+loads: the archive's signature covers the index, the index the package. Runs in the image build and on a
+developer's machine. Only the standard library and apt are used.
 """
 
 from __future__ import annotations

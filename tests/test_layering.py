@@ -53,7 +53,7 @@ OUTSIDE_WORLD_FOR_BUILDS = {"build.py", "sources.py"}
 """Run by whoever compiles, not part of the running product."""
 
 FFI = {
-    "layer": ("layer/netstack/__init__.py", "layer/netstack/build.py", "layer/netstack/_netstack.pyi"),
+    "layer": ("layer/netstack/engine.py", "layer/netstack/build.py", "layer/netstack/_netstack.pyi"),
     "agent": ("agent/engine.py", "agent/build.py", "agent/_engine.pyi"),
 }
 """The one wrapper of each room that may see C (and what builds and describes it)."""
@@ -180,7 +180,8 @@ def test_environment_is_read_in_one_place() -> None:
         for line in attributes(path, "os", {"environ", "getenv", "environb"}):
             raise AssertionError(
                 f"{name_of(path)}:{line} reads the environment: settings are read once, in "
-                f"{', '.join(sorted(READS_ENVIRONMENT))}, and passed as arguments; otherwise nobody can say what a run depends on"
+                f"{', '.join(sorted(READS_ENVIRONMENT))}, and passed as arguments; "
+                "otherwise nobody can say what a run depends on"
             )
 
 
