@@ -1,0 +1,46 @@
+/* The netstack as its files see it: one struct, its parts each with a header of its own. */
+#pragma once
+
+#include "layer/netstack/netstack.h"
+#include "layer/netstack/assoc.h"
+#include "layer/netstack/events.h"
+#include "layer/netstack/flow.h"
+#include "layer/netstack/listeners.h"
+#include "layer/netstack/reassemble.h"
+#include "layer/netstack/sight.h"
+#include "layer/netstack/syn.h"
+#include "layer/netstack/tun.h"
+
+#include "native/outbox.h"
+
+#define SYN_RTO (1000 / (2 * TCP_TMR_INTERVAL)) /* lwIP's ticks: a client's SYN is sent again after a second (RFC 6298) */
+
+struct link { /* a data link */
+    struct netstack *ns;
+    struct mux *mux; /* NULL: it has ended, netstack_link_del is still due */
+    int id;
+    struct link *next;
+};
+
+struct netstack {
+    struct loop *loop;
+    struct outbox *outbox;
+    struct tun tun;
+
+    struct link *links, *primary;
+    int last_link;
+
+    struct flow_table flows;
+    struct tcp_pcb_listen *door;
+    struct link_node ticking, acks, ends;
+    uint32_t ticking_count;
+    struct timer tick, ack, end;
+    struct flow *outputs, *reap;
+    struct task output_task, reap_task;
+
+    struct assocs assocs;
+    struct reassembly reassembly;
+    struct listeners listeners;
+
+    struct netstack_counters counters; /* those that are counted as they happen */
+};

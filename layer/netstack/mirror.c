@@ -1,0 +1,59 @@
+/* See mirror.h. Two replicas' connections from one client port would be the same four numbers here: the second gets another
+ * port of the same client, chosen as Linux would (ip_local_port_range). */
+#include "layer/netstack/mirror.h"
+#include "layer/netstack/engine.h"
+#include "layer/netstack/relay.h"
+
+#include <errno.h>
+
+#define PORT_FIRST 32768
+#define PORTS (61000 - PORT_FIRST)
+#define TRIES 64
+
+/* Whether no flow has these four; one that is only waited out makes way, as a kernel's would (RFC 6191). */
+static bool is_free(struct netstack *ns, const struct endpoint *app, const struct endpoint *client) {
+    struct flow *f = flow_find(&ns->flows, app, client);
+    if (f && f->time_wait) {
+        syn_input(f, IN_ENDED);
+        f = NULL;
+    }
+    return !f;
+}
+
+static bool choose(struct netstack *ns, const struct endpoint *app, struct endpoint *client) {
+    if (is_free(ns, app, client))
+        return true;
+    uint32_t at = endpoint_pair_hash(app, client, ns->flows.seed + (uint32_t)loop_now(ns->loop));
+    for (int i = 0; i < TRIES; i++, at += 7919) { /* a prime: the steps do not repeat */
+        client->port = (uint16_t)(PORT_FIRST + at % PORTS);
+        if (is_free(ns, app, client))
+            return true;
+    }
+    return false;
+}
+
+struct channel *mirror_tcp(struct netstack *ns, const struct channel_open *o, int *err) {
+    struct endpoint client = o->source;
+    if (!client.addr.family || client.addr.family != o->destination.addr.family) {
+        *err = EAFNOSUPPORT;
+        return NULL;
+    }
+    if (!choose(ns, &o->destination, &client)) {
+        *err = EADDRINUSE;
+        return NULL;
+    }
+    struct flow *f = flow_new(ns, &o->destination, &client);
+    if (!f) {
+        *err = ENOMEM;
+        return NULL;
+    }
+    f->mirror = true;
+    f->channel.ops = &relay_ops; /* it may be reset before the app has accepted */
+    syn_input(f, IN_OPEN);
+    if (!f->pcb) {
+        *err = ENOMEM;
+        flow_reap(f);
+        return NULL;
+    }
+    return &f->channel;
+}
