@@ -32,7 +32,7 @@ OLD_ADDRESS_STAYS = 60.0
 
 
 class Engine(Protocol):
-    """What the bridge uses of ``layer.netstack.Netstack``."""
+    """What the bridge uses of ``layer.netstack.engine.Netstack``."""
 
     def run(self) -> None:
         """Until ``stop``; in a thread of its own."""

@@ -7,7 +7,7 @@ import logging
 import os
 
 from layer.daemon import live
-from layer.netstack import Netstack
+from layer.netstack.engine import Netstack
 
 if __name__ == "__main__":
     asyncio.run(live(Netstack))
