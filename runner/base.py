@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import Refusal
+from runner.labels import IMAGE
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,10 @@ OPTIONS = (
     '--aptopt=Acquire::Languages "none"',
 )
 
-MADE = "mirror-run/base:" + hashlib.sha256("\n".join((SUITE, *OPTIONS)).encode()).hexdigest()[:12]
+CHANGES = ('CMD ["bash"]', f"LABEL {IMAGE}=base")
+"""Dockerfile instructions for the import. The label is not the containers' ROLE: everything made FROM this inherits it."""
+
+MADE = "mirror-run/base:" + hashlib.sha256("\n".join((SUITE, *OPTIONS, *CHANGES)).encode()).hexdigest()[:12]
 
 
 def ensure_base(api: Any, progress: Progress) -> str:
@@ -120,10 +124,9 @@ def _make(api: Any, progress: Progress, failure: str) -> None:
         progress("importing the base image")
         repository, tag = MADE.split(":")
         with archive.open("rb") as stream:
-            changes = ['CMD ["bash"]', "LABEL mirror-run.dev/role=base"]
             # In chunks: of a file the SDK states both its length and chunked encoding, which the engine cannot parse.
             chunks = iter(lambda: stream.read(CHUNK), b"")
-            api.import_image_from_stream(chunks, repository=repository, tag=tag, changes=changes)
+            api.import_image_from_stream(chunks, repository=repository, tag=tag, changes=list(CHANGES))
     if not api.images(filters={"reference": MADE}):
         raise Refusal("the engine did not take the base image that was made", "see the engine's own log")
 

@@ -18,6 +18,7 @@ from typing import Any
 from runner import sources
 from runner.base import ensure_base
 from runner.errors import Refusal
+from runner.labels import IMAGE
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def _build(
         target=role,
         tag=tag,
         buildargs=arguments,
-        labels={"mirror-run.dev/role": role},
+        labels={IMAGE: role},
         rm=True,
         forcerm=True,
         decode=True,
@@ -111,8 +112,8 @@ def _build(
             if text.strip():
                 log.debug("build %s: %s", role, text)
                 said.append(text.strip())
-                if step := re.match(r"Step (\d+)/(\d+) : (.*)", text):
-                    progress(f"building the {role}'s image, step {step[1]} of {step[2]}: {_short(step[3])}")
+                if step := re.match(r"Step (\d+)/(\d+) : RUN", text):  # the other steps take no time
+                    progress(f"building the {role}'s image, step {step[1]} of {step[2]}")
         if "error" in line:
             raise Refusal(
                 f"the {role}'s image could not be built: {line['error']}\n"
@@ -125,7 +126,3 @@ def _telling(lines: list[str]) -> list[str]:
     """Of a failed build's output: the errors, and how it ended."""
     earlier = lines[:-LINES_SHOWN]
     return [text for text in earlier if re.search(r"\berror\b", text, re.IGNORECASE)] + lines[-LINES_SHOWN:]
-
-
-def _short(text: str, width: int = 60) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
