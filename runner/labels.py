@@ -8,6 +8,7 @@ from runner import VERSION
 
 SESSION = "mirror-run.dev/session"
 ROLE = "mirror-run.dev/role"  # agent, bridge, app
+IMAGE = "mirror-run.dev/image"  # base, agent, bridge: on images only, and inherited by what is built FROM them
 TARGET = "mirror-run.dev/target"
 RELEASE = "mirror-run.dev/version"
 AUTHOR = "mirror-run.dev/author"
