@@ -1,0 +1,37 @@
+"""The agent's engine and nothing else, for measuring: one session, one target given as the path of its
+network namespace.
+
+Arguments: the link's fd, the namespace's path, and ports to mirror as TARGET:APP.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+from agent.engine import Engine
+from wire.messages import AppPort, Proto
+
+
+def main(link: str, netns: str, *ports: str) -> None:
+    """Until SIGTERM; then says what was mirrored."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    with Engine() as engine:
+        engine.session_add(1)
+        engine.link_add(1, int(link))
+        fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
+        engine.target_set(1, 0, fd)
+        os.close(fd)
+        if ports:
+            pairs = [port.split(":") for port in ports]
+            engine.mirror_ports(
+                1, 0, tuple(AppPort(Proto.TCP, int(app), int(target)) for target, app in pairs)
+            )
+        os.write(1, b"ready\n")
+        signal.sigwait([signal.SIGTERM])
+        os.write(1, f"{engine.counters(1)}\n".encode())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,45 @@
+"""The bridge's data plane and nothing else, for measuring: tun0, its routes and rules, the engine, one data
+link on an fd.
+
+Arguments: the target's address, the link's fd. The parts are the product's own (layer.tun, layer.ways,
+layer.rules, layer.netstack), put together as layer.bridge does; there is no agent's socket, no door and no
+app container.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+from layer import rules, tun, ways
+from layer.netstack.engine import Netstack
+from wire.messages import Address
+
+
+def main(address: str, link: str) -> None:
+    """Until SIGTERM."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    ip = socket.inet_aton(address)
+    engine = Netstack(tun.make())
+    ways.prepare((Address(ip, 24),))
+    engine.addresses([ip])
+    # The product applies them by libnftables' Python module, which only Debian's own Python has.
+    script = rules.whole(rules.Ground((ip,), ()), rules.Sockets())
+    subprocess.run(["nft", "-f", "-"], input=script, text=True, check=True)
+    thread = threading.Thread(target=engine.run, name="engine")
+    thread.start()
+    engine.link_add(int(link), primary=True)
+    engine.listeners(50)
+    os.write(1, b"ready\n")
+    signal.sigwait([signal.SIGTERM])
+    engine.stop()
+    thread.join()
+    engine.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
