@@ -5,8 +5,10 @@ answered by tun0, although the tables say lo; and a connection or datagram to 12
 a port where nobody listens here belongs to the target, so it leaves by tun0 too. Both are done with one mark, which a
 policy rule ahead of the local table (layer.ways) sends to tun0.
 
-TCP decides by its SYN, every SYN anew, and the decision lives in the connection's ct mark; so a retransmitted SYN follows
-the set of listening ports as it is by then. UDP decides by each datagram that does not answer another one.
+TCP decides by its SYN, every SYN anew, and the decision lives in the connection's ct mark. UDP decides by each datagram that
+does not answer another one. The set of listening ports is some milliseconds old; so the engine looks once more before it lets
+go of what came out for a local address, and sends back by tun0, unchanged, what somebody here takes by now. That is known
+by its ct mark (LEFT), taken in, and the conversation goes over lo from its next packet on.
 
 Only conversations of local with local, and ports that are translated, are tracked at all: for the rest conntrack is
 switched off, so that bulk streams do not pay for it.
@@ -25,7 +27,10 @@ from layer import tun
 
 TABLE = "mirror_run"
 AWAY = 0x6D72
-"""The mark of what must leave by tun0 whatever the tables say; also as ct mark."""
+"""The mark of what must leave by tun0 whatever the tables say; as ct mark: the conversation came in by tun0."""
+
+LEFT = 0x6D73
+"""ct mark: the conversation began here and was sent out by tun0, although its destination is local."""
 
 _SYN = "tcp flags & (fin | syn | rst | ack) == syn"
 
@@ -98,7 +103,9 @@ table inet {TABLE} {{
     }}
     chain arrived {{
         type filter hook prerouting priority mangle; policy accept;
-        iifname {dev} ct direction original ct mark set {AWAY:#x}
+        iifname != {dev} accept
+        ct direction original ct mark {LEFT:#x} ct mark set 0 accept
+        ct direction original ct mark set {AWAY:#x}
     }}
     chain translated {{
         type nat hook prerouting priority dstnat; policy accept;
@@ -113,22 +120,24 @@ table inet {TABLE} {{
         oifname != "lo" accept
         {_SYN} jump local_syn
         meta l4proto udp ct direction original jump local_datagram
-        ct mark {AWAY:#x} meta mark set {AWAY:#x}
+        ct mark {{ {AWAY:#x}, {LEFT:#x} }} meta mark set {AWAY:#x}
     }}
     chain local_syn {{
         ct mark set 0
-        ip daddr @resolvers tcp dport 53 ct mark set {AWAY:#x} return
+        ip daddr @resolvers tcp dport 53 ct mark set {LEFT:#x} return
         tcp dport @tcp_open return
-        ip daddr 127.0.0.0/8 ct mark set {AWAY:#x}
-        ip daddr @own4 ct mark set {AWAY:#x}
-        ip6 daddr @own6 ct mark set {AWAY:#x}
+        ip daddr 127.0.0.0/8 ct mark set {LEFT:#x}
+        ip daddr @own4 ct mark set {LEFT:#x}
+        ip6 daddr @own6 ct mark set {LEFT:#x}
     }}
     chain local_datagram {{
-        ip daddr @resolvers udp dport 53 meta mark set {AWAY:#x} return
+        ct mark {AWAY:#x} return
+        ct mark set 0
+        ip daddr @resolvers udp dport 53 ct mark set {LEFT:#x} return
         udp dport @udp_open return
-        ip daddr 127.0.0.0/8 meta mark set {AWAY:#x}
-        ip daddr @own4 meta mark set {AWAY:#x}
-        ip6 daddr @own6 meta mark set {AWAY:#x}
+        ip daddr 127.0.0.0/8 ct mark set {LEFT:#x}
+        ip daddr @own4 ct mark set {LEFT:#x}
+        ip6 daddr @own6 ct mark set {LEFT:#x}
     }}
 }}
 {ports(sockets)}"""

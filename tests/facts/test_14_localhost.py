@@ -81,6 +81,42 @@ def test_a_repeated_syn_follows_the_set_as_it_is_by_then(ground: Field) -> None:
     assert sock.recv(1) == b""
 
 
+@pytest.mark.parametrize("to", ["127.0.0.1", OWN4, OWN6])
+def test_a_syn_that_is_sent_back_is_taken_and_the_rest_stays(ground: Field, to: str) -> None:
+    """The set does not know the listener yet; whoever stands at tun0 does, and sends the SYN back as it came."""
+    listener = ground.listen("::", 80)
+    sock = ground.opened(socket.AF_INET6 if ":" in to else socket.AF_INET)
+    sock.setblocking(False)
+    sock.connect_ex((to, 80))
+    ground.far.send(ground.far.take(lambda p: p.flags == SYN and p.dport == 80))
+    accepted, _ = listener.accept()
+    with accepted:
+        sock.settimeout(2)
+        sock.sendall(b"question")
+        assert accepted.recv(100) == b"question"
+        accepted.sendall(b"answer")
+        assert sock.recv(100) == b"answer"
+    assert ground.far.quiet(lambda p: 80 in (p.sport, p.dport))
+
+
+@pytest.mark.parametrize("to", ["127.0.0.1", OWN4, OWN6])
+def test_a_datagram_that_is_sent_back_is_taken_and_answered_here(ground: Field, to: str) -> None:
+    family = socket.AF_INET6 if ":" in to else socket.AF_INET
+    server = ground.listen(to, 5300, socket.SOCK_DGRAM)
+    client = ground.opened(family, socket.SOCK_DGRAM)
+    for _ in range(2):
+        client.sendto(b"question", (to, 5300))
+        ground.far.send(ground.far.take(lambda p: p.payload == b"question"))
+        octets, peer = server.recvfrom(100)
+        server.sendto(b"answer", peer)
+        assert client.recv(100) == b"answer"
+    assert ground.far.quiet(lambda p: p.proto == 17)
+    ground.ports(Sockets(udp=frozenset({5300})))
+    client.sendto(b"again", (to, 5300))
+    assert server.recv(100) == b"again"
+    assert ground.far.quiet(lambda p: p.proto == 17)
+
+
 def test_an_open_connection_outlives_its_place_in_the_set(ground: Field) -> None:
     listener = ground.listen("127.0.0.1", 80)
     ground.ports(Sockets(tcp=frozenset({80})))
