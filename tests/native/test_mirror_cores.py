@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests" / "native"
 OUT = ROOT / "build" / "tests" / "mirror"
 
-FLAGS = "-std=gnu11 -D_GNU_SOURCE -g -O1 -Wall -Wextra -Wshadow -Wvla -Wundef -Werror".split()
-SANITIZE = "-fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all".split()
+FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Wshadow", "-Wvla", "-Wundef", "-Werror"]
+SANITIZE = ["-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 PROGRAMS = {
     "check_reassembly": ("agent/reassembly.c",),
@@ -49,7 +49,7 @@ GOLDEN = HERE / "mirror_filter.golden"
 
 
 def test_the_filter_is_as_it_was_read_and_tried() -> None:
-    """To be changed together with the golden text, by somebody who has read the new program (`bpf_dbg` disassembles it)."""
+    """To be changed together with the golden text, by somebody who has read the new program."""
     assert run("mirror_filter", "tcp/80", "tcp/443", "udp/53") == GOLDEN.read_text()
 
 
