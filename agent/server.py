@@ -27,9 +27,6 @@ PRODUCT = f"mirror-run {VERSION}"
 HELLO_WITHIN = 10.0
 """Seconds in which a connection must have said who it is."""
 
-SECRET = 32
-"""Octets of a session's secret, exactly."""
-
 BACKLOG = 128
 
 
@@ -57,6 +54,7 @@ class Server:
     async def serve(self, path: str) -> None:
         """On a Unix socket at ``path``, which only this process's user may connect to."""
         listener = _listen(path)
+        log.info("listening on %s", path)
         loop = asyncio.get_running_loop()
         loop.add_reader(self._engine.outbox, self._engine_told)
         try:
@@ -127,8 +125,6 @@ class Server:
     async def _found(self, sock: socket.socket, hello: Hello, welcome: Welcome) -> None:
         if hello.kind != LinkKind.CONTROL:
             raise Refused("a session begins with a control link")
-        if len(hello.secret) != SECRET:
-            raise Refused(f"a session's secret has {SECRET} octets")
         if not hello.session or hello.session in self._sessions:
             raise Refused(f"there is a session {hello.session!r} already")
         self._numbers += 1

@@ -1,4 +1,4 @@
-"""Two network namespaces joined by a veth pair: the target's, and the world it talks to; and the bridge's end of a link.
+"""Two network namespaces joined by a veth pair, the target's and the world it talks to; and the bridge's end of a link.
 
 Sockets of the world are made by this process inside that namespace and then served here; so a test sees both ends.
 """

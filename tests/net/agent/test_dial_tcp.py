@@ -124,7 +124,7 @@ def syn_sent(lab: Lab) -> int:
 async def eventually(true: Callable[[], bool]) -> None:
     """For what the kernel tells nobody: asked every 10 ms, 10 s at most."""
     async with asyncio.timeout(10):
-        while not true():
+        while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
@@ -173,7 +173,7 @@ async def test_the_server_resets_after_it_half_closed(lab: Lab, bridge: Bridge) 
 
 
 async def test_an_early_answer_arrives_before_the_reset(lab: Lab, bridge: Bridge) -> None:
-    """A server that answers at once and closes on what it has not read sends RST; its answer is in our receive queue."""
+    """A server that answers and closes on what it has not read sends RST; its answer is in our receive queue."""
     with lab.listener(lab.world, WORLD4) as listener:
         flow = await bridge.tcp(WORLD4, listener.getsockname()[1])
         peer = await accepted(listener)
