@@ -1,0 +1,24 @@
+"""A short run of every fuzzer; ``make fuzz`` has the long one."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import run
+
+RUNS = 20_000
+
+
+@pytest.mark.parametrize("name", run.fuzzers())
+def test_a_short_run_finds_nothing(name: str, tmp_path: Path) -> None:
+    if name.endswith(".py") and importlib.util.find_spec("atheris") is None:
+        pytest.skip("atheris has no wheel for this machine")
+    if name.endswith(".c") and shutil.which("clang") is None:
+        pytest.skip("clang is not installed")
+    done = run.run(name, f"-runs={RUNS}", "-max_len=600", "-seed=1", out=tmp_path)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert f"Done {RUNS}" in done.stderr, done.stderr[-2000:]
