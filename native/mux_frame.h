@@ -24,7 +24,7 @@ enum frame_tag {
 
 enum {
     FRAME_LENGTH = 4, /* the length word */
-    FRAME_HEAD = 96,  /* length word and all fields but the payload: OPEN, the longest, has 76 */
+    FRAME_HEAD = 96,  /* length word and all fields but the payload: OPEN, the longest, has 64 */
     FRAME_GOODBYE_MAX = 256,
 };
 

@@ -223,3 +223,9 @@ int sockdiag_accepts(int fd, uint8_t proto, const struct endpoint *own, struct f
     int state = look_up(fd, proto, own, &nobody, f);
     return state < 0 ? -1 : state != 0;
 }
+
+int sockdiag_takes_udp(int fd, const struct endpoint *own, const struct endpoint *peer,
+                       struct fault *f) {
+    int state = look_up(fd, IPPROTO_UDP, own, peer, f);
+    return state < 0 ? -1 : state != 0;
+}
