@@ -120,7 +120,7 @@ def agent(image: str, engine: EngineTraits, author: str) -> Json:
             "CapDrop": ["ALL"],
             "CapAdd": AGENT_CAPABILITIES,
             "SecurityOpt": engine.security,
-            "LogConfig": {"Type": "local", "Config": {"max-size": "1m", "max-file": "1"}},
+            "LogConfig": {"Type": "local", "Config": {"max-size": "1m", "max-file": "1", "compress": "false"}},
         },
     }
 
