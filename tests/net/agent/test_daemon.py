@@ -285,7 +285,7 @@ async def test_it_ends_after_its_last_session(daemon: Daemon) -> None:
     async with await daemon.control(founder=True), await daemon.control(founder=True, session="s2"):
         pass
     assert await asyncio.wait_for(daemon.process.wait(), 10) == 0
-    assert not os.path.exists(daemon.path)
+    assert not os.path.exists(daemon.path)  # noqa: ASYNC240
 
 
 async def test_sigterm_is_an_orderly_end(daemon: Daemon) -> None:
