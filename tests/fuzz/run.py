@@ -1,9 +1,11 @@
-"""Every fuzzer there is, one after the other: fuzz_*.py (atheris) and fuzz_*.c (libFuzzer, ASan, UBSan; clang).
+"""Every fuzzer there is, one after the other: fuzz_*.py (atheris) and fuzz_*.c (libFuzzer, ASan, UBSan;
+clang).
 
     python3 tests/fuzz/run.py [--seconds 600] [NAME ...]
 
-A C fuzzer names the files it is linked with in its first comment: ``Sources: native/span.c native/view.c``; ``native`` alone
-stands for all of native's. Corpora grow in build/fuzz/NAME, findings land beside them; the exit code is 1 if there was one.
+A C fuzzer names the files it is linked with in its first comment: ``Sources: native/span.c native/view.c``;
+``native`` alone stands for all of native's. Corpora grow in build/fuzz/NAME, findings land beside them; the
+exit code is 1 if there was one.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ def linked_with(source: Path) -> list[str]:
 
 
 def command(name: str, out: Path = OUT) -> list[str]:
-    """The command line that runs a fuzzer, compiled first if it is in C; without libFuzzer's options and corpus."""
+    """The command line that runs a fuzzer, compiled first if it is in C; without libFuzzer's options and
+    corpus.
+    """
     source = HERE / name
     if source.suffix == ".py":
         return [sys.executable, "-m", f"tests.fuzz.{source.stem}"]

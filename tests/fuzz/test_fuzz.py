@@ -13,7 +13,13 @@ from tests.fuzz import run
 RUNS = 20_000
 
 
-@pytest.mark.parametrize("name", run.fuzzers())
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] if name.endswith(".c") else []) for name in run.fuzzers()
+]
+"""Those in C are compiled with sanitizers first, all of native's files each."""
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_short_run_finds_nothing(name: str, tmp_path: Path) -> None:
     if name.endswith(".py") and importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris has no wheel for this machine")
