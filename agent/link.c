@@ -17,6 +17,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+enum { STEP_MS = 5, PATIENCE_MS = 10000 };
+
 struct pipe_way {
     int from, to;
     size_t start, end; /* what waits in data */
@@ -35,10 +37,22 @@ static int dial(const char *path) {
     strcpy(name.sun_path, path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&name, sizeof name) < 0) {
+        int err = errno;
         close(fd);
+        errno = err;
         return -1;
     }
     return fd;
+}
+
+/* The agent's container may have been started a moment ago: its socket is waited for, since only this program sees it. */
+static int dial_patiently(const char *path) {
+    for (int waited = 0;; waited += STEP_MS) {
+        int fd = dial(path);
+        if (fd >= 0 || (errno != ENOENT && errno != ECONNREFUSED) || waited >= PATIENCE_MS)
+            return fd;
+        poll(NULL, 0, STEP_MS);
+    }
 }
 
 /* -1: this way is broken. EAGAIN cannot spin: the fds block, and are touched only after poll named them. */
@@ -101,7 +115,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
-    int sock = dial(argv[1]);
+    int sock = dial_patiently(argv[1]);
     if (sock < 0) {
         fprintf(stderr, "mirror-link: connect %s: %s\n", argv[1], strerror(errno));
         return 1;
