@@ -49,7 +49,7 @@ OPTIONS = (
 )
 
 CHANGES = ('CMD ["bash"]', f"LABEL {IMAGE}=base")
-"""Dockerfile instructions for the import. The label is not the containers' ROLE: everything made FROM this inherits it."""
+"""Dockerfile instructions for the import. The label is not the containers' ROLE: what is made FROM this inherits it."""
 
 MADE = "mirror-run/base:" + hashlib.sha256("\n".join((SUITE, *OPTIONS, *CHANGES)).encode()).hexdigest()[:12]
 

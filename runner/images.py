@@ -94,6 +94,7 @@ def _low(client: Any) -> Any:
 def _build(
     api: Any, role: str, tag: str, arguments: dict[str, str], context: bytes, progress: Callable[[str], None]
 ) -> None:
+    step = ""
     said: deque[str] = deque(maxlen=LINES_KEPT)
     stream = api.build(
         fileobj=io.BytesIO(context),
@@ -112,8 +113,11 @@ def _build(
             if text.strip():
                 log.debug("build %s: %s", role, text)
                 said.append(text.strip())
-                if step := re.match(r"Step (\d+)/(\d+) : RUN", text):  # the other steps take no time
-                    progress(f"building the {role}'s image, step {step[1]} of {step[2]}")
+                if found := re.match(r"Step (\d+/\d+) : RUN", text):  # the other steps take no time
+                    step = found[1].replace("/", " of ")
+                elif step and text.startswith(" ---> Running in"):  # and it was not in the cache
+                    progress(f"building the {role}'s image, step {step}")
+                    step = ""
         if "error" in line:
             raise Refusal(
                 f"the {role}'s image could not be built: {line['error']}\n"

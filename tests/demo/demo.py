@@ -219,6 +219,7 @@ def nothing_left(before: Inventory, after: Inventory, text: str) -> None:
 
 def demo() -> None:
     api = docker.APIClient(version="auto", timeout=120)
+    images.ensure(api, lambda text: say(f"  {text}"), os.environ)
     base = images.base(api, lambda text: say(f"  {text}"))
     nobody = take(api, [])
     say(
