@@ -228,6 +228,8 @@ void assoc_udp(struct netstack *ns, const struct ip_view *ip) {
         ns->counters.answers += udp.payload_len;
         return;
     }
+    if (listeners_own(ns, ip, &app, &peer))
+        return;
     bool dns = udp.dst_port == 53;
     struct assoc *a = find(t, ASSOC_UDP, &app, &nobody);
     if (!a)

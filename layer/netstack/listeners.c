@@ -59,12 +59,63 @@ static bool is_own(const struct listeners *l, const struct addr *a) {
     return false;
 }
 
-bool listeners_own(struct netstack *ns, const struct endpoint *to) {
-    struct listeners *l = &ns->listeners;
+/* Datagrams and SYNs to port 53 on loopback are for the target's name server, even if somebody serves that port here. */
+static bool is_name_server(const struct endpoint *to) {
+    return to->port == 53 && to->addr.family == 4 && to->addr.ip[0] == 127;
+}
+
+static bool accepts_tcp(struct netstack *ns, const struct endpoint *to) {
     struct fault f;
-    if (l->diag < 0 || !is_own(l, &to->addr) || sockdiag_accepts(l->diag, IPPROTO_TCP, to, &f) != 1)
+    if (sockdiag_accepts(ns->listeners.diag, IPPROTO_TCP, to, &f) != 1)
         return false;
     event_self(ns, to->port);
+    return true;
+}
+
+static bool takes_udp(struct netstack *ns, const struct endpoint *app, const struct endpoint *to) {
+    struct listeners *l = &ns->listeners;
+    struct fault f;
+    if (loop_now(ns->loop) < l->not_until && endpoint_equal(to, &l->not_udp))
+        return false;
+    if (sockdiag_takes_udp(l->diag, to, app, &f) == 1)
+        return true;
+    l->not_udp = *to;
+    l->not_until = loop_now(ns->loop) + l->interval;
+    return false;
+}
+
+/* The transport's octets as they came, and the time to live, so that no mistake in the rules makes a circle. The checksum is
+ * the kernel's to make again, because it may never have been made. */
+static void send_back(struct netstack *ns, const struct ip_view *ip) {
+    uint8_t head[40], start[18];
+    size_t place = ip->proto == IPPROTO_TCP ? 16 : 6, part = place + 2;
+    uint16_t sum = (uint16_t)~checksum_fold(
+        checksum_pseudo(&ip->src, &ip->dst, ip->proto, (uint32_t)ip->payload_len));
+    memcpy(start, ip->payload, part);
+    start[place] = (uint8_t)(sum >> 8);
+    start[place + 1] = (uint8_t)sum;
+    size_t head_len = view_write_ip(head, &ip->src, &ip->dst, ip->proto, ip->payload_len);
+    head[ip->version == 4 ? 8 : 7] = ip->ttl;
+    if (ip->version == 4) {
+        memset(head + 10, 0, 2);
+        uint16_t of_head = checksum_fold(checksum_add(0, head, head_len));
+        head[10] = (uint8_t)(of_head >> 8);
+        head[11] = (uint8_t)of_head;
+    }
+    struct iovec iov[4] = {[1] = {head, head_len},
+                           [2] = {start, part},
+                           [3] = {(void *)(uintptr_t)(ip->payload + part), ip->payload_len - part}};
+    tun_writev(&ns->tun, iov, 4, head_len, place);
+}
+
+bool listeners_own(struct netstack *ns, const struct ip_view *ip, const struct endpoint *app,
+                   const struct endpoint *to) {
+    struct listeners *l = &ns->listeners;
+    if (l->diag < 0 || !is_own(l, &to->addr) || is_name_server(to))
+        return false;
+    if (!(ip->proto == IPPROTO_TCP ? accepts_tcp(ns, to) : takes_udp(ns, app, to)))
+        return false;
+    send_back(ns, ip);
     timer_set(ns->loop, &l->timer, loop_now(ns->loop)); /* the set, too, at once */
     return true;
 }

@@ -132,8 +132,8 @@ static void cancel(struct flow *f) {
 
 void syn_new(struct netstack *ns, const struct ip_view *ip, const struct tcp_view *tcp) {
     struct endpoint app = {.addr = ip->src, .port = tcp->src_port}, peer = {.addr = ip->dst, .port = tcp->dst_port};
-    if (!ns->primary || listeners_own(ns, &peer))
-        return; /* the app's kernel repeats it */
+    if (listeners_own(ns, ip, &app, &peer) || !ns->primary) /* without a link: the app's kernel repeats it */
+        return;
     struct flow *f = flow_new(ns, &app, &peer);
     if (!f)
         return;

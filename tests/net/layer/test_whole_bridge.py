@@ -19,6 +19,7 @@ from wire.messages import (
     ChannelKind,
     Configured,
     Data,
+    Datagram,
     Eof,
     Grant,
     Listening,
@@ -128,9 +129,10 @@ async def test_a_mirrored_client(whole: Stage, bound: str) -> None:
 
 
 async def test_an_app_that_listens_and_connects_at_once_meets_itself(whole: Stage) -> None:
+    """And at once: no SYN waits for its repetition, which would take a second."""
     await configured(whole)
     loop = asyncio.get_running_loop()
-    for port in range(9000, 9010):
+    for port in range(9000, 9020):
         with whole.space.inside():
             listener = socket.create_server(("127.0.0.1", port))
             sock = socket.socket()
@@ -138,6 +140,40 @@ async def test_an_app_that_listens_and_connects_at_once_meets_itself(whole: Stag
             listener.setblocking(False)
             sock.setblocking(False)
             connect = asyncio.create_task(loop.sock_connect(sock, ("127.0.0.1", port)))
-            accepted, _ = await asyncio.wait_for(loop.sock_accept(listener), 5)
-            accepted.close()
-            await connect
+            accepted, _ = await asyncio.wait_for(loop.sock_accept(listener), 0.5)
+            with accepted:
+                await connect
+                await loop.sock_sendall(sock, b"x" * 100)
+                assert await loop.sock_recv(accepted, 1000) == b"x" * 100
+
+
+@pytest.mark.parametrize("size", [1, 60_000])
+@pytest.mark.parametrize("connected", [False, True])
+async def test_datagrams_to_a_socket_that_was_just_bound(whole: Stage, connected: bool, size: int) -> None:
+    """Connected to itself, as older PostgreSQL's statistics collector is: then it is in no list of listeners either."""
+    await configured(whole)
+    loop = asyncio.get_running_loop()
+    for _ in range(10):
+        with whole.space.inside():
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with sock:
+            sock.bind(("127.0.0.1", 0))
+            sock.setblocking(False)
+            if connected:
+                sock.connect(sock.getsockname())
+            sock.sendto(b"x" * size, sock.getsockname())
+            assert await asyncio.wait_for(loop.sock_recv(sock, 65536), 0.5) == b"x" * size
+
+
+async def test_datagrams_to_a_sidecar_leave(whole: Stage) -> None:
+    link = await configured(whole)
+    with whole.space.inside():
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sock:
+        for _ in range(3):
+            sock.sendto(b"metric", ("127.0.0.1", 8125))
+        assert isinstance(await link.hear(Open), Open)
+        for _ in range(3):
+            sent = await link.hear(Datagram)
+            assert isinstance(sent, Datagram)
+            assert (sent.peer, sent.port, sent.payload) == (socket.inet_aton("127.0.0.1"), 8125, b"metric")
