@@ -34,6 +34,7 @@ BRIDGE_SYSCTLS = {
     "net.ipv4.conf.all.route_localnet": "1",
     "net.ipv4.conf.all.rp_filter": "0",
     "net.ipv4.conf.default.rp_filter": "0",
+    "net.ipv4.ip_forward": "0",
     "net.ipv4.ip_unprivileged_port_start": "0",
     "net.ipv4.tcp_congestion_control": "reno",
 }
