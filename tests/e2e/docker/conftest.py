@@ -93,12 +93,12 @@ def bystander(scene: Scene) -> Container:
 
 
 @pytest.fixture(autouse=True)
-def tidy(client: docker.DockerClient, scene: Scene) -> Iterator[None]:
+def tidy(scene: Scene) -> Iterator[None]:
     """Every test: runs are ended, and nothing of them is left."""
-    before = Left.of(client)
+    before = Left.of(scene)
     yield
     scene.close_runs()
-    after = wait_left(client, before)
+    after = wait_left(scene, before)
     assert after.containers <= before.containers, "containers were left"
     assert after.processes <= before.processes, "processes were left"
     assert after.volumes <= before.volumes, "volumes were left"

@@ -24,6 +24,7 @@ import docker
 from docker.models.containers import Container
 
 LABEL = "mirror-run.dev/test"
+ROLE, TARGET = "mirror-run.dev/role", "mirror-run.dev/target"
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAMS = ROOT / "tests/e2e/image"
 MIRROR_RUN = Path(sys.executable).with_name("mirror-run")
@@ -179,7 +180,9 @@ class Scene:
     def inside(self, made: Container, *command: str, check: bool = True) -> str:
         """Runs a command in a container; its output. `check`: it must succeed."""
         done = made.exec_run(list(command))
-        text = b"".join([done.output] if isinstance(done.output, bytes) else done.output).decode(errors="replace")
+        text = b"".join([done.output] if isinstance(done.output, bytes) else done.output).decode(
+            errors="replace"
+        )
         assert not check or done.exit_code == 0, f"{command} in {made.name}: {done.exit_code}\n{text}"
         return text
 
@@ -259,7 +262,11 @@ class Scene:
 
 @dataclass(frozen=True)
 class Left:
-    """What an engine and this host hold that could be ours."""
+    """What an engine and this host hold that could be what a scene's runs left behind.
+
+    Others may use this engine and this product at the same time: their bridges and apps name other targets, the agent is
+    counted only while nobody else's bridge needs it, and a volume only once no container has it.
+    """
 
     containers: frozenset[str]
     volumes: frozenset[str]
@@ -267,43 +274,51 @@ class Left:
     processes: frozenset[str]
 
     @classmethod
-    def of(cls, client: docker.DockerClient) -> Left:
+    def of(cls, scene: Scene) -> Left:
+        client = scene.client
+        parts = client.containers.list(all=True, filters={"label": ROLE}, ignore_removed=True)
+        others = [
+            c for c in parts if c.labels[ROLE] == "bridge" and scene.name not in c.labels.get(TARGET, "")
+        ]
+        ours = [c for c in parts if c not in others and (c.labels[ROLE] != "agent" or not others)]
+        ours = [c for c in ours if c.labels[ROLE] == "agent" or scene.name in c.labels.get(TARGET, "")]
         return cls(
-            frozenset(
-                f"{c.name} {c.labels.get('mirror-run.dev/role')} {c.short_id}"
-                for c in client.containers.list(
-                    all=True, filters={"label": "mirror-run.dev/role"}, ignore_removed=True
-                )
-            ),
-            frozenset(str(v.name) for v in client.volumes.list()),
-            frozenset(str(n.name) for n in client.networks.list()),
-            frozenset(processes()),
+            frozenset(f"{c.name} {c.labels[ROLE]} {c.short_id}" for c in ours),
+            frozenset(str(v.name) for v in client.volumes.list(filters={"dangling": "true"})),
+            frozenset(str(n.name) for n in client.networks.list() if LABEL not in (n.attrs["Labels"] or {})),
+            frozenset(orphans({str(c.id) for c in client.containers.list(all=True, ignore_removed=True)})),
         )
 
 
-def processes() -> Iterator[str]:
-    """The command lines on this host (where containers' processes show too) that are parts of mirror-run."""
+PARTS = ("-m agent.main", "-m layer.main", "/.mirror-run/init", "mirror-link /run")
+
+
+def orphans(containers: set[str]) -> Iterator[str]:
+    """Processes of ours on this host whose container the engine no longer knows."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            words = path.read_bytes().split(b"\0")
+            text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            groups = (path.parent / "cgroup").read_text()
         except OSError:
             continue  # it ended meanwhile
-        text = b" ".join(words).decode(errors="replace")
-        if any(mark in text for mark in ("agent.main", "layer.main", "/.mirror-run/init", "mirror-link")):
+        ours = any(
+            mark in text
+            for mark in ("-m agent.main", "-m layer.main", "/.mirror-run/init", "mirror-link /run")
+        )
+        if ours and not any(container in groups for container in containers):
             yield f"{path.parent.name} {text}"
 
 
-def wait_left(client: docker.DockerClient, before: Left, patience: float = 12.0) -> Left:
+def wait_left(scene: Scene, before: Left, patience: float = 12.0) -> Left:
     """Waits until nothing is left beyond `before`; what there is then (or when patience ends)."""
     deadline = time.monotonic() + patience
     while True:
-        now = Left.of(client)
-        extra = (
-            (now.containers - before.containers)
-            | (now.volumes - before.volumes)
-            | (now.networks - before.networks)
-            | (now.processes - before.processes)
-        )
-        if not extra or time.monotonic() > deadline:
+        now = Left.of(scene)
+        if time.monotonic() > deadline or not (
+            now.containers - before.containers
+            or now.volumes - before.volumes
+            or now.networks - before.networks
+            or now.processes - before.processes
+        ):
             return now
         time.sleep(0.1)

@@ -30,4 +30,5 @@ nghttpd --no-tls -d /srv/www -D 8443
 python3 /programs/websocket_echo.py &
 sed 's/8080: whoami, //' /programs/server.py > /programs/behaviours.py
 python3 /programs/behaviours.py > /tmp/server.log 2>&1 &
-exec nginx -c /run/nginx/nginx.conf
+nginx -c /run/nginx/nginx.conf &
+exec sleep infinity
