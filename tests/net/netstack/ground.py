@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from layer import tun, ways
+from layer import rules, tun, ways
 from layer.netstack.engine import Netstack
 from tests.net.layer.space import Space
 from tests.net.netstack.far_end import FarEnd
@@ -27,6 +27,17 @@ def packed(text: str) -> bytes:
     return ipaddress.ip_address(text).packed
 
 
+def wait_local(address: str) -> None:
+    """The kernel makes an IPv6 address's local route after it has answered netlink (addrconf's work queue)."""
+    wanted = f"{ipaddress.ip_address(address).packed.hex()} 80 "
+    for _ in range(2000):
+        with open("/proc/thread-self/net/ipv6_route") as routes:
+            if any(line.startswith(wanted) for line in routes):
+                return
+        select.select([], [], [], 0.001)
+    raise TimeoutError(f"{address} did not become local")
+
+
 class Ground:
     """Sockets made by ``opened`` and ``listen`` are the app's; ``far`` is the primary link's other end."""
 
@@ -38,7 +49,10 @@ class Ground:
             fd = tun.make()
             self.netstack = stack.enter_context(Netstack(fd))
             ways.prepare((Address(packed(OWN4), 16), Address(packed(OWN6), 64)))
-        self.netstack.addresses([packed(OWN4), packed(OWN6)])
+            wait_local(OWN6)
+        own = (packed(OWN4), packed(OWN6))
+        self.space.nft(rules.whole(rules.Ground(own), rules.Sockets()))
+        self.netstack.addresses(list(own))
         thread = threading.Thread(target=self.netstack.run, name="engine")
         thread.start()
         stack.callback(thread.join)

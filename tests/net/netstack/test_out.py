@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from tests.net.netstack.far_end import Data, Eof, Open, Opened, Reset
+from tests.net.netstack.far_end import Data, Eof, FarEnd, Open, Opened, Reset
 from tests.net.netstack.ground import OTHER, OWN, Ground, outcome, packed
 
 both_families = pytest.mark.parametrize("family", [4, 6])
@@ -195,7 +195,6 @@ def test_a_link_that_takes_nothing_stops_the_app_and_nothing_else(place: Ground)
 
 def test_an_app_that_reads_nothing_is_granted_nothing(place: Ground) -> None:
     sock, channel = place.connected()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     body = bytes(range(256)) * 4096
     for at in range(0, len(body), 65536):
         place.far.send(Data(channel, body[at : at + 65536]))
@@ -224,8 +223,6 @@ def test_small_pieces_are_not_held_back(place: Ground) -> None:
 
 
 def test_when_the_link_goes_connections_are_reset_and_new_ones_wait_for_the_next(place: Ground) -> None:
-    from tests.net.netstack.far_end import FarEnd
-
     sock, _ = place.connected()
     waiting = place.connecting(81)
     place.far.take(Open)
