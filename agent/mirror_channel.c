@@ -1,0 +1,141 @@
+/* A followed connection and its channel: octets that the target acknowledged go out as the app takes them, answers are
+ * dropped. */
+#include "agent/mirror_conn.h"
+
+#include <errno.h>
+
+/* What the app may answer before it hears that we took it. Nobody reads it, so only the link's own pace matters. */
+#define ANSWER_WINDOW (256 * 1024)
+
+static struct conn *conn_of(struct channel *ch) {
+    return container_of(ch, struct conn, channel);
+}
+
+/* The mux has forgotten the channel, or is about to: the one place where that is booked. May free `c`. */
+static void unfollowed(struct conn *c) {
+    mirror_port_left(c->table->mirror, c->port);
+    reassembly_drop(&c->stream);
+    if (c->hashed)
+        conn_set_phase(c, PHASE_MIDDLE);
+    else
+        conn_forget(c);
+}
+
+static void on_opened(struct channel *ch) {
+    conn_flush(conn_of(ch));
+}
+
+static void on_data(struct channel *ch, const uint8_t *p, size_t n) {
+    (void)p;
+    channel_grant(ch, n);
+}
+
+static void on_room(struct channel *ch) {
+    conn_flush(conn_of(ch));
+}
+
+static void on_eof(struct channel *ch) {
+    struct conn *c = conn_of(ch);
+    c->app_ended = true;
+    if (!channel_attached(ch))
+        unfollowed(c);
+}
+
+static void on_reset(struct channel *ch, int err) {
+    struct conn *c = conn_of(ch);
+    if (err == ENETRESET)
+        c->table->mirror->mux = NULL;
+    unfollowed(c);
+}
+
+static const struct channel_ops ops = {
+    .opened = on_opened, .data = on_data, .room = on_room, .eof = on_eof, .reset = on_reset};
+
+void conn_follow(struct conn *c) {
+    struct mirror *m = c->table->mirror;
+    if (!c->port->wanted || !m->mux) {
+        reassembly_drop(&c->stream);
+        conn_set_phase(c, PHASE_MIDDLE);
+        return;
+    }
+    struct channel_open open = {
+        .kind = CHANNEL_MIRROR_TCP,
+        .window = ANSWER_WINDOW,
+        .source = c->client,
+        .destination = {.addr = c->own.addr, .port = c->port->port.app_port},
+        .target = m->target,
+    };
+    c->channel = (struct channel){0};
+    c->eof_sent = c->app_ended = false;
+    conn_set_phase(c, PHASE_FOLLOWED);
+    c->port->live++;
+    m->counters.connections++;
+    channel_open(m->mux, &c->channel, &ops, &open);
+    if (!channel_attached(&c->channel)) {
+        m->mux = NULL;
+        unfollowed(c);
+    } else {
+        conn_touch(c);
+    }
+}
+
+void conn_cut(struct conn *c, bool politely) {
+    if (politely && c->app_ended && !c->eof_sent)
+        channel_eof(&c->channel); /* the second EOF: forgotten without a callback */
+    else
+        channel_reset(&c->channel, ECONNRESET);
+    unfollowed(c);
+}
+
+static void send_readable(struct conn *c) {
+    size_t room;
+    while (reassembly_readable(&c->stream) > 0 && (room = channel_room(&c->channel)) > 0) {
+        struct iovec iov[16];
+        size_t most = room < MUX_FRAME_DATA ? room : MUX_FRAME_DATA;
+        int count = reassembly_peek(&c->stream, iov, 16);
+        size_t n = 0;
+        for (int i = 0; i < count; i++) {
+            if (iov[i].iov_len > most - n)
+                iov[i].iov_len = most - n;
+            n += iov[i].iov_len;
+            if (n == most)
+                count = i + 1;
+        }
+        channel_sendv(&c->channel, iov, count);
+        reassembly_consume(&c->stream, n);
+        c->table->mirror->counters.bytes += n;
+    }
+}
+
+/* How the stream ends, once all of it has been sent. May free `c`. */
+static void finish(struct conn *c) {
+    enum reassembly_end end = (enum reassembly_end)c->stream.end;
+    if (end == REASSEMBLY_OPEN || !c->hashed)
+        return;
+    if (end == REASSEMBLY_RESET || c->reset) {
+        conn_forget(c);
+    } else if (end == REASSEMBLY_EOF) {
+        bool both = c->target_fin;
+        if (!c->eof_sent) {
+            c->eof_sent = true;
+            channel_eof(&c->channel);
+            if (!channel_attached(&c->channel))
+                unfollowed(c);
+        }
+        if (both && c->hashed)
+            conn_leave(c);
+    } else {
+        c->table->mirror->counters.dropped++;
+        conn_cut(c, false);
+    }
+}
+
+void conn_flush(struct conn *c) {
+    if (c->phase != PHASE_FOLLOWED || !channel_attached(&c->channel))
+        return;
+    send_readable(c);
+    if (reassembly_readable(&c->stream) > 0)
+        channel_want_room(&c->channel);
+    else
+        finish(c);
+}

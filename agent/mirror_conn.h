@@ -1,0 +1,73 @@
+/* One TCP connection of a client with the target, as the mirror knows it. Shared by mirror_tcp.c, which moves it along by
+ * what packets say, and mirror_channel.c, which shows it to the app. */
+#pragma once
+
+#include "agent/http_edge.h"
+#include "agent/mirror_parts.h"
+#include "agent/reassembly.h"
+
+#include <sys/queue.h>
+
+/* Most go SYN, ANSWERED, FOLLOWED. One that began before it could be seen is MIDDLE, TRYING, FOLLOWED. A connection that
+ * could not be shown any longer while it goes on (the app ended its side, we had no room) is MIDDLE again. */
+enum phase {
+    PHASE_SYN,      /* the client's SYN; `stream` holds what came with it */
+    PHASE_ANSWERED, /* the target's SYN-ACK; a verdict follows the client's next packet */
+    PHASE_MIDDLE,   /* not followed: `edge` looks for a boundary */
+    PHASE_TRYING,   /* `stream` begins at a boundary and may turn out to be a request */
+    PHASE_FOLLOWED, /* has a channel, fed by `stream` */
+    PHASE_IGNORED,  /* not to be shown, ever */
+};
+
+struct conn {
+    LIST_ENTRY(conn) chain;
+    TAILQ_ENTRY(conn) age;
+    TAILQ_ENTRY(conn) touched;
+    struct mirror_tcp *table;
+    struct mirrored_port *port;
+    struct endpoint client, own;
+    struct channel channel;
+    struct reassembly stream;
+    struct http_edge edge;
+    uint64_t seen; /* ns; to within a second */
+    uint32_t isn;  /* of the client's last SYN */
+    int ifindex;
+    uint8_t phase; /* enum phase */
+    bool hashed;   /* else it has left the table, and only its channel lives */
+    bool is_touched;
+    bool late;   /* its SYN was not seen */
+    bool is_own; /* the verdict, once it is a yes */
+    bool
+        syn_again; /* a SYN on a live connection: `isn` is its, and an answer to it would mean a new one */
+    bool reset;     /* after the client's FIN was acknowledged */
+    bool eof_sent;  /* to the app */
+    bool app_ended; /* the app's EOF */
+    bool client_fin, target_fin;
+};
+
+TAILQ_HEAD(conn_list, conn);
+
+struct mirror_tcp {
+    struct mirror *mirror;
+    struct reassembly_budget budget;
+    LIST_HEAD(conn_chain, conn) * chains;
+    struct conn_list waiting;  /* SYN and ANSWERED, oldest first */
+    struct conn_list followed; /* TRYING and FOLLOWED, least recently seen first */
+    struct conn_list watched;  /* MIDDLE and IGNORED, likewise */
+    struct conn_list leaving;  /* over for client and target, not yet for the app; oldest first */
+    struct conn_list touched;  /* something to flush after this batch */
+    size_t conns, half_open;
+};
+
+void conn_touch(struct conn *c); /* flush it after this batch */
+void conn_set_phase(struct conn *c,
+                    enum phase phase); /* and moves it to the list where it belongs */
+void conn_leave(
+    struct conn *c); /* out of the table; freed at once, or when the app has ended too */
+void conn_forget(struct conn *c); /* whatever it is: resets its channel and frees it */
+
+void conn_follow(
+    struct conn *c); /* opens its channel; `stream` begins with what the app sees first */
+void conn_flush(struct conn *c);
+void conn_cut(struct conn *c,
+              bool politely); /* from the app: EOF if `politely`, else a reset; then MIDDLE */
