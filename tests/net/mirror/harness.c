@@ -5,7 +5,7 @@
  * NETNS: path of the target's network namespace. RECORD: a file; see `note`. APP: how the bridge behaves, one of
  *   take    grants everything at once          stall   accepts, never grants
  *   refuse  RESET(ECONNREFUSED)                close   ends its side when a request's head has arrived, as HTTP/1.0 does
- *   pattern as take, but compares octets with the stream's pattern (offset * 2654435761 >> 24) and notes only their number
+ *   pattern as take, but compares octets with the stream's pattern (PATTERN octets of a fixed xorshift, repeated) and notes only their number
  * Commands on stdin, one a line, one line of JSON for each on stdout:
  *   ports PROTO TARGET APP ...   counters   settle (answers when nothing has come out of the ring for 60 ms)   quit */
 #include "agent/mirror.h"
@@ -26,7 +26,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define WINDOW (1024 * 1024)
+#define WINDOW  (1024 * 1024)
+#define PATTERN 1000003 /* prime: no frame size divides it */
 
 /* --- the bridge ------------------------------------------------------------------------------------------------- */
 
@@ -58,9 +59,24 @@ static void note_octets(const struct seen *s) {
     note(OCTETS, s->number, both, sizeof both);
 }
 
+static uint8_t pattern[PATTERN];
+
+static void make_pattern(void) {
+    uint64_t x = 88172645463325252ull; /* Marsaglia, "Xorshift RNGs" */
+    for (size_t i = 0; i < PATTERN; i++) {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        pattern[i] = (uint8_t)x;
+    }
+}
+
 static void check_pattern(struct seen *s, const uint8_t *p, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        s->wrong += p[i] != (uint8_t)((uint32_t)((s->octets + i) * 2654435761u) >> 24);
+    for (size_t done = 0, part; done < n; done += part) {
+        size_t at = (s->octets + done) % PATTERN;
+        part = n - done < PATTERN - at ? n - done : PATTERN - at;
+        s->wrong += memcmp(p + done, pattern + at, part) != 0;
+    }
 }
 
 static void on_data(struct channel *c, const uint8_t *p, size_t n) {
@@ -103,7 +119,8 @@ static void on_reset(struct channel *c, int err) {
     over(s);
 }
 
-static void on_datagram(struct channel *c, const struct endpoint *peer, const uint8_t *p, size_t n) {
+static void on_datagram(struct channel *c, const struct endpoint *peer, const uint8_t *p,
+                        size_t n) {
     (void)peer;
     note(DATAGRAM, container_of(c, struct seen, channel)->number, p, n);
 }
@@ -138,6 +155,7 @@ static int bridge(int fd, const char *path) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     static const struct mux_ops ops = {.open = on_open, .gone = on_gone};
     struct fault f;
+    make_pattern();
     record = fopen(path, "w");
     child_loop = loop_new(&f);
     struct mux *mux = mux_new(child_loop, fd, true, &ops, NULL, &f);
@@ -195,7 +213,8 @@ static void print_counters(const struct agent *a) {
     struct rusage u;
     mirror_counters_get(a->mirror, &c);
     getrusage(RUSAGE_SELF, &u);
-    printf("{\"connections\": %lu, \"bytes\": %lu, \"datagrams\": %lu, \"joined\": %lu, \"skipped\": %lu, "
+    printf("{\"connections\": %lu, \"bytes\": %lu, \"datagrams\": %lu, \"joined\": %lu, "
+           "\"skipped\": %lu, "
            "\"dropped\": %lu, \"lost_packets\": %lu, \"cpu\": %.3f, \"resident\": %ld}\n",
            c.connections, c.bytes, c.datagrams, c.joined, c.skipped, c.dropped, c.lost_packets,
            (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
@@ -218,7 +237,8 @@ static void set_ports(struct agent *a, char *rest) {
 static void on_command(struct loop_fd *h, uint32_t events) {
     struct agent *a = container_of(h, struct agent, commands);
     char line[1024];
-    ssize_t n = read(h->fd, line, sizeof line - 1); /* one command is written at a time, and answered */
+    ssize_t n =
+        read(h->fd, line, sizeof line - 1); /* one command is written at a time, and answered */
     (void)events;
     if (n <= 0 || strncmp(line, "quit", 4) == 0) {
         loop_stop(a->loop);
@@ -241,7 +261,8 @@ static void agent_gone(void *owner, const struct fault *why) {
 }
 
 static int born_there(const char *netns, int fds[3], struct fault *f) {
-    int there = open(netns, O_RDONLY | O_CLOEXEC), home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+    int there = open(netns, O_RDONLY | O_CLOEXEC),
+        home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     CHECK(there >= 0 && home >= 0 && setns(there, CLONE_NEWNET) == 0);
     fds[0] = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     fds[1] = sockdiag_open(f);
