@@ -53,6 +53,12 @@ def service_pid(pid: int, proc: str = "/proc") -> int:
     return min(children, key=lambda child: _started(proc, child), default=pid)
 
 
+def environ_range(pid: int, proc: str = "/proc") -> tuple[int, int]:
+    """Where the process's environment lies in its memory: fields 50 and 51 of proc(5)'s stat, zeros when it is gone."""
+    behind = _read(f"{proc}/{pid}/stat").rpartition(")")[2].split()
+    return (int(behind[47]), int(behind[48])) if len(behind) > 48 else (0, 0)
+
+
 def _members(container: str, proc: str) -> Iterator[int]:
     for name in os.listdir(proc):
         if name.isdigit() and is_member(int(name), container, proc):

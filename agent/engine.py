@@ -180,6 +180,14 @@ def read_file(root: int, path: str, limit: int) -> bytes:
     return bytes(ffi.buffer(buffer, size)[:])
 
 
+def read_memory(pid: int, address: int, size: int) -> bytes:
+    """Octets of a process's memory. EngineFault if the process is gone or may not be looked into."""
+    fault = _fault()
+    buffer = ffi.new("uint8_t[]", max(size, 1))
+    got = _result(lib.identity_memory(pid, address, buffer, size, fault), fault)
+    return bytes(ffi.buffer(buffer, got)[:])
+
+
 def _fault() -> Any:
     return ffi.new("struct fault *")
 

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 struct name {
@@ -128,4 +129,10 @@ ssize_t identity_file(int root, const char *path, void *out, size_t capacity, st
         fault_set(f, errno, "read the target's %s", path);
     close(fd);
     return n;
+}
+
+ssize_t identity_memory(int pid, uint64_t address, void *out, size_t n, struct fault *f) {
+    struct iovec here = {out, n}, there = {(void *)(uintptr_t)address, n};
+    ssize_t got = process_vm_readv(pid, &here, 1, &there, 1, 0);
+    return got < 0 ? fault_set(f, errno, "read the memory of process %d", pid) : got;
 }

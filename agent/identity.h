@@ -26,4 +26,8 @@ int identity_addresses(int netns, struct identity_address *out, size_t capacity,
 /* A regular file below `root` (an fd of /proc/PID/root): every link is resolved inside (openat2(2), RESOLVE_IN_ROOT), and
  * none of /proc's. Octets read, at most `capacity` (a longer file is an error: EFBIG), or -1. */
 ssize_t identity_file(int root, const char *path, void *out, size_t capacity, struct fault *f);
+
+/* Octets of a process's memory, from `address` on: by CAP_SYS_PTRACE alone, where /proc/PID/environ and /proc/PID/mem also
+ * ask for its owner's right to open them (process_vm_readv(2)). Octets read, or -1. */
+ssize_t identity_memory(int pid, uint64_t address, void *out, size_t n, struct fault *f);
 /* cffi: end */

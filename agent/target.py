@@ -19,6 +19,9 @@ from wire.messages import Identity, Port
 FILE_LIMIT = 1024 * 1024
 """Octets of /etc/hosts and /etc/resolv.conf at most."""
 
+ENVIRON_LIMIT = 4 * 1024 * 1024
+"""Octets of a process's environment at most: the kernel's own limit is a quarter of the stack's (execve(2))."""
+
 BEGINS_WITHIN = 5.0
 """Seconds in which a container's command must have been executed once its process is there."""
 
@@ -60,10 +63,10 @@ class Target:
         return engine.listening(self.diag)
 
     def environ(self) -> tuple[tuple[bytes, ...], str]:
-        """The service's variables, b"NAME=value" each, and its working directory. OSError when it is gone."""
+        """The service's variables, b"NAME=value" each, and its working directory. OSError, EngineFault: it is gone."""
         pid = containers.service_pid(self.pid)
-        with open(f"/proc/{pid}/environ", "rb") as file:
-            octets = file.read()
+        start, end = containers.environ_range(pid)
+        octets = engine.read_memory(pid, start, min(end - start, ENVIRON_LIMIT))
         cwd = os.readlink(f"/proc/{pid}/cwd")
         if has_ended(self.pidfd):
             raise ProcessLookupError(f"container {self.container[:12]} has ended")
