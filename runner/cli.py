@@ -267,10 +267,10 @@ def version() -> int:
 
 def main() -> None:
     """The console script."""
-    sys.exit(_main(sys.argv[1:]))
+    sys.exit(run_words(sys.argv[1:]))
 
 
-def _main(args: list[str]) -> int:
+def run_words(args: list[str]) -> int:
     """What is raised becomes a sentence and an exit code, here and nowhere else. Bugs of ours keep their traceback."""
     screen = Screen()
     try:

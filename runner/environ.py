@@ -29,7 +29,8 @@ CONTAINERS_OWN = (
     "GEM_PATH",
     "RUBYLIB",
     # What changes how a program is run, not what it does: a debugger, a profiler or a bundle of the target's
-    # would be loaded. "LD_*",
+    # would be loaded.
+    "LD_*",
     "NODE_OPTIONS",
     "*_TOOL_OPTIONS",
     "_JAVA_OPTIONS",
