@@ -9,6 +9,7 @@
 #include "native/sockdiag.h"
 
 #include <errno.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -356,7 +357,20 @@ static int mirror_begin(struct session *s, struct place *p, struct fault *f) {
     }
     p->mirror =
         mirror_new(s->engine->loop, s->mux, p->index, packet, diag, dial_owns, &p->target, f);
-    return p->mirror ? 0 : -1;
+    if (!p->mirror)
+        return -1;
+    /* For connections that are over before they can be looked up; a kernel without netfilter redirects nothing. */
+    int conntrack =
+        netns_socket(home, p->target.netns, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER, NULL);
+    if (conntrack >= 0)
+        mirror_conntrack(p->mirror, conntrack);
+    return 0;
+}
+
+static int mirror_apply(struct place *p, const struct call *c) {
+    mirror_ports(p->mirror, (const struct mirror_port *)c->ports, c->n);
+    const struct fault *why = mirror_fault(p->mirror);
+    return why ? fault_set(c->fault, why->err, "%s", why->text) : 0;
 }
 
 static void mirror_set(void *arg) {
@@ -371,7 +385,7 @@ static void mirror_set(void *arg) {
     else if (c->n && !p->mirror && mirror_begin(s, p, c->fault) < 0)
         c->result = -1;
     else if (p->mirror)
-        mirror_ports(p->mirror, (const struct mirror_port *)c->ports, c->n);
+        c->result = mirror_apply(p, c);
 }
 
 _Static_assert(sizeof(struct engine_port) == sizeof(struct mirror_port) &&

@@ -1,7 +1,7 @@
 /* Invariant: no payload makes the boundary core read past it; a request line is judged the same however its octets arrive:
  * more octets never turn a "request" into anything else, nor an "other" into a request; and READY only after a status line.
  *
- * Input: records of (who, seq, ack, cut, length) and that many octets of payload. *
+ * Input: records of (who, seq, ack, cut, length) and that many octets of payload.
  * Sources: agent/http_edge.c native/fault.c */
 #include "agent/http_edge.h"
 #include "native/fault.h"

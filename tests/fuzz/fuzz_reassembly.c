@@ -2,7 +2,7 @@
  * and gives it all back; and what is readable never exceeds what was acknowledged and seen.
  *
  * Input: records of 8 octets (who and flags, seq and ack as small offsets, length), payload octets derived from the place in
- * the stream, so that conflicts appear only where the input asks for them. *
+ * the stream, so that conflicts appear only where the input asks for them.
  * Sources: agent/reassembly.c native/fault.c */
 #include "agent/reassembly.h"
 #include "native/fault.h"
