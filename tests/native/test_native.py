@@ -1,0 +1,22 @@
+"""native's own tests, in C, built by both compilers with the sanitizers: the Makefile beside this file."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+NAMES = sorted(path.stem for path in HERE.glob("test_*.c"))
+
+
+def make(*targets: str) -> None:
+    done = subprocess.run(["make", "-C", str(HERE), *targets], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_native(compiler: str, name: str) -> None:
+    make(f"{compiler}/{name}")
