@@ -264,8 +264,8 @@ class Scene:
 class Left:
     """What an engine and this host hold that could be what a scene's runs left behind.
 
-    Others may use this engine and this product at the same time: their bridges and apps name other targets, the agent is
-    counted only while nobody else's bridge needs it, and a volume only once no container has it.
+    Others may use this engine and this product at the same time: their bridges and apps name other targets, the agent
+    is counted only while nobody else's bridge needs it, and a volume only once no container has it.
     """
 
     containers: frozenset[str]
