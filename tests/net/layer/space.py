@@ -10,21 +10,13 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from runner.plan import BRIDGE_SYSCTLS, IPV6_SYSCTLS
+
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
-SYSCTLS = {
-    "net/ipv4/conf/all/accept_local": "1",
-    "net/ipv4/conf/all/route_localnet": "1",
-    "net/ipv4/conf/all/rp_filter": "0",
-    "net/ipv4/conf/default/rp_filter": "0",
-    "net.ipv4.ip_forward": "0",
-    "net.ipv4.ip_unprivileged_port_start": "0",
-    "net/ipv4/tcp_congestion_control": "reno",
-    "net/ipv6/conf/all/disable_ipv6": "0",
-    "net/ipv6/conf/default/disable_ipv6": "0",
-}
-"""What docs/plan.md says the runner gives the bridge's namespace."""
+SYSCTLS = {key.replace(".", "/"): value for key, value in (BRIDGE_SYSCTLS | IPV6_SYSCTLS).items()}
+"""What the runner gives the bridge's namespace, under its names below /proc/sys."""
 
 
 def _check(result: int, what: str) -> None:
