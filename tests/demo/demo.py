@@ -31,6 +31,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 MIRROR_RUN = ROOT / ".venv" / "bin" / "mirror-run"
 PROJECT = "mirror-run-demo"
+TARGET = "compose/api"
 REQUESTS = 60
 """How many requests the changed api is to see."""
 SHOWN = 12
@@ -147,7 +148,7 @@ def addresses(api: docker.APIClient, container: str) -> set[str]:
 
 def run_changed_api(web: set[str], during: Callable[[], None]) -> None:
     """The main job: the changed api, in the place of the real one, until it has seen enough."""
-    words = ["--target", "compose/api", "--", "python3", "api.py"]
+    words = ["--target", TARGET, "--", "python3", "api.py"]
     say(f"\n$ cd tests/demo && mirror-run {' '.join(words)}")
     shown = 0
 
@@ -173,7 +174,7 @@ def run_changed_api(web: set[str], during: Callable[[], None]) -> None:
     try:
         notices = Lines(run.stderr, lambda line: say(f"  {line}"))
         lines = Lines(run.stdout, show)
-        first = next(lines.matching(r"^host name (\S+)", "the changed api's first line"))
+        first = next(lines.matching(r"^host name (\w+)", "the changed api's first line"))
         to_first_line = time.monotonic() - began
         pattern = r"^ *\d+ .* from (\S+) port \d+   db says ('teapot no. \d+'|\d+) in"
         seen = [
@@ -181,7 +182,7 @@ def run_changed_api(web: set[str], during: Callable[[], None]) -> None:
         ]
         during()
         say()
-        say(f"  (first line after {to_first_line:.2f} s; as host {first[1]})")
+        say(f"  (its first line came after {to_first_line:.2f} s, as host {first[1]})")
         claim(
             len(seen) == REQUESTS,
             f"{REQUESTS} live requests arrived, each answered from the database by its name, db",
@@ -221,7 +222,7 @@ def demo() -> None:
     api = docker.APIClient(version="auto", timeout=120)
     images.ensure(api, lambda text: say(f"  {text}"), os.environ)
     base = images.base(api, lambda text: say(f"  {text}"))
-    nobody = take(api, [])
+    nobody = take(api, PROJECT, TARGET, [])
     say(
         "Starting the stack of compose.yaml: db (PostgreSQL), api, and web, which asks api and checks each answer."
     )
@@ -235,7 +236,7 @@ def demo() -> None:
         )
 
         def look() -> Inventory:
-            return take(api, sorted(names.values()))
+            return take(api, PROJECT, TARGET, sorted(names.values()))
 
         columns["stack up"] = quiet = look()
         run_changed_api(addresses(api, names["web"]), lambda: columns.update({"with mirror-run": look()}))
@@ -259,7 +260,7 @@ def demo() -> None:
             f"rows in the database by {'; by '.join(filter(None, rows))}",
         )
         nothing_left(quiet, columns["run ended"], "nothing of the run is left")
-    columns["stack down"] = settled(nobody, lambda: take(api, []))
+    columns["stack down"] = settled(nobody, lambda: take(api, PROJECT, TARGET, []))
     table(columns)
     nothing_left(nobody, columns["stack down"], "nothing of the stack is left")
 

@@ -1,4 +1,8 @@
-"""What is on this machine that a run could leave behind: listed, so that before and after can be compared."""
+"""What is on this machine that a run could leave behind: listed, so that before and after can be compared.
+
+The engine may serve others meanwhile. So containers and networks with somebody else's labels are left out, and of the
+volumes those in use: what a run of ours leaves has our label, or no user.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,13 @@ from pathlib import Path
 
 import docker
 
-KINDS = ("containers", "networks", "volumes", "interfaces", "sockets", "processes", "rules")
+KINDS = ("containers", "networks", "volumes", "sockets", "processes", "rules")
 
-OURS = ("mirror-run", "mirror-init", "mirror-link", "layer.main", "agent.main")
-"""In the command line of every process of a run."""
+OURS = ("mirror-run", ".mirror-run", "mirror-link")
+"""In the name of every socket of a run."""
+
+TARGET = "mirror-run.dev/target"
+PROJECT = "com.docker.compose.project"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +41,25 @@ class Inventory:
         return {kind: len(self.things[kind]) for kind in KINDS}
 
 
-def take(api: docker.APIClient, namespaces_of: list[str]) -> Inventory:
-    """``namespaces_of``: containers whose network namespace's rules are listed too (if this process may)."""
+def take(api: docker.APIClient, project: str, target: str, namespaces_of: list[str]) -> Inventory:
+    """What there is of the compose project and of runs for the target, and what has no owner.
+
+    ``namespaces_of``: containers whose network namespace's rules are listed too (if this process may).
+    """
+
+    def concerns(labels: dict[str, str]) -> bool:
+        return labels.get(PROJECT) == project or labels.get(TARGET) == target
+
+    containers = [c for c in api.containers(all=True) if concerns(c["Labels"])]
+    networks = [n["Name"] for n in api.networks() if not n["Labels"] or concerns(n["Labels"])]
+    unused = api.volumes(filters={"dangling": True})["Volumes"] or ()
     return Inventory(
         {
-            "containers": frozenset(f"{c['Names'][0]} ({c['Image']})" for c in api.containers(all=True)),
-            "networks": frozenset(n["Name"] for n in api.networks()),
-            "volumes": frozenset(v["Name"] for v in api.volumes()["Volumes"] or ()),
-            "interfaces": frozenset(os.listdir("/sys/class/net"))
-            if os.path.isdir("/sys/class/net")
-            else frozenset(),
+            "containers": frozenset(f"{c['Names'][0]} ({c['Image']})" for c in containers),
+            "networks": frozenset(networks),
+            "volumes": frozenset(v["Name"] for v in unused),
             "sockets": frozenset(_numbered(_sockets())),
-            "processes": frozenset(_processes()),
+            "processes": frozenset(_processes(target, {c["Id"] for c in containers})),
             "rules": frozenset(_numbered(_rules(api, namespaces_of))),
         }
     )
@@ -71,17 +85,16 @@ def _sockets() -> Iterator[str]:
                 yield f"{family} {fields[1]}"
 
 
-def _processes() -> Iterator[str]:
-    """By command line. This process and its parents are not part of a run."""
-    mine = {os.getpid(), os.getppid()}
+def _processes(target: str, containers: set[str]) -> Iterator[str]:
+    """Those inside these containers (by cgroup), and every mirror-run for the target."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            groups = (entry / "cgroup").read_text()
         except OSError:  # it ended just now
             continue
-        program = " ".join(words.split()[:4])
-        if int(entry.name) not in mine and any(word in program for word in OURS):
-            yield f"{entry.name} {program[:100]}"
+        if any(one in groups for one in containers) or ("mirror-run " in words and target in words):
+            yield f"{entry.name} {words[:100]}"
 
 
 def _rules(api: docker.APIClient, containers: list[str]) -> Iterator[str]:
