@@ -20,7 +20,7 @@ from typing import Any
 
 from tests.bench import peers, product
 from tests.bench.rows import load
-from tests.bench.spaces import Space, space
+from tests.bench.spaces import Space, space, wait_for_listener
 
 TARGET = "198.18.2.2"
 CLIENT = "198.18.2.1"
@@ -69,11 +69,7 @@ def counting(where: Space, mode: str, port: int, cpus: str) -> Iterator[subproce
     words = where.command("taskset", "-c", cpus, str(peers.load_program()), mode, str(port))
     process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     try:
-        until = time.monotonic() + 5
-        while f":{port} " not in where.run("ss", "-Hltn"):
-            if time.monotonic() > until:
-                raise RuntimeError(f"load {mode} does not listen")
-            time.sleep(0.02)  # another program's socket: nothing tells us
+        wait_for_listener(where, port)
         yield process
     finally:
         if process.poll() is None:
@@ -189,7 +185,7 @@ def bulk(gbit: float, seconds: float) -> tuple[float, float]:
             ["taskset", "-c", own, *target.command(str(peers.load_program()), "serve", str(PORT))]
         )
         try:
-            load(client, "hold", TARGET, str(PORT), "1", patience=5)
+            wait_for_listener(target, PORT)
             upload = PORT + 2
             made = product.session(target, TARGET, (f"{upload}:{upload}",), other)
             with made as session, counting(session.app, "count", upload, other) as app:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tests.bench import machine, peers
 from tests.bench.carriers import Carried
-from tests.bench.spaces import SERVER, Space
+from tests.bench.spaces import Space, wait_for_listener
 
 PORT = 5201  # load serve: echo here, once at +1, sink at +2, source at +3
 WORKERS = 8  # of churn
@@ -28,7 +28,7 @@ def server(host: Space) -> Iterator[None]:
     """The server of every row, in ``host``."""
     process = subprocess.Popen(host.command(str(peers.load_program()), "serve", str(PORT)))
     try:
-        load(host, "hold", SERVER, str(PORT), "1", patience=5)
+        wait_for_listener(host, PORT)
         yield
     finally:
         process.kill()

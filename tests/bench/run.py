@@ -11,7 +11,6 @@ has the record and its reading.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import statistics
 import sys
@@ -51,7 +50,8 @@ def ways(options: argparse.Namespace, others: Others) -> list[Figure]:
     who |= {ALONE: product.alone, AGENT: product.through_agent}
     runs: Runs = defaultdict(list)
     with spaces.server_space("mr-bench-host") as host, rows.server(host):
-        print(f"congestion control in the namespaces: {spaces.congestion_control(host)}, MTU {spaces.MTU}")
+        if (control := spaces.congestion_control(host)) != "reno":
+            raise SystemExit(f"the namespaces use {control}, not reno: the figures would be about its pacing")
         for number in range(options.runs):
             for name, carrier in who.items():
                 machine.wait_for_idle(options.patience)
@@ -181,13 +181,19 @@ def mirror(options: argparse.Namespace, others: Others) -> list[Figure]:
     shares, rates = [], []
     for _ in range(options.runs):
         machine.wait_for_idle(options.patience)
-        rate, share = mirroring.bulk(options.gbit, options.seconds)
+        try:
+            rate, share = mirroring.bulk(options.gbit, options.seconds)
+        except RuntimeError as error:
+            print(f"mirrored upload: {error}", file=sys.stderr)
+            continue
         rates.append(rate)
         shares.append(100 * share)
-    figures.append(Figure("mirrored upload, rate", "Gbit/s", tuple(rates), "more", "aim", 1.0, ">= 1"))
-    figures.append(
-        Figure("mirrored upload, share the app has", "%", tuple(shares), "more", "all", 100.0, ">= 1")
-    )
+    if rates:
+        title = "mirrored upload"
+        figures.append(Figure(f"{title}, rate", "Gbit/s", tuple(rates), "more", "aim", 1.0, ">= 1"))
+        figures.append(
+            Figure(f"{title}, share the app has", "%", tuple(shares), "more", "all", 100.0, ">= 1")
+        )
     return figures
 
 
@@ -195,6 +201,7 @@ def parsed() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Figures of mirror-run and its peers.")
     parser.add_argument("--out", type=Path, default=Path("build/bench.json"))
+    parser.add_argument("--record", type=Path, help="a page with the marks of a record: docs/benchmarks.md")
     parser.add_argument("--runs", type=int, default=5, help="passes through all carriers (5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each bulk, churn and mirror run (2)")
     parser.add_argument("--round-trips", type=int, default=20_000)
@@ -221,19 +228,27 @@ def main() -> None:
         for name in stale:
             spaces.checked(["ip", "netns", "del", name])
         print(f"removed what an earlier run left: {', '.join(stale)}")
-    print(machine.described())
-    for name, version in peers.set_up(with_go=not options.no_go).items():
-        print(f"{name}: {version}")
+    versions = peers.set_up(with_go=not options.no_go)
+    conditions = [
+        f"Machine: {machine.described()}.",
+        f"Peers: {', '.join(f'{name} {version}' for name, version in versions.items())}.",
+        f"MTU {spaces.MTU}, reno; {options.runs} runs of {options.seconds:g} s each, carriers interleaved.",
+    ]
+    print("\n".join(conditions), flush=True)
     others, figures = Others(), []
     sections = {"ways": ways, "mirror": mirror, "start": start.figures}
-    with contextlib.ExitStack() as stack:
-        stack.callback(lambda: table.write(options.out, figures))
+    try:
         for section in SECTIONS:
             if section in options.only:
                 figures += sections[section](options, others)
-    print("\n".join(table.lines(figures)))
-    print(f"used by others while measuring: {others}")
-    print(f"written: {options.out}")
+    finally:  # what was measured before a section failed is worth having
+        conditions.append(f"Used by others while measuring: {others}.")
+        text = "\n".join([*conditions, "", *table.lines(figures)])
+        print("\n".join(text.splitlines()[3:]))
+        table.write(options.out, figures)
+        if options.record:
+            page = options.record.read_text(encoding="utf-8")
+            options.record.write_text(table.record(page, text), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +81,15 @@ def server_space(name: str) -> Iterator[Space]:
         host.run("ip", "link", "set", "out1", "up")
         host.run("ip", "route", "add", "default", "via", "198.18.1.2")
         yield host
+
+
+def wait_for_listener(where: Space, port: int, patience: float = 5) -> None:
+    """Until somebody listens on this TCP port in there. RuntimeError when nobody does in time."""
+    until = time.monotonic() + patience
+    while f":{port} " not in where.run("ss", "-Hltn"):
+        if time.monotonic() > until:
+            raise RuntimeError(f"nobody listens on port {port} in {where.name}")
+        time.sleep(0.02)  # another program's socket: nothing tells us
 
 
 def congestion_control(of: Space) -> str:

@@ -17,7 +17,7 @@ import docker
 from docker.models.containers import Container
 
 from runner.base import ensure_base
-from runner.labels import ROLE
+from runner.labels import ROLE, TARGET
 from tests.bench import machine, peers
 from tests.bench.rows import PORT
 from tests.bench.spaces import checked
@@ -69,12 +69,12 @@ def first_line(words: list[str]) -> float:
 def memory(named: str, address: str) -> dict[str, tuple[float, float]]:
     """Bridge's and agent's resident memory, MB: idle, and with HELD idle connections of the app through both."""
     words = [MIRROR_RUN, "--target", f"container/{named}", "-v", f"{peers.load_program()}:{LOAD}:ro", "--"]
-    idle = _while_running([*words, "sh", "-c", "echo held; read _"])
-    held = _while_running([*words, LOAD, "hold", address, str(PORT), str(HELD)])
+    idle = _while_running(named, [*words, "sh", "-c", "echo held; read _"])
+    held = _while_running(named, [*words, LOAD, "hold", address, str(PORT), str(HELD)])
     return {role: (idle[role], held[role]) for role in idle}
 
 
-def _while_running(words: list[str]) -> dict[str, float]:
+def _while_running(named: str, words: list[str]) -> dict[str, float]:
     with subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
@@ -84,22 +84,29 @@ def _while_running(words: list[str]) -> dict[str, float]:
             if not line.startswith(b"held"):
                 complaint = process.communicate(timeout=30)[1].decode(errors="replace")[-600:]
                 raise RuntimeError(f"{' '.join(words)}: {line!r} {complaint}")
-            return {role: machine.rss_mb(pids_of(role)) for role in ("bridge", "agent")}
+            return {role: machine.rss_mb(pids) for role, pids in parts_of(named).items()}
         finally:
             process.communicate(timeout=60)
 
 
-def pids_of(role: str) -> list[int]:
-    """The processes of the containers that have this role."""
+def parts_of(target_name: str) -> dict[str, list[int]]:
+    """The processes of the session on this target: of its bridge, and of the agent whose volume the bridge has.
+
+    Other sessions on the engine, and other agents, are nobody's business here.
+    """
     client = docker.from_env()
     try:
-        found: list[int] = []
-        for container in client.containers.list(filters={"label": f"{ROLE}={role}"}):
-            top = container.top()
-            found += [int(row[top["Titles"].index("PID")]) for row in top["Processes"]]
-        return found
+        bridges = client.containers.list(filters={"label": f"{ROLE}=bridge"})
+        (bridge,) = [one for one in bridges if target_name in one.labels.get(TARGET, "")]
+        agent = client.containers.get(bridge.attrs["HostConfig"]["VolumesFrom"][0].partition(":")[0])
+        return {"bridge": _pids(bridge), "agent": _pids(agent)}
     finally:
         client.close()
+
+
+def _pids(container: Container) -> list[int]:
+    top = container.top()
+    return [int(row[top["Titles"].index("PID")]) for row in top["Processes"]]
 
 
 def figures(options: argparse.Namespace, others: object) -> list[Figure]:

@@ -99,3 +99,15 @@ def write(path: Path, figures: list[Figure]) -> None:
     """build/bench.json."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([figure.as_json() for figure in figures], indent=1) + "\n", encoding="utf-8")
+
+
+BEGIN, END = "<!-- record: begin -->", "<!-- record: end -->"
+
+
+def record(page: str, text: str) -> str:
+    """The page with what stands between its two marks replaced. ValueError if it has no such marks."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError("the page has no place for the record")
+    return f"{before}{BEGIN}\n\n{text.strip()}\n\n{END}{after}"

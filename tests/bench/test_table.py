@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench.table import Figure, lines, write
+from tests.bench.table import BEGIN, END, Figure, lines, record, write
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,11 @@ def test_the_table_names_what_was_missed() -> None:
     text = "\n".join(lines([Figure("up", "Gbit/s", (1.0,), "more", "peer", 2.0, ">= 1")]))
     assert "MISSED" in text
     assert "peer 2" in text
+
+
+def test_a_record_replaces_the_one_before_and_nothing_else() -> None:
+    page = f"above\n{BEGIN}\nold\n{END}\nbelow\n"
+    again = record(record(page, "new\n"), "newer")
+    assert again == f"above\n{BEGIN}\n\nnewer\n\n{END}\nbelow\n"
+    with pytest.raises(ValueError, match="no place"):
+        record("a page", "text")
