@@ -112,7 +112,7 @@ void loop_free(struct loop *l) {
 
 /* Doubles the table of slots; its size is bounded by the process's limit of fds. */
 static bool grow_slots(struct loop *l) {
-    uint32_t count = l->slots == NULL ? 64 : l->slot_count * 2;
+    uint32_t count = l->slot_count < 64 ? 64 : l->slot_count * 2;
     struct slot *slots = realloc(l->slots, count * sizeof *slots);
     if (slots == NULL)
         return false;
@@ -219,7 +219,7 @@ void timer_set(struct loop *l, struct timer *t, uint64_t deadline) {
     if (l->timers ==
         l->heap_size) { /* 8 octets for each timer, and each timer lives in an owner that was allocated */
         uint32_t size = l->heap_size == 0 ? 64 : l->heap_size * 2;
-        struct timer **heap = realloc(l->heap, size * sizeof *heap);
+        struct timer **heap = realloc(l->heap, size * sizeof(struct timer *));
         CHECK(heap != NULL);
         l->heap = heap;
         l->heap_size = size;

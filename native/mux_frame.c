@@ -53,14 +53,13 @@ static void open_fields(struct span *s, struct frame *out, uint32_t left) {
 
 /* How many fields follow tag and channel: those without a default, and all that are known. */
 static void arity(uint32_t tag, uint32_t *needed, uint32_t *known) {
-    static const uint8_t fields[][2] = {
-        [FRAME_OPEN - FRAME_OPEN] = {6, 7},     [FRAME_OPENED - FRAME_OPEN] = {1, 1},
-        [FRAME_DATA - FRAME_OPEN] = {1, 1},     [FRAME_GRANT - FRAME_OPEN] = {1, 1},
-        [FRAME_EOF - FRAME_OPEN] = {0, 0},      [FRAME_RESET - FRAME_OPEN] = {1, 1},
-        [FRAME_DATAGRAM - FRAME_OPEN] = {3, 3}, [FRAME_UNREACHABLE - FRAME_OPEN] = {3, 3},
+    static const uint8_t fields[FRAME_UNREACHABLE + 1][2] = {
+        [FRAME_OPEN] = {6, 7},     [FRAME_OPENED] = {1, 1},      [FRAME_DATA] = {1, 1},
+        [FRAME_GRANT] = {1, 1},    [FRAME_EOF] = {0, 0},         [FRAME_RESET] = {1, 1},
+        [FRAME_DATAGRAM] = {3, 3}, [FRAME_UNREACHABLE] = {3, 3},
     };
-    *needed = fields[tag - FRAME_OPEN][0];
-    *known = fields[tag - FRAME_OPEN][1];
+    *needed = fields[tag][0];
+    *known = fields[tag][1];
 }
 
 static void fields_of(struct span *s, struct frame *out, uint32_t left) {
