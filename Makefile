@@ -59,7 +59,7 @@ build/lwip/src/include/lwip/init.h: | $(STAMPS)/packages-build $(STAMPS)/venv
 	$(BIN)/python images/fetch_lwip.py
 
 $(STAMPS)/native: $(NATIVE_SOURCES) build/lwip/src/include/lwip/init.h | $(STAMPS)/packages-build $(STAMPS)/venv
-	$(BIN)/python images/build_native.py --out .
+	$(BIN)/python images/build_native.py --out . --only _netstack --only _engine
 	@touch $@
 
 images: setup engine | $(STAMPS)/packages-build
