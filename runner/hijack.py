@@ -24,15 +24,27 @@ def as_socket(raw: Any) -> socket.socket:
             raw.close()
         return ours
     ours, theirs = socket.socketpair()
-    for name, source, sink in (("from engine", bare, theirs), ("to engine", theirs, bare)):
-        threading.Thread(target=_copy, args=(source, sink), name=f"stream {name}", daemon=True).start()
+    to_engine = threading.Thread(target=_to_engine, args=(bare, theirs), name="stream to engine", daemon=True)
+    to_engine.start()
+    rest = (bare, theirs, to_engine)
+    threading.Thread(target=_from_engine, args=rest, name="stream from engine", daemon=True).start()
     return ours
 
 
-def _copy(source: Any, sink: Any) -> None:
+def _from_engine(engine: Any, theirs: socket.socket, to_engine: threading.Thread) -> None:
     with contextlib.suppress(OSError):
-        while octets := source.recv(CHUNK):
-            sink.sendall(octets)
-    for end in (source, sink):
-        with contextlib.suppress(OSError):
-            end.close()
+        while octets := engine.recv(CHUNK):
+            theirs.sendall(octets)
+    with contextlib.suppress(OSError):
+        theirs.shutdown(socket.SHUT_RDWR)  # close() alone would not wake the other thread's recv()
+    to_engine.join()
+    theirs.close()
+    with contextlib.suppress(OSError):
+        engine.close()
+
+
+def _to_engine(engine: Any, theirs: socket.socket) -> None:
+    """Ends at our end's half-close too, and leaves the engine's side open then: what it says must still come."""
+    with contextlib.suppress(OSError):
+        while octets := theirs.recv(CHUNK):
+            engine.sendall(octets)

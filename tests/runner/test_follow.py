@@ -17,7 +17,10 @@ def followed(*names: str) -> Followed:
 
 
 def test_all_are_attached_at_first_the_primary_under_0() -> None:
-    assert followed("a", "b").first() == [AttachTo(0, "id-a", "a", again=False), AttachTo(1, "id-b", "b", again=False)]
+    assert followed("a", "b").first() == [
+        AttachTo(0, "id-a", "a", again=False),
+        AttachTo(1, "id-b", "b", again=False),
+    ]
 
 
 def test_a_restart_is_the_same_index_again() -> None:

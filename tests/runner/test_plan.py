@@ -24,7 +24,9 @@ PLAIN = plan.EngineTraits()
 
 
 def app(options: RunOptions = OPTIONS, tree: WorkTree = TREE) -> plan.Json:
-    return plan.app("sha256:1", "the-bridge", options, CALLER, tree, plan.Streams(stdin=True, terminal=False), MARKS)
+    return plan.app(
+        "sha256:1", "the-bridge", options, CALLER, tree, plan.Streams(stdin=True, terminal=False), MARKS
+    )
 
 
 def bridge(options: RunOptions = OPTIONS, traits: plan.EngineTraits = PLAIN) -> plan.Json:
@@ -76,7 +78,9 @@ def test_the_bridge_has_the_target_s_name() -> None:
 
 
 def test_security_modules_are_told() -> None:
-    info = {"SecurityOptions": ["name=apparmor", "name=seccomp,profile=default", "name=selinux", "name=rootless"]}
+    info = {
+        "SecurityOptions": ["name=apparmor", "name=seccomp,profile=default", "name=selinux", "name=rootless"]
+    }
     traits = plan.traits(info, same_host=True)
     assert traits.rootless
     assert bridge(traits=traits)["HostConfig"]["SecurityOpt"] == ["apparmor=unconfined", "label=disable"]
@@ -91,7 +95,11 @@ def test_ipv6_sysctls_only_where_there_is_ipv6() -> None:
 
 def test_mounts_and_limits() -> None:
     asked = replace(
-        OPTIONS, volumes=("./data:/data:ro", "cache:/cache", "/abs:/abs"), memory="512m", cpus=1.5, labels=("a=b", "c")
+        OPTIONS,
+        volumes=("./data:/data:ro", "cache:/cache", "/abs:/abs"),
+        memory="512m",
+        cpus=1.5,
+        labels=("a=b", "c"),
     )
     body = app(asked)
     assert body["HostConfig"]["Binds"] == ["/home/ann/src/a/data:/data:ro", "cache:/cache", "/abs:/abs"]
@@ -102,13 +110,16 @@ def test_mounts_and_limits() -> None:
     assert (body["Labels"]["a"], body["Labels"]["c"]) == ("b", "")
 
 
-@pytest.mark.parametrize(("text", "octets"), [("1g", 1 << 30), ("1.5GB", 3 << 29), ("4096", 4096), ("64kb", 65536)])
+@pytest.mark.parametrize(
+    ("text", "octets"), [("1g", 1 << 30), ("1.5GB", 3 << 29), ("4096", 4096), ("64kb", 65536)]
+)
 def test_sizes(text: str, octets: int) -> None:
     assert app(replace(OPTIONS, memory=text))["HostConfig"]["Memory"] == octets
 
 
 @pytest.mark.parametrize(
-    ("options", "wrong"), [(replace(OPTIONS, memory="much"), "much"), (replace(OPTIONS, volumes=("x",)), "-v x")]
+    ("options", "wrong"),
+    [(replace(OPTIONS, memory="much"), "much"), (replace(OPTIONS, volumes=("x",)), "-v x")],
 )
 def test_what_cannot_be_read_is_refused(options: RunOptions, wrong: str) -> None:
     with pytest.raises(Refusal, match=wrong):
@@ -162,7 +173,11 @@ def test_the_working_directory(workdir: str, tree: WorkTree, commanded: bool, ex
     ],
 )
 def test_streams(
-    stdin_terminal: bool, stdout_terminal: bool, ours: bool, asked: dict[str, bool], expected: tuple[bool, bool]
+    stdin_terminal: bool,
+    stdout_terminal: bool,
+    ours: bool,
+    asked: dict[str, bool],
+    expected: tuple[bool, bool],
 ) -> None:
     who = replace(CALLER, stdin_terminal=stdin_terminal, stdout_terminal=stdout_terminal, stdin_ours=ours)
     found = plan.streams(replace(OPTIONS, **asked), who)  # type: ignore[arg-type]

@@ -158,7 +158,9 @@ def test_usr1_never_ends() -> None:
 def context(home: Path, name: str, host: str, **more: object) -> None:
     folder = home / ".docker/contexts/meta" / hashlib.sha256(name.encode()).hexdigest()
     folder.mkdir(parents=True)
-    (folder / "meta.json").write_text(json.dumps({"Name": name, "Endpoints": {"docker": {"Host": host, **more}}}))
+    (folder / "meta.json").write_text(
+        json.dumps({"Name": name, "Endpoints": {"docker": {"Host": host, **more}}})
+    )
 
 
 def test_docker_host_wins(tmp_path: Path) -> None:
@@ -204,7 +206,7 @@ def test_tls_by_environment(tmp_path: Path) -> None:
             "modprobe tun",
         ),
         (
-            "invalid mount config for type \"bind\": bind source path does not exist: /work/tree",
+            'invalid mount config for type "bind": bind source path does not exist: /work/tree',
             "cannot see /work/tree",
             "File sharing",
         ),

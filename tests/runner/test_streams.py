@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runner import multiplexed
 from runner.hijack import as_socket
 from runner.multiplexed import STDERR, STDOUT, Pieces
-from runner.streams import AppStreams
 
 
 def piece(stream: int, payload: bytes) -> bytes:
@@ -51,42 +52,45 @@ async def test_asyncio_streams_of_a_multiplexed_socket() -> None:
     theirs.close()
     assert await reader.read() == b""
     writer.close()
+    await writer.wait_closed()
 
 
-class Redirected:
-    """This process's 0, 1 and 2 replaced by pipes, as a shell would."""
+CARRIER = """
+import asyncio, socket, sys
+from runner.streams import AppStreams
 
-    def __init__(self) -> None:
-        self.saved = [os.dup(fd) for fd in range(3)]
-        stdin, self.stdin = os.pipe()
-        self.stdout, stdout = os.pipe()
-        self.stderr, stderr = os.pipe()
-        for fd, ours in enumerate((stdin, stdout, stderr)):
-            os.dup2(ours, fd)
-            os.close(ours)
+async def main():
+    with AppStreams(socket.socket(fileno=int(sys.argv[1])), stdin=True, terminal=sys.argv[2] == "tty") as streams:
+        streams.start()
+        done, _ = await asyncio.wait([streams.drained, streams.unread], return_when=asyncio.FIRST_COMPLETED)
+        sys.exit(3 if streams.unread in done else 0)
 
-    def restore(self) -> None:
-        for fd, saved in enumerate(self.saved):
-            os.dup2(saved, fd)
-            os.close(saved)
+asyncio.run(main())
+"""
+"""A process whose standard streams are the app's; it ends with them: 0 when the output ended, 3 when nobody read it."""
 
 
-@pytest.fixture
-def pipes(capfd: pytest.CaptureFixture[str]):
-    with capfd.disabled():
-        made = Redirected()
-        yield made
-        made.restore()
-        for fd in (made.stdout, made.stderr):
-            os.close(fd)
-
-
-async def test_the_app_s_streams_are_carried_whole_and_half_closed(pipes: Redirected) -> None:
+@contextmanager
+def carrier(terminal: str = "") -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
     ours, engine = socket.socketpair()
+    with ours, engine:
+        process = subprocess.Popen(
+            [sys.executable, "-c", CARRIER, str(ours.fileno()), terminal],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=[ours.fileno()],
+        )
+        ours.close()
+        with process:
+            yield process, engine
+
+
+def test_the_app_s_streams_are_carried_whole_and_half_closed() -> None:
     sent, answer = os.urandom(3_000_000), os.urandom(3_000_000)
     took = bytearray()
 
-    def be_the_engine() -> None:
+    def be_the_engine(engine: socket.socket) -> None:
         while octets := engine.recv(65536):
             took.extend(octets)
         for at in range(0, len(answer), 50_000):
@@ -94,45 +98,29 @@ async def test_the_app_s_streams_are_carried_whole_and_half_closed(pipes: Redire
         engine.sendall(piece(STDERR, b"done\n"))
         engine.close()
 
-    def write() -> None:
-        at = 0
-        while at < len(sent):
-            at += os.write(pipes.stdin, sent[at : at + 65536])
-        os.close(pipes.stdin)
-
-    got = bytearray()
-
-    def read() -> None:
-        while len(got) < len(answer):
-            got.extend(os.read(pipes.stdout, 65536))
-
-    threads = [threading.Thread(target=one) for one in (be_the_engine, write, read)]
-    with AppStreams(ours, stdin=True, terminal=False) as streams:
-        for thread in threads:
-            thread.start()
-        streams.start()
-        await asyncio.wait_for(streams.drained, 30)
-    for thread in threads:
-        await asyncio.to_thread(thread.join, 30)
-    assert bytes(took) == sent
-    assert bytes(got) == answer
-    assert os.read(pipes.stderr, 100) == b"done\n"
+    with carrier() as (process, engine):
+        thread = threading.Thread(target=be_the_engine, args=[engine])
+        thread.start()
+        out, err = process.communicate(sent, timeout=30)
+        thread.join(30)
+    assert (process.returncode, bytes(took) == sent, out == answer, err) == (0, True, True, b"done\n")
 
 
-async def test_a_reader_that_left_is_told(pipes: Redirected) -> None:
-    ours, engine = socket.socketpair()
-    with AppStreams(ours, stdin=False, terminal=True) as streams:
-        streams.start()
-        # The other end of our stdout is closed, as `| head` does.
-        left = os.dup(pipes.stdout)
-        os.close(left)
-        reader, writer = os.pipe()
-        os.close(reader)
-        os.dup2(writer, 1)
-        os.close(writer)
+def test_output_ends_the_carrier_although_stdin_stays_open() -> None:
+    with carrier("tty") as (process, engine):
+        engine.sendall(b"raw output")
+        engine.close()
+        assert process.stdout is not None
+        assert process.stdout.read() == b"raw output"
+        assert process.wait(30) == 0
+
+
+def test_a_reader_that_left_is_told() -> None:
+    with carrier("tty") as (process, engine):
+        assert process.stdout is not None
+        process.stdout.close()
         engine.sendall(b"x")
-        await asyncio.wait_for(streams.unread, 30)
-    engine.close()
+        assert process.wait(30) == 3
 
 
 def test_a_connection_of_the_sdk_s_becomes_a_socket_of_ours() -> None:
@@ -146,19 +134,22 @@ def test_a_connection_of_the_sdk_s_becomes_a_socket_of_ours() -> None:
     assert other.recv(1) == b""
     ours.close()
     other.close()
+    raw.close()
 
 
 def test_what_is_no_socket_is_copied() -> None:
-    class Channel:  # as of ssh and TLS: recv and sendall, no descriptor to share
+    class Channel:  # as of ssh and TLS: recv and sendall, and no descriptor to share
         def __init__(self, sock: socket.socket) -> None:
             self.recv, self.sendall, self.close = sock.recv, sock.sendall, sock.close
 
     one, other = socket.socketpair()
-    ours = as_socket(Channel(one))
-    ours.sendall(b"question")
-    assert other.recv(100) == b"question"
-    other.sendall(b"answer")
-    assert ours.recv(100) == b"answer"
-    other.close()
-    assert ours.recv(1) == b""
-    ours.close()
+    with other, as_socket(Channel(one)) as ours:
+        ours.sendall(b"question")
+        assert other.recv(100) == b"question"
+        other.sendall(b"answer")
+        assert ours.recv(100) == b"answer"
+        other.close()
+        assert ours.recv(1) == b""
+    for thread in threading.enumerate():
+        if thread.name.startswith("stream "):
+            thread.join(30)

@@ -25,7 +25,12 @@ def summary(name: str, state: str = "running", mode: str = "bridge", **labels: s
 
 
 def service(project: str, name: str, number: int, state: str = "running") -> dict[str, Any]:
-    labels = {targets.PROJECT: project, targets.SERVICE: name, targets.NUMBER: str(number), targets.ONE_OFF: "False"}
+    labels = {
+        targets.PROJECT: project,
+        targets.SERVICE: name,
+        targets.NUMBER: str(number),
+        targets.ONE_OFF: "False",
+    }
     return summary(f"{project}-{name}-{number}", state, f"{project}_default", **labels)
 
 
@@ -67,7 +72,7 @@ def test_what_is_named(text: str, name: str, containers: list[str]) -> None:
 
 
 def test_an_id_s_beginning_names_a_container() -> None:
-    wanted = targets.listed(ENGINE)[0]
+    wanted = next(one for one in targets.listed(ENGINE) if one.name == "solo")
     assert resolve(f"container/{wanted.id[:12]}").containers[0].id == wanted.id
 
 
