@@ -39,9 +39,9 @@ class Requests:
     copied: int
 
     @property
-    def lost(self) -> float:
-        """Share of the answered requests that the copy does not have."""
-        return 1 - self.copied / (self.sent - self.failed)
+    def share(self) -> float:
+        """How much of the answered requests the copy has, 1 for all."""
+        return self.copied / (self.sent - self.failed)
 
 
 def split_cpus() -> tuple[str, str]:

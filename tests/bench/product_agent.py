@@ -7,6 +7,7 @@ Arguments: the link's fd, the namespace's path, and ports to mirror as TARGET:AP
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 
@@ -16,6 +17,8 @@ from wire.messages import AppPort, Proto
 
 def main(link: str, netns: str, *ports: str) -> None:
     """Until SIGTERM; then says what was mirrored."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # as in a container
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     with Engine() as engine:
         engine.session_add(1)

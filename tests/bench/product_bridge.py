@@ -9,6 +9,7 @@ app container.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from wire.messages import Address
 
 def main(address: str, link: str) -> None:
     """Until SIGTERM."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # as in a container
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     ip = socket.inet_aton(address)
     engine = Netstack(tun.make())

@@ -85,6 +85,22 @@ def memory(way: Carried, count: int) -> Seen:
     """Resident memory of the carrier, MB: idle, and with ``count`` connections that are open and idle."""
     idle = machine.rss_mb(way.pids)
     others = machine.Others()
+    with held(way, count):
+        return Seen({"idle": idle, "held": machine.rss_mb(way.pids)}, others.used())
+
+
+def crowd(way: Carried, count: int, round_trips: int) -> Seen:
+    """What one round trip costs beside ``count`` idle connections: µs, µs of the carrier's CPU; and its memory, MB."""
+    with held(way, count), machine.awake():
+        others, before = machine.Others(), machine.cpu_seconds(way.pids)
+        p50, p99 = load(way.app, "rtt", way.server, str(PORT), str(round_trips))
+        cost = (machine.cpu_seconds(way.pids) - before) / (round_trips * 1.1) * 1e6  # a tenth more warms up
+        return Seen({"p50": p50, "p99": p99, "CPU": cost, "held": machine.rss_mb(way.pids)}, others.used())
+
+
+@contextlib.contextmanager
+def held(way: Carried, count: int) -> Iterator[None]:
+    """``count`` connections through the carrier, each with one round trip behind it, idle from then on."""
     holding = subprocess.Popen(
         way.app.command(str(peers.load_program()), "hold", way.server, str(PORT), str(count)),
         stdin=subprocess.PIPE,
@@ -92,9 +108,9 @@ def memory(way: Carried, count: int) -> Seen:
     )
     try:
         assert holding.stdout is not None
-        held = holding.stdout.readline()
-        if held != b"held %d\n" % count:
-            raise RuntimeError(f"{count} connections: {held.decode().strip()}")
-        return Seen({"idle": idle, "held": machine.rss_mb(way.pids)}, others.used())
+        said = holding.stdout.readline()
+        if said != b"held %d\n" % count:
+            raise RuntimeError(f"{count} connections: {said.decode().strip()}")
+        yield
     finally:
         holding.communicate()

@@ -3,9 +3,9 @@
     python3 tests/bench/run.py [--out FILE] [--runs 5] [--seconds 2] [--only SECTION ...] [--no-go]
     [--patience 60]
 
-Sections: ways (bulk, round trips, connections, memory), mirror, start. Each run passes through all carriers
-in turn, so that what the machine does meanwhile falls on all of them alike. Needs root. docs/benchmarks.md
-has the record and its reading.
+Sections: ways (bulk, round trips, connections, memory), crowd (what 10,000 idle connections cost), mirror,
+start. Each run passes through all carriers in turn, so that what the machine does meanwhile falls on all of
+them alike. Needs root. docs/benchmarks.md has the record and its reading.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if __name__ == "__main__":
 from tests.bench import carriers, machine, mirroring, peers, product, rows, spaces, start, table
 from tests.bench.table import Figure
 
-SECTIONS = ("ways", "mirror", "start")
+SECTIONS = ("ways", "crowd", "mirror", "start")
 ALONE, AGENT = "stack alone", "through the agent"
 HELD = 1000  # connections for the memory rows
 
@@ -139,9 +139,52 @@ def way_figures(who: list[str], runs: Runs) -> list[Figure]:
     return figures
 
 
+CROWDS = (1, 100, 1000, 10_000)
+
+
+def crowd(options: argparse.Namespace, others: Others) -> list[Figure]:
+    """Whether a packet costs more the more connections there are: round trips beside 1, 100, 1,000 and 10,000
+    idle ones.
+    """
+    runs: Runs = defaultdict(list)
+    with spaces.server_space("mr-bench-host") as host, rows.server(host):
+        for number in range(options.runs):
+            for count in CROWDS:
+                machine.wait_for_idle(options.patience)
+                try:
+                    with product.through_agent(host) as way:
+                        keep(f"{count:,}", rows.crowd(way, count, options.round_trips), runs, others)
+                except RuntimeError as error:
+                    print(f"crowd of {count}, run {number + 1}: {error}", file=sys.stderr)
+    few = f"{CROWDS[0]:,}"
+    figures = []
+    for figure, title, unit in (
+        ("p50", "round trip p50", "µs"),
+        ("p99", "round trip p99", "µs"),
+        ("CPU", "CPU of a round trip", "µs"),
+        ("held", "resident memory", "MB"),
+    ):
+        for count in CROWDS:
+            if not (values := runs.get((f"{count:,}", figure))):
+                continue
+            alone = runs.get((few, figure)) if figure != "held" and count != CROWDS[0] else None
+            figures.append(
+                Figure(
+                    f"{title} beside {count:,} idle connections",
+                    unit,
+                    tuple(values),
+                    "less",
+                    "beside 1" if alone else "",
+                    statistics.median(alone) if alone else None,
+                    "<= 1.25" if alone and figure != "p99" else "",
+                )
+            )
+    return figures
+
+
 def mirror(options: argparse.Namespace, others: Others) -> list[Figure]:
     """Requests copied without loss, what the target's clients feel of it, and a bulk upload."""
-    lost: Runs = defaultdict(list)
+    copied: Runs = defaultdict(list)
     p99: Runs = defaultdict(list)
     kinds = {"without": mirroring.unmirrored, "mirror-run": mirroring.mirrored}
     if not options.no_go:
@@ -157,17 +200,20 @@ def mirror(options: argparse.Namespace, others: Others) -> list[Figure]:
                     print(f"mirror, {name}, {rate:.0f}/s, run {number + 1}: {error}", file=sys.stderr)
                     continue
                 others.seen.append(meanwhile.used())
-                lost[name, str(rate)].append(100 * seen.lost)
+                copied[name, str(rate)].append(100 * seen.share)
                 p99[name, str(rate)].append(seen.p99)
                 if seen.failed:
                     print(
                         f"mirror, {name}, {rate:.0f}/s: {seen.failed} of {seen.sent} requests of clients failed"
                     )
-    figures = [
-        Figure(f"requests lost by the copy at {float(rate):,.0f}/s: {name}", "%", tuple(values), "less")
-        for (name, rate), values in lost.items()
-        if name != "without"
-    ]
+    figures = []
+    for (name, rate), values in copied.items():
+        aim: dict[str, object] = (
+            {"against": "all", "baseline": 100.0, "reach": ">= 1"} if name == "mirror-run" else {}
+        )
+        if name != "without":
+            title = f"requests copied at {float(rate):,.0f}/s: {name}"
+            figures.append(Figure(title, "%", tuple(values), **aim))  # type: ignore[arg-type]
     for (name, rate), values in p99.items():
         title = f"target's p99 at {float(rate):,.0f}/s: {name}"
         alone = p99.get(("without", rate))
@@ -236,7 +282,7 @@ def main() -> None:
     ]
     print("\n".join(conditions), flush=True)
     others, figures = Others(), []
-    sections = {"ways": ways, "mirror": mirror, "start": start.figures}
+    sections = {"ways": ways, "crowd": crowd, "mirror": mirror, "start": start.figures}
     try:
         for section in SECTIONS:
             if section in options.only:
