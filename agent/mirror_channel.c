@@ -107,24 +107,23 @@ static void send_readable(struct conn *c) {
     }
 }
 
+static void send_eof(struct conn *c) {
+    if (c->eof_sent)
+        return;
+    c->eof_sent = true;
+    channel_eof(&c->channel);
+    if (!channel_attached(&c->channel))
+        unfollowed(c);
+}
+
 /* How the stream ends, once all of it has been sent. May free `c`. */
 static void finish(struct conn *c) {
     enum reassembly_end end = (enum reassembly_end)c->stream.end;
-    if (end == REASSEMBLY_OPEN || !c->hashed)
-        return;
     if (end == REASSEMBLY_RESET || c->reset) {
         conn_forget(c);
     } else if (end == REASSEMBLY_EOF) {
-        bool both = c->target_fin;
-        if (!c->eof_sent) {
-            c->eof_sent = true;
-            channel_eof(&c->channel);
-            if (!channel_attached(&c->channel))
-                unfollowed(c);
-        }
-        if (both && c->hashed)
-            conn_leave(c);
-    } else {
+        send_eof(c);
+    } else if (end != REASSEMBLY_OPEN) {
         c->table->mirror->counters.dropped++;
         conn_cut(c, false);
     }

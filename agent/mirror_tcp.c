@@ -201,6 +201,16 @@ static void begin(struct conn *c, uint32_t next) {
     reassembly_begin(&c->stream, &c->table->budget, next);
 }
 
+static void settle_followed(struct conn *c, bool reset) {
+    enum reassembly_end end = (enum reassembly_end)c->stream.end;
+    c->reset |= reset && end == REASSEMBLY_EOF;
+    if (reassembly_readable(&c->stream) > 0 || end != REASSEMBLY_OPEN)
+        conn_touch(c);
+    /* Its place is free for the next one from the same port, while the app still has to hear of this. */
+    if (end == REASSEMBLY_RESET || c->reset || (end == REASSEMBLY_EOF && c->target_fin))
+        conn_leave(c);
+}
+
 /* After each packet. May free `c`. */
 static void settle(struct conn *c, bool reset) {
     switch ((enum phase)c->phase) {
@@ -216,9 +226,7 @@ static void settle(struct conn *c, bool reset) {
             conn_forget(c);
         return;
     case PHASE_FOLLOWED:
-        c->reset |= reset && c->stream.end == REASSEMBLY_EOF;
-        if (reassembly_readable(&c->stream) > 0 || c->stream.end != REASSEMBLY_OPEN)
-            conn_touch(c);
+        settle_followed(c, reset);
         return;
     case PHASE_MIDDLE:
         if (c->edge.state == HTTP_EDGE_NEVER)
@@ -277,6 +285,17 @@ static void from_client(struct conn *c, const struct tcp_view *t) {
     settle(c, reset);
 }
 
+/* Another connection has taken its place, so it was reset, seen or not. What the target acknowledged of it still counts. */
+static void retire(struct conn *c) {
+    if (c->phase != PHASE_FOLLOWED) {
+        conn_forget(c);
+        return;
+    }
+    c->reset = true;
+    conn_touch(c);
+    conn_leave(c);
+}
+
 /* The answer to a client's SYN is what makes a connection, if that SYN was seen at all. */
 static struct conn *answered(struct conn *c, const struct tcp_view *t) {
     if (!c->syn_again || t->ack != c->isn + 1)
@@ -286,7 +305,7 @@ static struct conn *answered(struct conn *c, const struct tcp_view *t) {
     struct mirrored_port *port = c->port;
     uint32_t isn = c->isn;
     int ifindex = c->ifindex;
-    conn_forget(c);
+    retire(c);
     c = conn_new(table, &client, &own, port, PHASE_SYN, ifindex);
     if (c && c->phase == PHASE_SYN) {
         c->isn = isn;

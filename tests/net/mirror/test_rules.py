@@ -1,0 +1,66 @@
+"""Packets the target drops or redirects: what AF_PACKET sees is not what the target gets."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tests.net.mirror.conftest import Start
+from tests.net.mirror.http import answer_each, ask, request, serve
+from tests.net.mirror.lab import TARGET4, TCP, Lab
+
+REDIRECT = """table inet lab {{
+    chain in {{ type nat hook prerouting priority dstnat; tcp dport {seen} redirect to :{real} }}
+}}"""
+
+DROPS = """table inet lab {{
+    chain in {{ type filter hook input priority filter; tcp dport {port} numgen random mod 100 < 4 drop }}
+    chain out {{ type filter hook output priority filter; tcp sport {port} numgen random mod 100 < 4 drop }}
+}}"""
+
+
+def test_what_is_redirected_is_shown_where_it_arrives(lab: Lab, mirror: Start) -> None:
+    """As a mesh does it. Every connection is over before it is looked up: connection tracking remembers."""
+    made = mirror()
+    with lab.listen() as listener, lab.listen("127.0.0.1") as plain:
+        real, seen = listener.getsockname()[1], plain.getsockname()[1]
+        serve(listener, answer_each)
+        serve(plain, answer_each)
+        made.ports((TCP, seen, seen))
+        with lab.rules(REDIRECT.format(seen=seen, real=real)):
+            for number in range(5):
+                with lab.connect(TARGET4, seen) as client:
+                    ask(client, f"ciphertext{number}")
+            with lab.connect(TARGET4, seen) as client:
+                ask(client, "ciphertext")
+                assert made.counters()["connections"] == 0
+                ask(client, "more")
+            with lab.connect("127.0.0.1", seen, where=lab.target) as client:
+                ask(client, "plain")
+            made.counters()
+    assert [one.data for one in made.end()] == [request("plain")]
+
+
+@pytest.mark.parametrize("size", [100, 20_000, 3_000_000])
+def test_dropped_packets_are_sent_again_and_seen_once(lab: Lab, mirror: Start, size: int) -> None:
+    """4 % of what goes in and of what goes out is lost after, or before, the observer saw it."""
+    made = mirror()
+    body = b"".join(b"%015d\n" % number for number in range(size // 16 + 1))[:size]
+    with lab.listen() as listener:
+        port = listener.getsockname()[1]
+        made.ports((TCP, port, port))
+        with lab.rules(DROPS.format(port=port)):
+            for _ in range(3):
+                client = lab.connect(TARGET4, port, timeout=60)
+                server = listener.accept()[0]
+                with client, server:
+                    writer = threading.Thread(target=client.sendall, args=(body,))
+                    writer.start()
+                    got = 0
+                    while got < size:
+                        got += len(server.recv(65536))
+                    writer.join()
+        counted = made.counters()
+    assert (counted["dropped"], counted["connections"]) == (0, 3)
+    assert [one.data for one in made.end()] == [body] * 3
