@@ -72,6 +72,7 @@ class Lines:
     def __init__(self, stream: Any) -> None:
         self.seen: list[str] = []
         self._queue: queue.Queue[str | None] = queue.Queue()
+        self._stream = stream
         self._thread = threading.Thread(target=self._read, args=(stream,), daemon=True)
         self._thread.start()
 
@@ -97,7 +98,9 @@ class Lines:
                 return line
 
     def rest(self) -> None:
+        """Reads until the stream ends, and closes it."""
         self._thread.join(PATIENCE)
+        self._stream.close()
 
 
 @dataclass
@@ -134,6 +137,8 @@ class Run:
 
     def wait(self) -> int:
         code = self.process.wait(PATIENCE)
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         self.out.rest()
         self.err.rest()
         return code
@@ -249,8 +254,7 @@ class Scene:
 
     def close_runs(self) -> None:
         for run in self.runs:
-            if run.process.poll() is None:
-                run.end()
+            run.end()
         self.runs.clear()
 
     def close(self) -> None:
@@ -285,7 +289,7 @@ class Left:
         return cls(
             frozenset(f"{c.name} {c.labels[ROLE]} {c.short_id}" for c in ours),
             frozenset(str(v.name) for v in client.volumes.list(filters={"dangling": "true"})),
-            frozenset(str(n.name) for n in client.networks.list() if LABEL not in (n.attrs["Labels"] or {})),
+            frozenset(str(n.name) for n in client.networks.list() if str(n.name).startswith("mirror-run")),
             frozenset(orphans({str(c.id) for c in client.containers.list(all=True, ignore_removed=True)})),
         )
 
