@@ -57,6 +57,5 @@ def plain() -> st.SearchStrategy[Any]:
         | st.binary(max_size=70)
         | st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
     )
-    return st.recursive(
-        leaves, lambda inner: st.lists(inner, max_size=12) | st.dictionaries(st.text(max_size=3), inner)
-    )
+    flat = st.lists(leaves, max_size=4)
+    return leaves | flat | st.lists(leaves | flat, max_size=3) | st.dictionaries(st.just("a"), leaves)
