@@ -178,7 +178,7 @@ void mirror_conntrack(struct mirror *m, int fd) {
 
 void mirror_counters_get(const struct mirror *m, struct mirror_counters *c) {
     *c = m->counters;
-    c->lost_packets += sniff_lost(m->sniff);
+    c->lost_packets += sniff_lost(m->sniff) + mirror_udp_lost(m->udp);
 }
 
 const struct fault *mirror_fault(const struct mirror *m) {

@@ -56,4 +56,5 @@ void mirror_udp_free(struct mirror_udp *u);
 void mirror_udp_packet(struct mirror_udp *u, const struct sniff_packet *p,
                        const struct ip_view *ip);
 void mirror_udp_port_gone(struct mirror_udp *u, struct mirrored_port *p);
+uint64_t mirror_udp_lost(const struct mirror_udp *u);
 bool mirror_udp_expire(struct mirror_udp *u, uint64_t now);

@@ -1,4 +1,5 @@
 /* Datagrams to the target's ports: one channel for each client and port, which ends when the client has been silent. */
+#include "agent/fragments.h"
 #include "agent/mirror_parts.h"
 
 #include <errno.h>
@@ -24,6 +25,7 @@ struct client {
 
 struct mirror_udp {
     struct mirror *mirror;
+    struct fragments *fragments;
     LIST_HEAD(client_chain, client) chains[CHAINS];
     TAILQ_HEAD(client_list, client) clients; /* longest silent first */
     size_t count;
@@ -113,8 +115,9 @@ static struct client *client_new(struct mirror_udp *u, const struct endpoint *so
 }
 
 static bool sum_is_right(const struct sniff_packet *p, const struct ip_view *ip) {
-    if (!p->unchecked || (ip->version == 4 && ip->payload[6] == 0 &&
-                          ip->payload[7] == 0)) /* RFC 768: none was made */
+    if (!p->unchecked || ip->payload_len < 8 ||
+        (ip->version == 4 && ip->payload[6] == 0 &&
+         ip->payload[7] == 0)) /* RFC 768: none was made */
         return true;
     uint32_t sum = checksum_pseudo(&ip->src, &ip->dst, IPPROTO_UDP, (uint32_t)ip->payload_len);
     return checksum_fold(checksum_add(sum, ip->payload, ip->payload_len)) == 0;
@@ -124,9 +127,11 @@ void mirror_udp_packet(struct mirror_udp *u, const struct sniff_packet *p,
                        const struct ip_view *ip) {
     struct mirror *m = u->mirror;
     struct udp_view d;
+    struct ip_view whole;
     if (ip->fragment) {
-        m->counters.lost_packets++;
-        return;
+        if (!fragments_add(u->fragments, ip, loop_now(m->loop), &whole))
+            return;
+        ip = &whole;
     }
     if (!view_udp(ip, &d) || !sum_is_right(p, ip) || d.payload_len > MUX_FRAME_DATA)
         return;
@@ -146,16 +151,19 @@ void mirror_udp_packet(struct mirror_udp *u, const struct sniff_packet *p,
 
 struct mirror_udp *mirror_udp_new(struct mirror *m) {
     struct mirror_udp *u = calloc(1, sizeof *u);
-    if (u) {
-        u->mirror = m;
-        TAILQ_INIT(&u->clients);
+    if (!u || !(u->fragments = fragments_new())) {
+        free(u);
+        return NULL;
     }
+    u->mirror = m;
+    TAILQ_INIT(&u->clients);
     return u;
 }
 
 void mirror_udp_free(struct mirror_udp *u) {
     while (!TAILQ_EMPTY(&u->clients))
         client_end(TAILQ_FIRST(&u->clients));
+    fragments_free(u->fragments);
     free(u);
 }
 
@@ -165,6 +173,10 @@ void mirror_udp_port_gone(struct mirror_udp *u, struct mirrored_port *p) {
         if (c->port == p)
             client_end(c);
     }
+}
+
+uint64_t mirror_udp_lost(const struct mirror_udp *u) {
+    return fragments_lost(u->fragments);
 }
 
 bool mirror_udp_expire(struct mirror_udp *u, uint64_t now) {

@@ -11,12 +11,12 @@ from tests.net.mirror.http import answer_each, ask, request, serve
 from tests.net.mirror.lab import TARGET4, TCP, Lab
 
 REDIRECT = """table inet lab {{
-    chain in {{ type nat hook prerouting priority dstnat; tcp dport {seen} redirect to :{real} }}
+    chain in {{ type nat hook prerouting priority dstnat; tcp dport {seen} redirect to :{real}; }}
 }}"""
 
 DROPS = """table inet lab {{
-    chain in {{ type filter hook input priority filter; tcp dport {port} numgen random mod 100 < 4 drop }}
-    chain out {{ type filter hook output priority filter; tcp sport {port} numgen random mod 100 < 4 drop }}
+    chain in {{ type filter hook input priority filter; tcp dport {port} numgen random mod 100 < 4 drop; }}
+    chain out {{ type filter hook output priority filter; tcp sport {port} numgen random mod 100 < 4 drop; }}
 }}"""
 
 
