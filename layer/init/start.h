@@ -17,11 +17,13 @@ struct start {
     char *name; /* "": no passwd entry */
     char *home; /* "": HOME is left alone */
     char *cwd;
+    char *text; /* what all the strings are in */
 };
 
-/* `body` is the frame without its length word. Everything in `out` is allocated and lives until exec or exit: there is one
- * Start in a process's life. 0, or -1 with a sentence and `out` untouched. */
+/* `body` is the frame without its length word; it is copied. 0 and `out` is to be given to start_free, or -1 with a sentence
+ * and `out` untouched. */
 int start_parse(const uint8_t *body, size_t n, struct start *out, struct fault *f);
+void start_free(struct start *s);
 
 /* The frame InitHello (tag 48), length word included; returns its length, at most 16. */
 size_t start_hello(uint8_t *out);
