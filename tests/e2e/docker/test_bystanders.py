@@ -93,7 +93,7 @@ def test_kill_9_of_each_part(
         run.event(request="GET / HTTP/1.1")
         deed(scene, run)
         if deed is not kill_part("agent"):
-            code = run.wait() if deed is not kill_runner else run.wait()
+            code = run.wait()
             assert code != 0
 
 

@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from docker.models.containers import Container
 
-from .scene import Scene
+from .scene import Run, Scene
 
 V4, V6 = "peer", "v6"
 
 
-def both(scene: Scene, target: Container, *words: str) -> object:
-    here, there = scene.probe(target, *words), scene.probe_inside(target, *words)
+class Prober:
+    """One app for all probes of this file: a session that lives long and is asked much."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        run.out.wait(lambda line: line == '"ready"\n', "the prober")
+
+    def __call__(self, *words: str) -> Any:
+        assert self._run.process.stdin is not None
+        self._run.process.stdin.write(json.dumps(words) + "\n")
+        self._run.process.stdin.flush()
+        return json.loads(self._run.out.wait(lambda line: True, f"probe {words}", 110.0))
+
+
+@pytest.fixture(scope="module")
+def prober(scene: Scene, target: Container) -> Iterator[Prober]:
+    run = scene.start(target, "python3", "/programs/probe.py", "serve", stdin=subprocess.PIPE)
+    scene.runs.remove(run)  # it outlives the tests
+    yield Prober(run)
+    assert run.process.stdin is not None
+    run.process.stdin.close()
+    assert run.wait() == 0
+
+
+def both(scene: Scene, target: Container, prober: Prober, *words: str) -> object:
+    here, there = prober(*words), scene.probe_inside(target, *words)
     assert here == there
     return there
 
@@ -27,18 +54,18 @@ families = pytest.mark.parametrize("host", [V4, V6], indirect=True)
 
 
 @families
-def test_connect_refused(scene: Scene, target: Container, host: str) -> None:
-    assert both(scene, target, "connect_error", host, "7998") == ["ECONNREFUSED", "at once"]
+def test_connect_refused(scene: Scene, target: Container, prober: Prober, host: str) -> None:
+    assert both(scene, target, prober, "connect_error", host, "7998") == ["ECONNREFUSED", "at once"]
 
 
 @families
-def test_connect_filtered(scene: Scene, target: Container, host: str) -> None:
-    assert both(scene, target, "connect_error", host, "7666") == ["timed out here", "late"]
+def test_connect_filtered(scene: Scene, target: Container, prober: Prober, host: str) -> None:
+    assert both(scene, target, prober, "connect_error", host, "7666") == ["timed out here", "late"]
 
 
 @families
-def test_connect_prohibited_by_a_firewall(scene: Scene, target: Container, host: str) -> None:
-    assert both(scene, target, "connect_error", host, "7667") != ["connected", "at once"]
+def test_connect_prohibited_by_a_firewall(scene: Scene, target: Container, prober: Prober, host: str) -> None:
+    assert both(scene, target, prober, "connect_error", host, "7667") != ["connected", "at once"]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +82,7 @@ def test_connect_prohibited_by_a_firewall(scene: Scene, target: Container, host:
     ],
 )
 def test_connect_where_the_target_has_no_way(
-    scene: Scene, target: Container, kind: str, there: str, here: str
+    scene: Scene, target: Container, prober: Prober, kind: str, there: str, here: str
 ) -> None:
     address = "198.19.241.1"
     scene.inside(target, "ip", "route", "add", kind, address)
@@ -65,59 +92,64 @@ def test_connect_where_the_target_has_no_way(
             gateway = scene.inside(target, "sh", "-c", "ip route show default").split()
             scene.inside(target, "ip", "route", "del", "default")
         assert scene.probe_inside(target, "connect_error", address, "80") == [there, "at once"]
-        assert scene.probe(target, "connect_error", address, "80") == [here, "at once"]
+        assert prober("connect_error", address, "80") == [here, "at once"]
     finally:
         if kind == "throw":
             scene.inside(target, "ip", "route", "add", *gateway)
         scene.inside(target, "ip", "route", "del", kind, address)
 
 
-def test_connect_to_a_neighbour_that_does_not_answer(scene: Scene, target: Container) -> None:
-    assert both(scene, target, "connect_error", "198.19.240.251", "80", "8") == ["EHOSTUNREACH", "late"]
+def test_connect_to_a_neighbour_that_does_not_answer(scene: Scene, target: Container, prober: Prober) -> None:
+    assert both(scene, target, prober, "connect_error", "198.19.240.251", "80", "8") == [
+        "EHOSTUNREACH",
+        "late",
+    ]
 
 
-def test_host_name_unknown(scene: Scene, target: Container) -> None:
-    assert both(scene, target, "unknown_host", "nobody.outside.example") is True
+def test_host_name_unknown(scene: Scene, target: Container, prober: Prober) -> None:
+    assert both(scene, target, prober, "unknown_host", "nobody.outside.example") is True
 
 
 @families
 @pytest.mark.parametrize(
     "behaviour", ["banner", "half_close_ours", "half_close_theirs", "reset_theirs", "reset_ours"]
 )
-def test_ends_of_a_connection(scene: Scene, target: Container, host: str, behaviour: str) -> None:
-    both(scene, target, behaviour, host)
+def test_ends_of_a_connection(
+    scene: Scene, target: Container, prober: Prober, host: str, behaviour: str
+) -> None:
+    both(scene, target, prober, behaviour, host)
 
 
 @pytest.mark.parametrize("direction", ["upload", "download"])
-def test_a_gibibyte(scene: Scene, target: Container, direction: str) -> None:
-    assert scene.probe(target, direction, V4, str(1 << 30)) == [1 << 30, True]
+def test_a_gibibyte(scene: Scene, target: Container, prober: Prober, direction: str) -> None:
+    assert prober(direction, V4, str(1 << 30)) == [1 << 30, True]
 
 
 @families
-def test_a_thousand_connections_at_once(scene: Scene, target: Container, host: str) -> None:
-    assert scene.probe(target, "many", host, "1000") == [1000, 1000]
+def test_a_thousand_connections_at_once(scene: Scene, target: Container, prober: Prober, host: str) -> None:
+    assert prober("many", host, "1000") == [1000, 1000]
 
 
-def test_200_short_connections_a_second(scene: Scene, target: Container) -> None:
-    assert scene.probe(target, "short", V4, "200", "30") == [6000, [], 0]
+def test_200_short_connections_a_second(scene: Scene, target: Container, prober: Prober) -> None:
+    assert prober("short", V4, "200", "30") == [6000, [], 0]
 
 
 @families
 @pytest.mark.parametrize("size", ["5", "1400", "60000", "65000", "65507"])
-def test_udp_connected(scene: Scene, target: Container, host: str, size: str) -> None:
-    told = both(scene, target, "udp_connected", host, size)
+def test_udp_connected(scene: Scene, target: Container, prober: Prober, host: str, size: str) -> None:
+    told = both(scene, target, prober, "udp_connected", host, size)
     assert isinstance(told, list)
     assert told[0] is True
 
 
-def test_udp_to_many_peers(scene: Scene, target: Container, peer: Container) -> None:
-    both(scene, target, "udp_many_peers", scene.address(peer), scene.address(target))
+def test_udp_to_many_peers(scene: Scene, target: Container, prober: Prober, peer: Container) -> None:
+    both(scene, target, prober, "udp_many_peers", scene.address(peer), scene.address(target))
 
 
 @families
 @pytest.mark.parametrize("behaviour", ["udp_other_port", "udp_refused", "udp_silent"])
-def test_udp_answers(scene: Scene, target: Container, host: str, behaviour: str) -> None:
-    both(scene, target, behaviour, host)
+def test_udp_answers(scene: Scene, target: Container, prober: Prober, host: str, behaviour: str) -> None:
+    both(scene, target, prober, behaviour, host)
 
 
 @pytest.mark.parametrize("transport", ["+notcp", "+tcp"])
@@ -133,7 +165,7 @@ def test_udp_answers(scene: Scene, target: Container, host: str, behaviour: str)
         "nobody.outside.example A",
     ],
 )
-def test_dns(scene: Scene, target: Container, question: str, transport: str) -> None:
+def test_dns(scene: Scene, target: Container, prober: Prober, question: str, transport: str) -> None:
     """By the target's own resolv.conf, which names an address on the target's loopback."""
     ask = ("dig", "+noall", "+comments", "+answer", "+nocookie", transport, *question.split())
 
@@ -143,7 +175,7 @@ def test_dns(scene: Scene, target: Container, question: str, transport: str) -> 
             " ".join(line.split()[2:]) for line in text.splitlines() if line and line[0] != ";"
         )
 
-    answer = told(scene.run(target, *ask))
+    answer = told(prober("command", *ask))
     assert answer == told(scene.inside(target, *ask))
     assert answer[0] == ("NXDOMAIN" if "nobody" in question else "NOERROR")
     assert len(answer) > 1 or "nobody" in question
@@ -166,9 +198,9 @@ def test_iperf3_and_redis(scene: Scene, target: Container) -> None:
     assert scene.run(target, "redis-cli", "-h", "peer", "set", "key", "value").strip() == "OK"
 
 
-def test_localhost_reaches_what_the_target_has_there(scene: Scene, target: Container) -> None:
-    assert scene.run(target, "redis-cli", "-h", "127.0.0.1", "ping").strip() == "PONG"
-    assert scene.run(target, "redis-cli", "-h", scene.address(target), "ping").strip() == "PONG"
+def test_localhost_reaches_what_the_target_has_there(scene: Scene, target: Container, prober: Prober) -> None:
+    assert prober("command", "redis-cli", "-h", "127.0.0.1", "ping").strip() == "PONG"
+    assert prober("command", "redis-cli", "-h", scene.address(target), "ping").strip() == "PONG"
 
 
 def test_what_the_app_binds_on_localhost_is_its_own(scene: Scene, target: Container) -> None:

@@ -1,6 +1,7 @@
 """What a program sees of the network, one named probe at a time, as one JSON line: run in the target and in the app, and compared.
 
     probe.py NAME HOST [ARGUMENT…]
+    probe.py serve
 
 Every probe returns only what must be the same in both places: results, errno names, digests; never ports or times of its own.
 """
@@ -13,6 +14,7 @@ import json
 import select
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -229,9 +231,32 @@ def udp_silent(host: str) -> object:
         return "nothing"
 
 
+def command(*argv: str) -> object:
+    """What another program says."""
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60).stdout
+
+
 PROBES = {f.__name__: f for f in (
     connect_error, unknown_host, banner, half_close_ours, half_close_theirs, reset_theirs, reset_ours, upload, download,
-    many, short, udp_connected, udp_many_peers, udp_other_port, udp_refused, udp_silent)}
+    many, short, udp_connected, udp_many_peers, udp_other_port, udp_refused, udp_silent,
+    command)}
+
+
+
+def serve() -> None:
+    """A JSON list of words on each line of stdin is a probe; its result, or what it raised, a line on stdout."""
+    print(json.dumps("ready"), flush=True)
+    for line in sys.stdin:
+        name, *words = json.loads(line)
+        try:
+            told = PROBES[name](*words)
+        except Exception as error:  # the test shows it
+            told = repr(error)
+        print(json.dumps(told), flush=True)
+
 
 if __name__ == "__main__":
-    print(json.dumps(PROBES[sys.argv[1]](*sys.argv[2:])))
+    if sys.argv[1:] == ["serve"]:
+        serve()
+    else:
+        print(json.dumps(PROBES[sys.argv[1]](*sys.argv[2:])))
