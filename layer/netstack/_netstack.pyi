@@ -1,9 +1,8 @@
 # The compiled module (build.py). cffi's types are its own; the wrapper gives them names.
 from typing import Any
 
-class ffi:
+class ffi:  # noqa: N801
     NULL: Any
-    CData = Any
     @staticmethod
     def new(kind: str, init: Any = ...) -> Any: ...
     @staticmethod

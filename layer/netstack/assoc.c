@@ -10,8 +10,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define SECOND 1000000000ull
-#define WINDOW 65536 /* channels of datagrams have no credit; the field must say something */
+#define SECOND    1000000000ull
+#define WINDOW    65536 /* channels of datagrams have no credit; the field must say something */
 #define ICMP_HEAD 8
 
 struct assoc {
@@ -36,14 +36,17 @@ static bool same_family_of_kinds(enum assoc_kind a, enum assoc_kind b) {
     return (a == ASSOC_DNS ? ASSOC_UDP : a) == (b == ASSOC_DNS ? ASSOC_UDP : b);
 }
 
-static struct assoc **bucket(struct assocs *t, enum assoc_kind kind, const struct endpoint *app, const struct endpoint *client) {
+static struct assoc **bucket(struct assocs *t, enum assoc_kind kind, const struct endpoint *app,
+                             const struct endpoint *client) {
     uint32_t seed = t->seed + (kind == ASSOC_DNS ? ASSOC_UDP : kind);
     return &t->buckets[endpoint_pair_hash(app, client, seed) % ASSOC_BUCKETS];
 }
 
-static struct assoc *find(struct assocs *t, enum assoc_kind kind, const struct endpoint *app, const struct endpoint *client) {
+static struct assoc *find(struct assocs *t, enum assoc_kind kind, const struct endpoint *app,
+                          const struct endpoint *client) {
     for (struct assoc *a = *bucket(t, kind, app, client); a; a = a->hash_next)
-        if (same_family_of_kinds(a->kind, kind) && endpoint_equal(&a->app, app) && endpoint_equal(&a->client, client))
+        if (same_family_of_kinds(a->kind, kind) && endpoint_equal(&a->app, app) &&
+            endpoint_equal(&a->client, client))
             return a;
     return NULL;
 }
@@ -84,7 +87,8 @@ static void used(struct assoc *a) {
         timer_set(a->ns->loop, &t->timer, a->used + SECOND);
 }
 
-static struct assoc *make(struct netstack *ns, enum assoc_kind kind, const struct endpoint *app, const struct endpoint *client) {
+static struct assoc *make(struct netstack *ns, enum assoc_kind kind, const struct endpoint *app,
+                          const struct endpoint *client) {
     struct assocs *t = &ns->assocs;
     if (t->count >= ASSOC_MAX)
         make_room(t);
@@ -134,8 +138,10 @@ static void put16(uint8_t *at, uint16_t v) {
     at[1] = (uint8_t)v;
 }
 
-static void write_udp(struct netstack *ns, const struct endpoint *from, const struct endpoint *to, const uint8_t *p, size_t n) {
-    size_t room = from->addr.family == 4 ? 65535 - 28 : 65535 - 48; /* one packet of at most 65,535 octets */
+static void write_udp(struct netstack *ns, const struct endpoint *from, const struct endpoint *to,
+                      const uint8_t *p, size_t n) {
+    size_t room =
+        from->addr.family == 4 ? 65535 - 28 : 65535 - 48; /* one packet of at most 65,535 octets */
     if (from->addr.family != to->addr.family || n > room) {
         ns->counters.datagrams_lost++;
         return;
@@ -162,7 +168,8 @@ static void write_echo(struct assoc *a, const struct endpoint *peer, const uint8
     tun_write(&a->ns->tun, out, head + len);
 }
 
-static void on_datagram(struct channel *c, const struct endpoint *peer, const uint8_t *p, size_t n) {
+static void on_datagram(struct channel *c, const struct endpoint *peer, const uint8_t *p,
+                        size_t n) {
     struct assoc *a = of(c);
     used(a);
     if (a->kind == ASSOC_ECHO)
@@ -202,7 +209,8 @@ static const struct channel_ops ops = {
 
 /* --- from the app ----------------------------------------------------------------------------------------------------- */
 
-static struct assoc *open_out(struct netstack *ns, enum assoc_kind kind, const struct endpoint *app) {
+static struct assoc *open_out(struct netstack *ns, enum assoc_kind kind,
+                              const struct endpoint *app) {
     struct assoc *a = ns->primary ? make(ns, kind, app, &nobody) : NULL;
     struct channel_open o = {
         .kind = kind == ASSOC_ECHO ? CHANNEL_ECHO : CHANNEL_UDP, .window = WINDOW, .source = *app};
@@ -218,13 +226,29 @@ static void send_out(struct assoc *a, const struct endpoint *peer, const uint8_t
         ns->counters.datagrams_lost++;
 }
 
+/* A wildcard socket answers a client on loopback from 127.0.0.1, whichever address it was asked at: that is no source of a
+ * datagram that anybody in the target should see. */
+static bool answers_mirrored(struct netstack *ns, const struct endpoint *app,
+                             const struct endpoint *peer) {
+    const struct listeners *l = &ns->listeners;
+    if (find(&ns->assocs, ASSOC_MIRROR, app, peer))
+        return true;
+    for (size_t i = 0; i < l->own_count; i++) {
+        struct endpoint asked = {.addr = l->own[i], .port = app->port};
+        if (find(&ns->assocs, ASSOC_MIRROR, &asked, peer))
+            return true;
+    }
+    return false;
+}
+
 void assoc_udp(struct netstack *ns, const struct ip_view *ip) {
     struct assocs *t = &ns->assocs;
     struct udp_view udp;
     if (!view_udp(ip, &udp))
         return;
-    struct endpoint app = {.addr = ip->src, .port = udp.src_port}, peer = {.addr = ip->dst, .port = udp.dst_port};
-    if (t->mirrored && find(t, ASSOC_MIRROR, &app, &peer)) {
+    struct endpoint app = {.addr = ip->src, .port = udp.src_port},
+                    peer = {.addr = ip->dst, .port = udp.dst_port};
+    if (t->mirrored && answers_mirrored(ns, &app, &peer)) {
         ns->counters.answers += udp.payload_len;
         return;
     }

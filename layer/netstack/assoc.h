@@ -8,7 +8,7 @@
 #include "layer/netstack/flow.h"
 #include "native/view.h"
 
-#define ASSOC_MAX 4096
+#define ASSOC_MAX     4096
 #define ASSOC_BUCKETS 4096
 
 enum assoc_kind {
@@ -33,8 +33,9 @@ struct assocs {
 void assoc_init(struct netstack *ns);
 void assoc_stop(struct netstack *ns);
 
-void assoc_udp(struct netstack *ns, const struct ip_view *ip);  /* a datagram from the app */
-void assoc_icmp(struct netstack *ns, const struct ip_view *ip); /* anything of ICMP from the app; but echo is ignored */
+void assoc_udp(struct netstack *ns, const struct ip_view *ip); /* a datagram from the app */
+void assoc_icmp(struct netstack *ns,
+                const struct ip_view *ip); /* anything of ICMP from the app; but echo is ignored */
 
 /* An agent opens mirrored datagrams. NULL and *err: refused. */
 struct channel *assoc_mirror(struct netstack *ns, const struct channel_open *o, int *err);

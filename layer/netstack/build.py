@@ -1,6 +1,7 @@
 """How ``layer.netstack._netstack`` is compiled: cffi in API mode, netstack.h's marked part as the declaration.
 
-Only lists and options; ``images/build_native.py`` runs the compiler. lwIP's tree is in ``build/lwip`` (``images/fetch_lwip.py``).
+Only lists and options; ``images/build_native.py`` runs the compiler. lwIP's tree is in ``build/lwip``, where
+``images/fetch_lwip.py`` leaves it.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ def declarations() -> str:
     return FAULT + "\n".join(marked.findall((HERE / "netstack.h").read_text()))
 
 
-def ffibuilder() -> FFI:
-    """The builder, ready for ``compile``."""
+def ffibuilder(more: tuple[str, ...] = ()) -> FFI:
+    """The builder, ready for ``compile``. ``more``: options to the compiler and the linker, for builds of tests."""
     ffi = FFI()
     ffi.cdef(declarations())
     ffi.set_source(
@@ -50,7 +51,8 @@ def ffibuilder() -> FFI:
         '#include "layer/netstack/netstack.h"\n',
         sources=[*sources(), *native.sources()],
         include_dirs=include_dirs(),
-        extra_compile_args=cflags(),
+        extra_compile_args=[*cflags(), *more],
+        extra_link_args=list(more),
         libraries=["pthread"],
     )
     return ffi

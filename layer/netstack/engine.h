@@ -13,7 +13,10 @@
 
 #include "native/outbox.h"
 
-#define SYN_RTO (1000 / (2 * TCP_TMR_INTERVAL)) /* lwIP's ticks: a client's SYN is sent again after a second (RFC 6298) */
+#define SYN_RTO                                                                                    \
+    (1000 /                                                                                        \
+     (2 *                                                                                          \
+      TCP_TMR_INTERVAL)) /* lwIP's ticks: a client's SYN is sent again after a second (RFC 6298) */
 
 struct link { /* a data link */
     struct netstack *ns;

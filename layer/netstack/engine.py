@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import msgpack
 
@@ -43,7 +43,7 @@ class Counters:
 
 
 class Netstack:
-    """One engine on one tun device. Whoever makes it calls ``run`` in a thread, ``stop``, joins it, and then ``close``."""
+    """One engine on one tun device. Its maker calls ``run`` in a thread, ``stop``, joins it, and then ``close``."""
 
     def __init__(self, tun_fd: int) -> None:
         """Takes the descriptor, also when it fails: NetstackError."""
@@ -123,5 +123,5 @@ class Netstack:
         return message
 
 
-def _error(fault: ffi.CData) -> NetstackError:
+def _error(fault: Any) -> NetstackError:
     return NetstackError(fault.err, ffi.string(fault.text).decode(errors="replace"))

@@ -22,11 +22,13 @@ void flow_table_free(struct flow_table *t) {
     free(t->buckets);
 }
 
-static struct flow **bucket(const struct flow_table *t, const struct endpoint *app, const struct endpoint *peer) {
+static struct flow **bucket(const struct flow_table *t, const struct endpoint *app,
+                            const struct endpoint *peer) {
     return &t->buckets[endpoint_pair_hash(app, peer, t->seed) & (t->size - 1)];
 }
 
-struct flow *flow_find(const struct flow_table *t, const struct endpoint *app, const struct endpoint *peer) {
+struct flow *flow_find(const struct flow_table *t, const struct endpoint *app,
+                       const struct endpoint *peer) {
     for (struct flow *f = *bucket(t, app, peer); f; f = f->hash_next)
         if (endpoint_equal(&f->app, app) && endpoint_equal(&f->peer, peer))
             return f;
@@ -51,7 +53,8 @@ static void grow(struct flow_table *t) {
     *t = bigger;
 }
 
-struct flow *flow_new(struct netstack *ns, const struct endpoint *app, const struct endpoint *peer) {
+struct flow *flow_new(struct netstack *ns, const struct endpoint *app,
+                      const struct endpoint *peer) {
     struct flow_table *t = &ns->flows;
     struct flow *f = calloc(1, sizeof *f);
     if (!f)

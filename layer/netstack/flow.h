@@ -14,13 +14,13 @@
 #include <stdint.h>
 
 enum flow_state { /* what follows what: syn.c */
-    FLOW_NEW,
-    FLOW_ASKED,    /* the app's SYN is kept, the agent is connecting */
-    FLOW_HANDED,   /* the SYN has been given to lwIP, which shakes hands */
-    FLOW_DIALLING, /* mirrored: lwIP is the client and shakes hands with the app */
-    FLOW_LIVE,
-    FLOW_DRAINING, /* closed in order towards the app; the channel has still something to take */
-    FLOW_OVER,
+                  FLOW_NEW,
+                  FLOW_ASKED,    /* the app's SYN is kept, the agent is connecting */
+                  FLOW_HANDED,   /* the SYN has been given to lwIP, which shakes hands */
+                  FLOW_DIALLING, /* mirrored: lwIP is the client and shakes hands with the app */
+                  FLOW_LIVE,
+                  FLOW_DRAINING, /* closed in order towards the app; the channel has still something to take */
+                  FLOW_OVER,
 };
 
 /* A SYN that waits for the agent: written anew, without data, so that it can be handed on, refused or quoted. */
@@ -58,8 +58,9 @@ struct flow {
     struct flow *output_next, *reap_next;
     struct link_node ticks, acks, ends; /* sight.c's lists; next NULL: not in it */
     uint64_t ends_at;                   /* ns: TIME_WAIT is over */
-    struct pbuf *up_first, *up_last;    /* from the app, for the channel; linked by next, one pbuf each */
-    uint8_t *down;                      /* from the channel, for lwIP: what it did not take yet */
+    struct pbuf *up_first,
+        *up_last;  /* from the app, for the channel; linked by next, one pbuf each */
+    uint8_t *down; /* from the channel, for lwIP: what it did not take yet */
     size_t down_at, down_len, down_room;
 };
 
@@ -72,12 +73,14 @@ struct flow_table {
 
 bool flow_table_init(struct flow_table *t);
 void flow_table_free(struct flow_table *t); /* empty by now */
-struct flow *flow_find(const struct flow_table *t, const struct endpoint *app, const struct endpoint *peer);
+struct flow *flow_find(const struct flow_table *t, const struct endpoint *app,
+                       const struct endpoint *peer);
 
 /* In the table, state FLOW_NEW. NULL: no memory. */
 struct flow *flow_new(struct netstack *ns, const struct endpoint *app, const struct endpoint *peer);
 void flow_unhash(struct flow *f);
-void flow_reap(struct flow *f); /* frees it after this batch if it has no pcb and no channel by then */
+void flow_reap(
+    struct flow *f); /* frees it after this batch if it has no pcb and no channel by then */
 void flow_reap_run(struct task *self);
 void flow_end_all(struct netstack *ns); /* the links are gone; nobody is told */
 

@@ -50,7 +50,8 @@ static err_t send_tcp(struct pbuf *b, const struct addr *src, const struct addr 
         return ERR_OK;
     struct tcphdr *tcp = b->payload;
     /* The sum of the pseudo header, not complemented: what is "still to be made" is added to it (skb_checksum_help). */
-    tcp->check = (uint16_t)~htons(checksum_fold(checksum_pseudo(src, dst, IPPROTO_TCP, b->tot_len)));
+    tcp->check =
+        (uint16_t)~htons(checksum_fold(checksum_pseudo(src, dst, IPPROTO_TCP, b->tot_len)));
     size_t head_len = view_write_ip(head, src, dst, IPPROTO_TCP, b->tot_len);
     iov[1] = (struct iovec){head, head_len};
     if (pbuf_clen(b) > PARTS) {
@@ -68,15 +69,15 @@ static err_t send_tcp(struct pbuf *b, const struct addr *src, const struct addr 
     return ERR_OK;
 }
 
-err_t ip4_output_if(struct pbuf *p, const ip4_addr_t *src, const ip4_addr_t *dest, u8_t ttl, u8_t tos, u8_t proto,
-                    struct netif *netif) {
+err_t ip4_output_if(struct pbuf *p, const ip4_addr_t *src, const ip4_addr_t *dest, u8_t ttl,
+                    u8_t tos, u8_t proto, struct netif *netif) {
     (void)ttl, (void)tos, (void)proto, (void)netif;
     struct addr from = addr_v4(src), to = addr_v4(dest);
     return send_tcp(p, &from, &to);
 }
 
-err_t ip6_output_if(struct pbuf *p, const ip6_addr_t *src, const ip6_addr_t *dest, u8_t hl, u8_t tc, u8_t nexth,
-                    struct netif *netif) {
+err_t ip6_output_if(struct pbuf *p, const ip6_addr_t *src, const ip6_addr_t *dest, u8_t hl, u8_t tc,
+                    u8_t nexth, struct netif *netif) {
     (void)hl, (void)tc, (void)nexth, (void)netif;
     struct addr from = addr_v6(src), to = addr_v6(dest);
     return send_tcp(p, &from, &to);

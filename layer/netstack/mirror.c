@@ -7,11 +7,12 @@
 #include <errno.h>
 
 #define PORT_FIRST 32768
-#define PORTS (61000 - PORT_FIRST)
-#define TRIES 64
+#define PORTS      (61000 - PORT_FIRST)
+#define TRIES      64
 
 /* Whether no flow has these four; one that is only waited out makes way, as a kernel's would (RFC 6191). */
-static bool is_free(struct netstack *ns, const struct endpoint *app, const struct endpoint *client) {
+static bool is_free(struct netstack *ns, const struct endpoint *app,
+                    const struct endpoint *client) {
     struct flow *f = flow_find(&ns->flows, app, client);
     if (f && f->time_wait) {
         syn_input(f, IN_ENDED);

@@ -38,7 +38,8 @@ static void while_asked(struct flow *f, const struct tcp_view *tcp) {
         syn_input(f, IN_SYN);
 }
 
-static void to_lwip(struct flow *f, struct packet *p, const struct ip_view *ip, const struct tcp_view *tcp) {
+static void to_lwip(struct flow *f, struct packet *p, const struct ip_view *ip,
+                    const struct tcp_view *tcp) {
     uint8_t *at = p->data + (ip->payload - p->data);
     struct pbuf *b = packet_pbuf(p, at, ip->payload_len, tcp->payload_len > 0);
     if (!b)
@@ -55,10 +56,12 @@ static void on_tcp(struct netstack *ns, struct packet *p, const struct ip_view *
         packet_free(p);
         return;
     }
-    struct endpoint app = {.addr = ip->src, .port = tcp.src_port}, peer = {.addr = ip->dst, .port = tcp.dst_port};
+    struct endpoint app = {.addr = ip->src, .port = tcp.src_port},
+                    peer = {.addr = ip->dst, .port = tcp.dst_port};
     struct flow *f = flow_find(&ns->flows, &app, &peer);
     bool syn = (tcp.flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN;
-    if (f && f->time_wait && syn) { /* the app uses the port again, and its kernel knows that it may */
+    if (f && f->time_wait &&
+        syn) { /* the app uses the port again, and its kernel knows that it may */
         syn_input(f, IN_ENDED);
         f = NULL;
     }

@@ -31,11 +31,11 @@ struct netstack_counters {
     uint64_t packets_out, octets_out; /* into tun0 */
     uint64_t lost;                    /* packets that tun0 did not take, or that were no packets */
     uint64_t opened, refused, cancelled, mirrored; /* TCP, since the start */
-    uint64_t datagrams_lost;                       /* the link's queue was too long, or too many associations */
-    uint64_t answers;                              /* octets that the app answered to mirrored clients, dropped */
-    uint32_t flows;        /* TCP connections now, TIME_WAIT included */
-    uint32_t ticking;      /* of them those that a timer looks after */
-    uint32_t associations; /* UDP and echo, now */
+    uint64_t datagrams_lost; /* the link's queue was too long, or too many associations */
+    uint64_t answers;        /* octets that the app answered to mirrored clients, dropped */
+    uint32_t flows;          /* TCP connections now, TIME_WAIT included */
+    uint32_t ticking;        /* of them those that a timer looks after */
+    uint32_t associations;   /* UDP and echo, now */
     uint32_t links;
     uint64_t held; /* octets that wait in flows for the link or for the app */
 };
@@ -44,12 +44,14 @@ struct netstack_counters {
 struct netstack *netstack_new(int tun_fd, struct fault *f);
 int netstack_run(struct netstack *ns, struct fault *f); /* until _stop; then may be run again */
 void netstack_stop(struct netstack *ns);
-void netstack_free(struct netstack *ns); /* not while it runs; connections end as with a cut cable */
+void netstack_free(
+    struct netstack *ns); /* not while it runs; connections end as with a cut cable */
 
 /* Takes `fd`, a stream socket after the handshake (closed also on failure). New connections go to the primary link, the one
  * added last as such. The link's number, or -1. */
 int netstack_link_add(struct netstack *ns, int fd, bool primary, struct fault *f);
-void netstack_link_del(struct netstack *ns, int link); /* its connections are reset; unknown numbers are ignored */
+void netstack_link_del(struct netstack *ns,
+                       int link); /* its connections are reset; unknown numbers are ignored */
 
 /* Ask the kernel every `interval_ms` what accepts in the network namespace of the calling thread; 0 ends that. -1: sock_diag(7)
  * is not to be had. */
@@ -62,5 +64,6 @@ int netstack_addresses(struct netstack *ns, const uint8_t *packed, size_t octets
 void netstack_counters(struct netstack *ns, struct netstack_counters *out);
 
 int netstack_outbox_fd(const struct netstack *ns); /* readable while a message waits */
-size_t netstack_pull(struct netstack *ns, void *buf, size_t capacity); /* one message; 0: none. Any thread */
+size_t netstack_pull(struct netstack *ns, void *buf,
+                     size_t capacity); /* one message; 0: none. Any thread */
 /* cffi: end */

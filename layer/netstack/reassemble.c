@@ -4,12 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATIENCE (5 * 1000000000ull) /* ns; the rest of a datagram that is not there by then was lost */
+#define PATIENCE                                                                                   \
+    (5 * 1000000000ull) /* ns; the rest of a datagram that is not there by then was lost */
 #define SPACE 65536
 
 static bool is_for(const struct partial *p, const struct ip_view *f) {
-    return p->used && p->id == f->frag_id && p->proto == f->proto && !memcmp(&p->src, &f->src, sizeof p->src) &&
-           !memcmp(&p->dst, &f->dst, sizeof p->dst);
+    return p->used && p->id == f->frag_id && p->proto == f->proto &&
+           !memcmp(&p->src, &f->src, sizeof p->src) && !memcmp(&p->dst, &f->dst, sizeof p->dst);
 }
 
 static struct partial *slot_for(struct reassembly *r, const struct ip_view *f, uint64_t now) {
@@ -26,8 +27,13 @@ static struct partial *slot_for(struct reassembly *r, const struct ip_view *f, u
     uint8_t *data = best->data ? best->data : malloc(SPACE);
     if (!data)
         return NULL;
-    *best = (struct partial){.used = true, .src = f->src, .dst = f->dst, .proto = f->proto, .id = f->frag_id,
-                             .since = now, .data = data};
+    *best = (struct partial){.used = true,
+                             .src = f->src,
+                             .dst = f->dst,
+                             .proto = f->proto,
+                             .id = f->frag_id,
+                             .since = now,
+                             .data = data};
     return best;
 }
 
@@ -43,7 +49,8 @@ static bool note(struct partial *p, size_t first, size_t count) {
     return true;
 }
 
-bool reassemble(struct reassembly *r, const struct ip_view *f, uint64_t now, struct ip_view *whole) {
+bool reassemble(struct reassembly *r, const struct ip_view *f, uint64_t now,
+                struct ip_view *whole) {
     size_t at = f->frag_offset, n = f->payload_len, end = at + n;
     if (!n || at % 8 || end > 65535 || (f->more && n % 8))
         return false;

@@ -29,5 +29,6 @@ struct reassembly {
 };
 
 /* Takes a fragment. True: `whole` is a view of the datagram, valid until the next call. */
-bool reassemble(struct reassembly *r, const struct ip_view *fragment, uint64_t now, struct ip_view *whole);
+bool reassemble(struct reassembly *r, const struct ip_view *fragment, uint64_t now,
+                struct ip_view *whole);
 void reassembly_free(struct reassembly *r);

@@ -111,7 +111,8 @@ static size_t write_some(struct flow *f, const uint8_t *p, size_t n) {
     size_t done = 0;
     while (done < n) {
         size_t step = n - done < TCP_MSS ? n - done : TCP_MSS;
-        if (step > tcp_sndbuf(f->pcb) || tcp_write(f->pcb, p + done, (u16_t)step, TCP_WRITE_FLAG_COPY) != ERR_OK)
+        if (step > tcp_sndbuf(f->pcb) ||
+            tcp_write(f->pcb, p + done, (u16_t)step, TCP_WRITE_FLAG_COPY) != ERR_OK)
             break;
         done += step;
     }
@@ -125,7 +126,8 @@ static bool hold_down(struct flow *f, const uint8_t *p, size_t n) {
         uint8_t *bigger = malloc(room);
         if (!bigger)
             return false;
-        memcpy(bigger, f->down + f->down_at, f->down_len);
+        if (f->down_len)
+            memcpy(bigger, f->down + f->down_at, f->down_len);
         free(f->down);
         f->down = bigger;
         f->down_at = 0;

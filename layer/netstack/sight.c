@@ -4,7 +4,7 @@
 
 #include "lwip/priv/tcp_priv.h"
 
-#define MS 1000000ull
+#define MS   1000000ull
 #define TICK (TCP_TMR_INTERVAL * MS)
 /* A segment is acknowledged with the answer to it, if that comes soon. The app's kernel may hold its next small write back
  * until then (Nagle), so "soon" is short; Linux waits up to 40 ms. */

@@ -60,7 +60,8 @@ static bool keep(struct flow *f, const struct ip_view *ip) {
 /* --- out -------------------------------------------------------------------------------------------------------------- */
 
 static void ask(struct flow *f) {
-    struct channel_open o = {.kind = CHANNEL_TCP, .window = TCP_SND_BUF, .source = f->app, .destination = f->peer};
+    struct channel_open o = {
+        .kind = CHANNEL_TCP, .window = TCP_SND_BUF, .source = f->app, .destination = f->peer};
     wait_for_repetition(f);
     channel_open(f->ns->primary->mux, &f->channel, &relay_ops, &o);
 }
@@ -131,8 +132,10 @@ static void cancel(struct flow *f) {
 }
 
 void syn_new(struct netstack *ns, const struct ip_view *ip, const struct tcp_view *tcp) {
-    struct endpoint app = {.addr = ip->src, .port = tcp->src_port}, peer = {.addr = ip->dst, .port = tcp->dst_port};
-    if (listeners_own(ns, ip, &app, &peer) || !ns->primary) /* without a link: the app's kernel repeats it */
+    struct endpoint app = {.addr = ip->src, .port = tcp->src_port},
+                    peer = {.addr = ip->dst, .port = tcp->dst_port};
+    if (listeners_own(ns, ip, &app, &peer) ||
+        !ns->primary) /* without a link: the app's kernel repeats it */
         return;
     struct flow *f = flow_new(ns, &app, &peer);
     if (!f)
@@ -157,7 +160,8 @@ static void dial(struct flow *f) {
     if (!pcb)
         return;
     sight_enter(f);
-    if (tcp_bind(pcb, &own, f->peer.port) != ERR_OK || tcp_connect(pcb, &app, f->app.port, connected) != ERR_OK)
+    if (tcp_bind(pcb, &own, f->peer.port) != ERR_OK ||
+        tcp_connect(pcb, &app, f->app.port, connected) != ERR_OK)
         tcp_abort(pcb);
     sight_leave(f);
     if (f->pcb) {

@@ -8,8 +8,10 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define BATCH 64            /* packets, then others on the loop get their turn */
-#define SMALL (16 * 1024)   /* below, a packet that is kept is copied: what waits costs at most four times its octets */
+#define BATCH 64 /* packets, then others on the loop get their turn */
+#define SMALL                                                                                      \
+    (16 *                                                                                          \
+     1024) /* below, a packet that is kept is copied: what waits costs at most four times its octets */
 
 _Static_assert(sizeof(struct virtio_net_hdr) == TUN_VNET, "the header without mergeable buffers");
 

@@ -14,9 +14,9 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define TUN_VNET 10 /* struct virtio_net_hdr */
+#define TUN_VNET   10 /* struct virtio_net_hdr */
 #define TUN_PACKET 65535
-#define TUN_SPARE 64 /* packet buffers kept for the next batch: 4 MiB */
+#define TUN_SPARE  64 /* packet buffers kept for the next batch: 4 MiB */
 
 struct tun;
 
@@ -42,7 +42,8 @@ struct tun {
     uint64_t packets_in, octets_in, packets_out, octets_out, lost;
 };
 
-int tun_open(struct tun *t, struct loop *l, int fd, struct fault *f); /* takes fd; `packet`, `failed` are set already */
+int tun_open(struct tun *t, struct loop *l, int fd,
+             struct fault *f); /* takes fd; `packet`, `failed` are set already */
 void tun_close(struct tun *t);
 
 void packet_free(struct packet *p);

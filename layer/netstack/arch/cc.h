@@ -7,6 +7,6 @@
 
 #define LWIP_PLATFORM_DIAG(x)
 #define LWIP_PLATFORM_ASSERT(x) fault_impossible(__FILE__, __LINE__, x)
-#define LWIP_NO_CTYPE_H 0
-#define LWIP_TIMEVAL_PRIVATE 0
-#define LWIP_ERRNO_STDINCLUDE 1
+#define LWIP_NO_CTYPE_H         0
+#define LWIP_TIMEVAL_PRIVATE    0
+#define LWIP_ERRNO_STDINCLUDE   1

@@ -19,7 +19,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("native")
 
 
-@pytest.fixture()
+@pytest.fixture
 def place() -> Iterator[Ground]:
     """A fresh one."""
     with ground() as made:

@@ -1,4 +1,4 @@
-"""An agent's end of a data link, played by the test: what the bridge says is taken in order, what it should hear is sent."""
+"""An agent's end of a data link, played by the test: what the bridge says is taken in order, and answered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WINDOW = 1 << 20
 
 
 class FarEnd:
-    """One link. ``take`` waits for the next message of a kind; grants are counted apart, since they come when they like."""
+    """One link. ``take`` waits for the next message; grants are counted apart, since they come when they like."""
 
     def __init__(self) -> None:
         self._sock, self.bridge_end = socket.socketpair()
