@@ -165,6 +165,30 @@ async def test_datagrams_to_a_socket_that_was_just_bound(whole: Stage, connected
             assert await asyncio.wait_for(loop.sock_recv(sock, 65536), 0.5) == b"x" * size
 
 
+@pytest.mark.parametrize("client", ["198.18.9.9", "127.0.0.6", "198.18.5.2"])
+async def test_answers_to_mirrored_datagrams_go_nowhere(whole: Stage, client: str) -> None:
+    """Whatever address the kernel lets them come from: the next thing heard is what the app sends of its own."""
+    link, loop = await configured(whole), asyncio.get_running_loop()
+    with whole.space.inside():
+        server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with server:
+        server.setblocking(False)
+        server.bind(("0.0.0.0", 5300))
+        assert await whole.told() == AppListens((Port(17, 5300),))
+        ip = socket.inet_aton(client)
+        await link.say(Open(2, ChannelKind.MIRROR_UDP, 0, ip, 5555, OWN.ip, 5300))
+        await link.hear(Opened)
+        await link.say(Datagram(2, ip, 5555, b"question"))
+        octets, peer = await asyncio.wait_for(loop.sock_recvfrom(server, 100), 5)
+        assert (octets, peer) == (b"question", (client, 5555))
+        server.sendto(b"answer", peer)
+        server.sendto(b"own", ("198.18.9.9", 90))
+        await link.hear(Open)
+        sent = await link.hear(Datagram)
+        assert isinstance(sent, Datagram)
+        assert sent.payload == b"own"
+
+
 async def test_datagrams_to_a_sidecar_leave(whole: Stage) -> None:
     link = await configured(whole)
     with whole.space.inside():
