@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 LISTEN_INTERVAL = 50
 """Milliseconds between two looks at what the app listens on."""
 
+FIRST_LOOK = 2.0
+"""Seconds that the engine has to say what listens before the app does; it takes a millisecond."""
+
 OLD_ADDRESS_STAYS = 60.0
 """Seconds that a former address of the target stays on tun0 for sockets that use it."""
 
@@ -75,6 +78,8 @@ class Bridge:
         self._said = Listening(())
         self._reported = AppListens(())
         self._link = -1
+        self._before: frozenset[Listener] | None = None
+        self._looked = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         return self
@@ -136,6 +141,8 @@ class Bridge:
         task = asyncio.create_task(self._attend(arrived), name="engine's reports")
         self._stack.callback(task.cancel)
         self._engine.listeners(LISTEN_INTERVAL)
+        async with asyncio.timeout(FIRST_LOOK):
+            await self._looked.wait()
 
     def _end_engine(self, thread: threading.Thread) -> None:
         self._engine.stop()
@@ -175,7 +182,14 @@ class Bridge:
                 log.debug("the engine said %s", report)
 
     async def _listening(self, found: frozenset[Listener]) -> None:
-        """Rules first, then the agent: whoever is sent traffic must be able to get it."""
+        """Rules first, then the agent: whoever is sent traffic must be able to get it.
+
+        What listened before the app was there is not the app's: an engine's name server in an attached network.
+        """
+        if self._before is None:
+            self._before = found
+            self._looked.set()
+        found -= self._before
         own = set(self._relays.ports.values())
         found = frozenset(one for one in found if not (one.proto == Proto.TCP and one.port in own))
         self._listeners = found

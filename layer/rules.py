@@ -67,6 +67,10 @@ def whole(ground: Ground, sockets: Sockets) -> str:
     """The script that replaces our table by what is wanted now, in one transaction."""
     own4 = _addresses(ip for ip in ground.addresses if len(ip) == 4)
     own6 = _addresses(ip for ip in ground.addresses if len(ip) == 16)
+    names = ", ".join(f"{one} : {one}" for one in map(str, map(ipaddress.ip_address, sorted(ground.resolvers))))
+    # A binding to what it is already: an engine that is attached to this namespace translates these addresses for a name
+    # server of its own, by rules that come later and find the binding made.
+    untranslated = f"ct mark {LEFT:#x} dnat ip to ip daddr map {{ {names} }}" if names else ""
     dev = f'"{tun.NAME}"'
     return f"""table inet {TABLE} {{}}
 delete table inet {TABLE}
@@ -114,6 +118,10 @@ table inet {TABLE} {{
         meta nfproto ipv4 udp dport @udp_loop dnat ip to 127.0.0.1
         meta nfproto ipv4 {_SYN} redirect to : tcp dport map @relayed4
         meta nfproto ipv6 {_SYN} redirect to : tcp dport map @relayed6
+    }}
+    chain named {{
+        type nat hook output priority -110; policy accept;
+        {untranslated}
     }}
     chain leaving {{
         type route hook output priority mangle; policy accept;
