@@ -12,7 +12,18 @@ ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT / "tests" / "native"
 OUT = ROOT / "build" / "tests" / "mirror"
 
-FLAGS = ["-std=gnu11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Wshadow", "-Wvla", "-Wundef", "-Werror"]
+FLAGS = [
+    "-std=gnu11",
+    "-D_GNU_SOURCE",
+    "-g",
+    "-O1",
+    "-Wall",
+    "-Wextra",
+    "-Wshadow",
+    "-Wvla",
+    "-Wundef",
+    "-Werror",
+]
 SANITIZE = ["-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 
 PROGRAMS = {
@@ -29,7 +40,9 @@ def built(name: str, compiler: str) -> Path:
     program = OUT / f"{name}.{compiler}"
     sources = [HERE / f"{name}.c", ROOT / "native" / "fault.c", *(ROOT / part for part in PROGRAMS[name])]
     include = [f"-I{ROOT}", f"-I{ROOT / 'native'}"]
-    subprocess.run([compiler, *FLAGS, *SANITIZE, *include, *map(str, sources), "-o", str(program)], check=True)
+    subprocess.run(
+        [compiler, *FLAGS, *SANITIZE, *include, *map(str, sources), "-o", str(program)], check=True
+    )
     return program
 
 

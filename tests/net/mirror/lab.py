@@ -1,4 +1,4 @@
-"""A target's network namespace, a client's beside it, and a mirror of the first whose bridge writes down what it hears."""
+"""A target's network namespace, a client's beside it, and a mirror of the first whose bridge notes what it hears."""
 
 from __future__ import annotations
 
@@ -34,14 +34,24 @@ def run(*command: str, stdin: str = "") -> str:
 def build(name: str, flags: tuple[str, ...]) -> Path:
     """The harness, compiled with all of the agent's mirror and of native."""
     OUT.mkdir(parents=True, exist_ok=True)
-    parts = "reassembly http_edge filter sniff conntrack verdict fragments".split()
+    parts = ["reassembly", "http_edge", "filter", "sniff", "conntrack", "verdict", "fragments"]
     sources = [ROOT / "agent" / f"{part}.c" for part in parts if (ROOT / "agent" / f"{part}.c").exists()]
     sources += sorted((ROOT / "agent").glob("mirror*.c")) + sorted((ROOT / "native").glob("*.c"))
     include = [f"-I{ROOT}", f"-I{ROOT / 'native'}"]
     common = ["-std=gnu11", "-g", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wshadow", "-Werror"]
     harness = ROOT / "tests" / "net" / "mirror" / "harness.c"
     program = OUT / name
-    words = ["gcc", *common, *flags, *include, str(harness), *map(str, sources), "-lpthread", "-o", str(program)]
+    words = [
+        "gcc",
+        *common,
+        *flags,
+        *include,
+        str(harness),
+        *map(str, sources),
+        "-lpthread",
+        "-o",
+        str(program),
+    ]
     subprocess.run(words, check=True)
     return program
 

@@ -12,6 +12,7 @@ from tests.net.mirror.conftest import Start
 from tests.net.mirror.http import ANSWER, answer_each, ask, request, serve
 from tests.net.mirror.lab import CLIENT4, TARGET4, TARGET6, TCP, Lab, run
 
+
 @pytest.mark.parametrize("address", [TARGET4, TARGET6])
 def test_a_connection_from_its_syn(lab: Lab, mirror: Start, address: str) -> None:
     made = mirror()

@@ -1,4 +1,4 @@
-"""Under load: every request once, bulk octet by octet. How fast is for the benchmarks; here it is that nothing is missing."""
+"""Under load: every request once, bulk octet by octet. How fast is for the benchmarks; here nothing may be missing."""
 
 from __future__ import annotations
 
