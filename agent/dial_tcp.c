@@ -82,14 +82,16 @@ static void watch(struct dial_tcp *d) {
     loop_watch(desk_of(d)->loop, &d->io, events);
 }
 
-/* After an error of writing there may be something left to read; the end of that tells the channel. */
-static void writing_failed(struct dial_tcp *d, int err) {
+/* After an error of writing there may be something left to read; the end of that tells the channel. False: `d` is gone. */
+static bool writing_failed(struct dial_tcp *d, int err) {
     d->write_error = err;
     backlog_clear(&d->out, &desk_of(d)->pool);
-    if (d->socket_eof)
+    if (d->socket_eof) {
         fail(d, err);
-    else
-        watch(d);
+        return false;
+    }
+    watch(d);
+    return true;
 }
 
 static void ask_for_room(struct dial_tcp *d) {
@@ -136,11 +138,8 @@ static void pump(struct dial_tcp *d) {
 /* Channel to socket, what waits. False: `d` is gone. */
 static bool flush(struct dial_tcp *d) {
     long n = backlog_flush(&d->out, &desk_of(d)->pool, d->io.fd);
-    if (n < 0) {
-        bool stays = !d->socket_eof;
-        writing_failed(d, errno);
-        return stays;
-    }
+    if (n < 0)
+        return writing_failed(d, errno);
     channel_grant(&d->channel, (size_t)n);
     if (!d->out.len && d->channel_eof) {
         shutdown(d->io.fd, SHUT_WR);

@@ -34,7 +34,7 @@ static int dial(const char *path) {
         errno = ENAMETOOLONG;
         return -1;
     }
-    strcpy(name.sun_path, path);
+    memcpy(name.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && connect(fd, (struct sockaddr *)&name, sizeof name) < 0) {
         int err = errno;

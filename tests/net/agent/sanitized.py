@@ -1,4 +1,4 @@
-"""A pytest plugin: ``agent._engine`` from the path in AGENT_ENGINE, built with sanitizers, instead of the tree's own."""
+"""A pytest plugin: ``agent._engine`` built with sanitizers, from the path in AGENT_ENGINE, for the tree's own."""
 
 from __future__ import annotations
 

@@ -65,14 +65,16 @@ def base(client: docker.DockerClient) -> str:
     return images.base(client, lambda line: None)
 
 
-@pytest.fixture
-def container(client: docker.DockerClient, base: str) -> Iterator[Container]:
+@pytest.fixture(params=["root", "1234:1234"])
+def container(client: docker.DockerClient, base: str, request: pytest.FixtureRequest) -> Iterator[Container]:
+    """Of root's, and of a user whose files and processes four capabilities alone do not open."""
     made = client.containers.run(
         base,
         ["sh", "-c", COMMAND],
         name=f"agt-{secrets.token_hex(4)}",
         hostname="the-target",
         environment={"GIVEN": "1"},
+        user=request.param,
         detach=True,
         init=False,
     )
@@ -110,8 +112,11 @@ class Daemon:
 
 @asynccontextmanager
 async def started(path: Path) -> AsyncIterator[Daemon]:
-    """Ready when it says that it listens."""
+    """With the capabilities of its container and no others. Ready when it says that it listens."""
     process = await asyncio.create_subprocess_exec(
+        "setpriv",
+        "--inh-caps=-all",
+        "--bounding-set=-all,+sys_admin,+sys_ptrace,+net_admin,+net_raw",
         sys.executable,
         "-m",
         "agent.main",
