@@ -57,7 +57,6 @@ class Session:
         self._data_link: int | None = None
         self._notices: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
-        self._looking = asyncio.create_task(self._look_at_ports(), name=f"session {name} ports")
         engine.session_add(number)
 
     def proves(self, secret: bytes) -> bool:
@@ -67,11 +66,13 @@ class Session:
     async def serve_founder(self, link: Link) -> None:
         """Until the runner's link ends."""
         self._founder = link
-        async with link:
-            self._links.add(link)
+        self._links.add(link)
+        async with link, asyncio.TaskGroup() as tasks:
+            looking = tasks.create_task(self._look_at_ports(), name=f"session {self.name} ports")
             async for message in link.incoming():
                 await self._answer(link, message)
-            log.info("session %s: %s", self.name, link.ended.result())
+            looking.cancel()
+        log.info("session %s: %s", self.name, link.ended.result())
 
     async def serve_bridge(self, link: Link) -> None:
         """A control link of the bridge's, until it ends: it says what the app accepts on."""
@@ -104,14 +105,12 @@ class Session:
 
     async def end(self, reason: str) -> None:
         """Traffic first, then the targets, then the links, which are told why."""
-        self._looking.cancel()
         self._engine.session_del(self.number)
         for target in self._targets.values():
             self._let_go(target)
         self._targets.clear()
         for link in list(self._links):
             await link.close(reason)
-        await asyncio.wait([self._looking, *self._notices])
 
     # --- calls ---
 
@@ -127,7 +126,7 @@ class Session:
         except (EngineFault, NotHere, ValueError, OSError) as error:
             reason = str(error.strerror or error) if isinstance(error, OSError) else str(error)
             answer = Failure(call, reason, getattr(error, "errno", None) or 0)
-        await link.send(answer)
+        await _tell(link, answer)
 
     async def _done(self, link: Link, message: Message) -> Message:
         if link is not self._founder:
@@ -227,9 +226,9 @@ class Session:
         task.add_done_callback(self._notices.discard)
 
 
-async def _tell(founder: Link, message: Message) -> None:
-    """The end of the founder's link is the end of the session, and told elsewhere."""
+async def _tell(link: Link, message: Message) -> None:
+    """A link that has ended meanwhile says so where it is read."""
     try:
-        await founder.send(message)
+        await link.send(message)
     except LinkEnded as ended:
         log.debug("not told %s: %s", type(message).__name__, ended.reason)
