@@ -208,7 +208,7 @@ class Scene:
         """mirror-run --target container/NAME OPTIONS -- COMMAND."""
         named = target if isinstance(target, str) else f"container/{target.name}"
         process = subprocess.Popen(
-            [str(MIRROR_RUN), "--target", named, *options, "--", *command],
+            [str(MIRROR_RUN), "--log-level", "debug", "--target", named, *options, "--", *command],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -12,7 +12,7 @@ from docker.models.containers import Container
 
 from .scene import Run, Scene
 
-V4, V6 = "peer", "v6"
+V4, V6 = 4, 6
 
 
 class Prober:
@@ -47,7 +47,7 @@ def both(scene: Scene, target: Container, prober: Prober, *words: str) -> object
 
 @pytest.fixture
 def host(scene: Scene, peer: Container, request: pytest.FixtureRequest) -> str:
-    return V4 if request.param == V4 else scene.address(peer, 6)
+    return scene.address(peer, request.param)
 
 
 families = pytest.mark.parametrize("host", [V4, V6], indirect=True)
@@ -122,7 +122,7 @@ def test_ends_of_a_connection(
 
 @pytest.mark.parametrize("direction", ["upload", "download"])
 def test_a_gibibyte(scene: Scene, target: Container, prober: Prober, direction: str) -> None:
-    assert prober(direction, V4, str(1 << 30)) == [1 << 30, True]
+    assert prober(direction, "peer", str(1 << 30)) == [1 << 30, True]
 
 
 @families
@@ -131,7 +131,7 @@ def test_a_thousand_connections_at_once(scene: Scene, target: Container, prober:
 
 
 def test_200_short_connections_a_second(scene: Scene, target: Container, prober: Prober) -> None:
-    assert prober("short", V4, "200", "30") == [6000, [], 0]
+    assert prober("short", "peer", "200", "30") == [6000, [], 0]
 
 
 @families
