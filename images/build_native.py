@@ -3,8 +3,8 @@
     python3 images/build_native.py --out DIR [--only NAME]
 
 Leaves under DIR the paths that the tree itself would have: ``layer/netstack/_netstack.*.so`` and ``agent/_engine.*.so``
-(cffi, API mode; their sources and options are said by ``build.py`` beside each), and the static programs ``mirror-init``
-and ``mirror-link``. lwIP's tree is expected in ``build/lwip`` (``fetch_lwip.py``).
+(cffi, API mode; their sources and options are said by ``build.py`` beside each), and the static programs
+``mirror-init`` and ``mirror-link``. lwIP's tree is expected in ``build/lwip`` (``fetch_lwip.py``).
 """
 
 from __future__ import annotations
