@@ -1,8 +1,8 @@
 """The bridge's two links to its agent, kept: dialled, dialled again when they end, until the session ends.
 
-A lost link never ends the app. What waits on the agent (connections, mirrored copies) is reset; new ones work as soon as the
-agent answers again. What the control link last said is said again on every new one, because the agent that answers may be
-another process than the one that heard it.
+A lost link never ends the app. What waits on the agent (connections, mirrored copies) is reset; new ones work
+as soon as the agent answers again. What the control link last said is said again on every new one, because
+the agent that answers may be another process than the one that heard it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 PRODUCT = "mirror-run bridge 0.1.0"
 PATIENCE = 5.0
 BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-"""Seconds before each further attempt; the last one again and again. The agent is on this machine: trying costs nothing."""
+"""Seconds before each further attempt; the last one again and again. The agent is on this machine: trying
+costs nothing.
+"""
 
 
 class AgentLinks:
@@ -126,7 +128,12 @@ class AgentLinks:
             try:
                 sock = await self._dial(kind)
             except LinkEnded as error:
-                log.log(logging.INFO if attempt == 1 else logging.DEBUG, "the agent's %s link: %s", kind.name, error.reason)
+                log.log(
+                    logging.INFO if attempt == 1 else logging.DEBUG,
+                    "the agent's %s link: %s",
+                    kind.name,
+                    error.reason,
+                )
                 continue
             log.warning("the agent's %s link is back", kind.name.lower())
             return sock

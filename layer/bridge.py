@@ -1,7 +1,8 @@
-"""One session's bridge: couples the engine, the kernel's rules, the agent's links and the door, in the order that a start needs.
+"""One session's bridge: couples the engine, the kernel's rules, the agent's links and the door, in the order
+that a start needs.
 
-Decides nothing by itself: what the ports mean is ``layer.ports``'s, what the kernel is told ``layer.rules``'s. Reports of the
-engine come in one at a time and are answered in full before the next.
+Decides nothing by itself: what the ports mean is ``layer.ports``'s, what the kernel is told
+``layer.rules``'s. Reports of the engine come in one at a time and are answered in full before the next.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ class Engine(Protocol):
 
 
 class Bridge:
-    """From ``async with`` on a configured session; leaving it ends the app (by the door), then the links, then tun0."""
+    """From ``async with`` on a configured session; leaving it ends the app (by the door), then the links,
+    then tun0.
+    """
 
     def __init__(self, engine: Callable[[int], Engine], tell: Callable[[Message], Awaitable[None]]) -> None:
         self._make_engine = engine
@@ -115,7 +118,9 @@ class Bridge:
         await self._stack.enter_async_context(Door(start))
 
     async def retarget(self, new: Identity) -> None:
-        """The target has other addresses. Its name and files stay as the app has seen them: a process cannot change its own."""
+        """The target has other addresses. Its name and files stay as the app has seen them: a process cannot
+        change its own.
+        """
         gone = ways.replace(self._addresses, new.addresses)
         self._ground(new)
         self._nft.apply(rules.whole(self._grounds, self._sockets))
@@ -184,7 +189,8 @@ class Bridge:
     async def _listening(self, found: frozenset[Listener]) -> None:
         """Rules first, then the agent: whoever is sent traffic must be able to get it.
 
-        What listened before the app was there is not the app's: an engine's name server in an attached network.
+        What listened before the app was there is not the app's: an engine's name server in an attached
+        network.
         """
         if self._before is None:
             self._before = found

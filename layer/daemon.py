@@ -1,6 +1,7 @@
 """The bridge's conversation with its runner, from the first frame to the end of either.
 
-The end of standard input means that the runner is gone; then, as on SIGTERM, everything ends within two seconds.
+The end of standard input means that the runner is gone; then, as on SIGTERM, everything ends within two
+seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from wire.messages import Configure, Configured, Done, Failure, Message, Retarge
 log = logging.getLogger(__name__)
 
 END_WITHIN = 1.5
-"""Seconds for an orderly end; then the process ends as it is: the kernel takes back tun0, sockets and rules' namespace."""
+"""Seconds for an orderly end; then the process ends as it is: the kernel takes back tun0, sockets and rules'
+namespace.
+"""
 
 
 async def serve(runner: Link, engine: Callable[[int], Engine]) -> None:
@@ -81,4 +84,3 @@ async def live(engine: Callable[[int], Engine]) -> None:
             log.error("not everything ended in time")
         elif not served.cancelled() and (error := served.exception()) is not None:
             log.error("the bridge failed", exc_info=error)
-

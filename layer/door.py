@@ -1,7 +1,8 @@
-"""The door: the abstract socket where mirror-init asks what to run, and whose connection is the session's life to it.
+"""The door: the abstract socket where mirror-init asks what to run, and whose connection is the session's
+life to it.
 
-The app's own processes share the network namespace and could knock too, so the first connection alone is answered, and only
-to uid 0: mirror-init is there before any process of the app is.
+The app's own processes share the network namespace and could knock too, so the first connection alone is
+answered, and only to uid 0: mirror-init is there before any process of the app is.
 """
 
 from __future__ import annotations

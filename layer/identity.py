@@ -1,7 +1,8 @@
-"""The files that make a container think it is another: /etc/hosts and /etc/resolv.conf, and what the latter says.
+"""The files that make a container think it is another: /etc/hosts and /etc/resolv.conf, and what the latter
+says.
 
-The engine bind-mounts these two of the bridge into every container that joins its network, so they are written in place:
-a rename would make a new inode, which nobody else would see.
+The engine bind-mounts these two of the bridge into every container that joins its network, so they are
+written in place: a rename would make a new inode, which nobody else would see.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ def write(identity: Identity, etc: str = "/etc") -> None:
 
 
 def resolvers(resolv_conf: bytes) -> tuple[bytes, ...]:
-    """The name servers within 127.0.0.0/8, 4 octets each (resolv.conf(5)): they listen on the target's loopback, not ours."""
+    """The name servers within 127.0.0.0/8, 4 octets each (resolv.conf(5)): they listen on the target's
+    loopback, not ours.
+    """
     found = []
     for line in resolv_conf.decode(errors="replace").splitlines():
         words = line.split()

@@ -1,4 +1,6 @@
-"""The one place that talks to libnftables: a script in, applied in one transaction, or a sentence about why not."""
+"""The one place that talks to libnftables: a script in, applied in one transaction, or a sentence about why
+not.
+"""
 
 from __future__ import annotations
 

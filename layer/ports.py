@@ -1,4 +1,5 @@
-"""From what the kernel says the app listens on: what the rules need, what the agent is told, what the runner is told.
+"""From what the kernel says the app listens on: what the rules need, what the agent is told, what the runner
+is told.
 
 Pure: reports in, values out. A report is what sock_diag sees in the shared namespace (native/sockdiag.h).
 """
@@ -37,7 +38,8 @@ class Wishes:
 def relay_needs(listeners: Iterable[Listener], has_v6: bool) -> dict[int, str]:
     """TCP ports whose clients no translation brings to the listener, and where the relay must dial instead.
 
-    Packets from tun0 can be translated to 127.0.0.1 and not to ::1 (nor from IPv6 to IPv4). ``has_v6``: clients may come by IPv6.
+    Packets from tun0 can be translated to 127.0.0.1 and not to ::1 (nor from IPv6 to IPv4). ``has_v6``:
+    clients may come by IPv6.
     """
     needs = {}
     for port, at in _tcp(listeners).items():
@@ -50,8 +52,12 @@ def relay_needs(listeners: Iterable[Listener], has_v6: bool) -> dict[int, str]:
     return needs
 
 
-def sockets(listeners: Iterable[Listener], relays: Mapping[int, int], has_v6: bool, before: Sockets) -> Sockets:
-    """What the rules need now. ``relays``: port to the relay's port, all that were ever made; ``before``: the last answer."""
+def sockets(
+    listeners: Iterable[Listener], relays: Mapping[int, int], has_v6: bool, before: Sockets
+) -> Sockets:
+    """What the rules need now. ``relays``: port to the relay's port, all that were ever made; ``before``: the
+    last answer.
+    """
     listeners = tuple(listeners)
     tcp = _tcp(listeners)
     udp = _by_port(listeners, Proto.UDP)
@@ -84,15 +90,19 @@ def reported(listeners: Iterable[Listener]) -> tuple[Port, ...]:
 
 
 def wanted(listeners: Iterable[Listener], wishes: Wishes) -> tuple[AppPort, ...]:
-    """Whose traffic the app wants: a port of its own number unless a mapping says another; a mapping takes a target's port alone.
+    """Whose traffic the app wants: a port of its own number unless a mapping says another; a mapping takes a
+    target's port alone.
 
-    ``declared`` is set where the target need not listen itself: mapped by the user, or named by the target's image.
+    ``declared`` is set where the target need not listen itself: mapped by the user, or named by the target's
+    image.
     """
     open_ports = {(one.proto, one.port) for one in listeners} - {
         (proto, port) for proto in (Proto.TCP, Proto.UDP) for port in wishes.ignored
     }
     ports = {
-        AppPort(one.proto, one.app, one.target, True) for one in wishes.mapped if (one.proto, one.app) in open_ports
+        AppPort(one.proto, one.app, one.target, True)
+        for one in wishes.mapped
+        if (one.proto, one.app) in open_ports
     }
     mapped_from = {(one.proto, one.app) for one in wishes.mapped}
     mapped_to = {(one.proto, one.target) for one in wishes.mapped}

@@ -1,7 +1,9 @@
-"""Byte relays for listeners that no rule can translate to: an app on ::1 alone (and IPv6 clients of one on 127.0.0.1).
+"""Byte relays for listeners that no rule can translate to: an app on ::1 alone (and IPv6 clients of one on
+127.0.0.1).
 
-The rare case, so asyncio carries the octets: tens of MB/s. The client's address is lost on the way, which is said once.
-A relay, once made, stays until the session ends: connections through it outlive the listener they were made for.
+The rare case, so asyncio carries the octets: tens of MB/s. The client's address is lost on the way, which is
+said once. A relay, once made, stays until the session ends: connections through it outlive the listener they
+were made for.
 """
 
 from __future__ import annotations

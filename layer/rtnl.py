@@ -1,7 +1,8 @@
 """Links, addresses, routes and policy rules of this network namespace, by rtnetlink(7).
 
-Raw netlink because pyroute2 costs 160 ms of import at every start of a session, more than everything else the bridge does
-before the app may run. Knows the dozen requests the bridge makes, and nothing of why it makes them.
+Raw netlink because pyroute2 costs 160 ms of import at every start of a session, more than everything else the
+bridge does before the app may run. Knows the dozen requests the bridge makes, and nothing of why it makes
+them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ RTN_UNICAST, FR_ACT_TO_TBL = 1, 1
 _HEADER = struct.Struct("=IHHII")
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBI")
-_RTMSG = struct.Struct("=BBBBBBBBI")  # fib_rule_hdr has the same size: the fields after tos are reserved, action, flags
+_RTMSG = struct.Struct(
+    "=BBBBBBBBI"
+)  # fib_rule_hdr has the same size: the fields after tos are reserved, action, flags
 
 
 class RtnlError(OSError):
@@ -48,7 +51,9 @@ class RtnlError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A unicast route of the main table. ``dst`` is empty for the default route; ``gateway`` empty if there is none."""
+    """A unicast route of the main table. ``dst`` is empty for the default route; ``gateway`` empty if there
+    is none.
+    """
 
     family: int
     dst: bytes
@@ -91,11 +96,15 @@ class Rtnl:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
         self._sock.close()
 
     def link_up(self, name: str, mtu: int = 0, link_local: bool = True) -> int:
-        """Sets a link up and returns its index. ``link_local`` False: the kernel makes no fe80:: address on it."""
+        """Sets a link up and returns its index. ``link_local`` False: the kernel makes no fe80:: address on
+        it.
+        """
         index = socket.if_nametoindex(name)
         attrs = _attr(IFLA_MTU, _u32(mtu)) if mtu else b""
         if not link_local and os.path.exists("/proc/net/if_inet6"):
@@ -108,7 +117,9 @@ class Rtnl:
         return index
 
     def address_add(self, index: int, ip: bytes, prefix: int, deprecated: bool = False) -> None:
-        """Adds an address, or changes its flags: a deprecated IPv6 one is no source of new connections. No DAD."""
+        """Adds an address, or changes its flags: a deprecated IPv6 one is no source of new connections. No
+        DAD.
+        """
         flags = IFA_F_NODAD | (IFA_F_DEPRECATED if deprecated else 0)
         body = _IFADDR.pack(family_of(ip), prefix, 0, 0, index)
         body += _attr(IFA_LOCAL, ip) + _attr(IFA_ADDRESS, ip) + _attr(IFA_FLAGS, _u32(flags))
@@ -147,7 +158,9 @@ class Rtnl:
             attrs = dict(_attrs(body[_RTMSG.size :]))
             if RTA_OIF in attrs:
                 index = struct.unpack("=I", attrs[RTA_OIF])[0]
-                found.append(Route(family, attrs.get(RTA_DST, b""), prefix, attrs.get(RTA_GATEWAY, b""), index))
+                found.append(
+                    Route(family, attrs.get(RTA_DST, b""), prefix, attrs.get(RTA_GATEWAY, b""), index)
+                )
         return found
 
     def rule_mark(self, family: int, priority: int, mark: int, table: int) -> None:
@@ -157,7 +170,9 @@ class Rtnl:
 
     def rule_from(self, family: int, priority: int, source: bytes, table: int) -> None:
         """What is sent from this address looks its route up in ``table``."""
-        self._rule(RTM_NEWRULE, family, priority, table, _attr(FRA_SRC, source), source_prefix=len(source) * 8)
+        self._rule(
+            RTM_NEWRULE, family, priority, table, _attr(FRA_SRC, source), source_prefix=len(source) * 8
+        )
 
     def rule_local(self, family: int, priority: int, present: bool = True) -> None:
         """The rule that looks up the local table, at this priority. The kernel makes one at 0."""
@@ -196,7 +211,9 @@ class Rtnl:
         self, kind: int, flags: int, body: bytes, what: str, fine: tuple[int, ...]
     ) -> Iterator[tuple[int, bytes]]:
         self._serial += 1
-        self._sock.send(_HEADER.pack(_HEADER.size + len(body), kind, NLM_F_REQUEST | flags, self._serial, 0) + body)
+        self._sock.send(
+            _HEADER.pack(_HEADER.size + len(body), kind, NLM_F_REQUEST | flags, self._serial, 0) + body
+        )
         while True:
             answer = self._sock.recv(1 << 17)
             at = 0

@@ -1,20 +1,22 @@
 """What the shared namespace's kernel does with packets, as nft script text: a pure function of what we want.
 
-Facts it answers (fact programs: tests/facts/): packets that arrive by tun0 from an address that is local here must be
-answered by tun0, although the tables say lo; and a connection or datagram to 127.0.0.0/8 or to the target's own address at
-a port where nobody listens here belongs to the target, so it leaves by tun0 too. Both are done with one mark, which a
-policy rule ahead of the local table (layer.ways) sends to tun0.
+Facts it answers (fact programs: tests/facts/): packets that arrive by tun0 from an address that is local here
+must be answered by tun0, although the tables say lo; and a connection or datagram to 127.0.0.0/8 or to the
+target's own address at a port where nobody listens here belongs to the target, so it leaves by tun0 too. Both
+are done with one mark, which a policy rule ahead of the local table (layer.ways) sends to tun0.
 
-TCP decides by its SYN, every SYN anew, and the decision lives in the connection's ct mark. UDP decides by each datagram that
-does not answer another one. The set of listening ports is some milliseconds old; so the engine looks once more before it lets
-go of what came out for a local address, and sends back by tun0, unchanged, what somebody here takes by now. That is known
-by its ct mark (LEFT), taken in, and the conversation goes over lo from its next packet on.
+TCP decides by its SYN, every SYN anew, and the decision lives in the connection's ct mark. UDP decides by
+each datagram that does not answer another one. The set of listening ports is some milliseconds old; so the
+engine looks once more before it lets go of what came out for a local address, and sends back by tun0,
+unchanged, what somebody here takes by now. That is known by its ct mark (LEFT), taken in, and the
+conversation goes over lo from its next packet on.
 
-Only conversations of local with local, and ports that are translated, are tracked at all: for the rest conntrack is
-switched off, so that bulk streams do not pay for it.
+Only conversations of local with local, and ports that are translated, are tracked at all: for the rest
+conntrack is switched off, so that bulk streams do not pay for it.
 
-Rejected: a static rule set that sends all of 127.0.0.0/8 out and lets the engine send back what is ours (every local byte
-would pass a TUN twice), and listing chains per port (a set can be changed without touching a chain).
+Rejected: a static rule set that sends all of 127.0.0.0/8 out and lets the engine send back what is ours
+(every local byte would pass a TUN twice), and listing chains per port (a set can be changed without touching
+a chain).
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from layer import tun
 
 TABLE = "mirror_run"
 AWAY = 0x6D72
-"""The mark of what must leave by tun0 whatever the tables say; as ct mark: the conversation came in by tun0."""
+"""The mark of what must leave by tun0 whatever the tables say; as ct mark: the conversation came in by tun0.
+"""
 
 LEFT = 0x6D73
 """ct mark: the conversation began here and was sent out by tun0, although its destination is local."""
@@ -39,9 +42,9 @@ _SYN = "tcp flags & (fin | syn | rst | ack) == syn"
 class Sockets:
     """Ports where somebody here takes packets, as the rules need them.
 
-    ``loop_*``: of these, the ones that IPv4 reaches on 127.0.0.0/8 alone. ``relayed4``, ``relayed6``: (port, port of the
-    relay) for clients of that family. ``tracked_*``: whatever was ever translated, and ``relays`` the ports of all relays
-    ever made: a connection outlives its listener, and its translation must too.
+    ``loop_*``: of these, the ones that IPv4 reaches on 127.0.0.0/8 alone. ``relayed4``, ``relayed6``: (port,
+    port of the relay) for clients of that family. ``tracked_*``: whatever was ever translated, and ``relays``
+    the ports of all relays ever made: a connection outlives its listener, and its translation must too.
     """
 
     tcp: frozenset[int] = frozenset()
@@ -67,8 +70,11 @@ def whole(ground: Ground, sockets: Sockets) -> str:
     """The script that replaces our table by what is wanted now, in one transaction."""
     own4 = _addresses(ip for ip in ground.addresses if len(ip) == 4)
     own6 = _addresses(ip for ip in ground.addresses if len(ip) == 16)
-    names = ", ".join(f"{one} : {one}" for one in map(str, map(ipaddress.ip_address, sorted(ground.resolvers))))
-    # A binding to what it is already: an engine that is attached to this namespace translates these addresses for a name
+    names = ", ".join(
+        f"{one} : {one}" for one in map(str, map(ipaddress.ip_address, sorted(ground.resolvers)))
+    )
+    # A binding to what it is already: an engine that is attached to this namespace translates these addresses
+    # for a name
     # server of its own, by rules that come later and find the binding made.
     untranslated = f"ct mark {LEFT:#x} dnat ip to ip daddr map {{ {names} }}" if names else ""
     dev = f'"{tun.NAME}"'
@@ -152,7 +158,9 @@ table inet {TABLE} {{
 
 
 def ports(sockets: Sockets) -> str:
-    """The script that swaps the contents of the port sets, in one transaction; the chains and open connections stay."""
+    """The script that swaps the contents of the port sets, in one transaction; the chains and open
+    connections stay.
+    """
     lines = []
     for name, members in (
         ("tcp_open", sockets.tcp),

@@ -1,9 +1,10 @@
 """Which way packets leave: tun0's addresses and routes, and the policy rules ahead of the local table.
 
-The target's addresses keep the target's own prefix length: a program that works out its network (a gossip protocol, a
-broadcast) gets the pod's answer, and as tun0 is a link without neighbours the connected route leaves by tun0 like
-everything else. An interface that the engine attached for published ports or a network the user named answers from its
-own address by its own table (a source rule); everything else still leaves by tun0.
+The target's addresses keep the target's own prefix length: a program that works out its network (a gossip
+protocol, a broadcast) gets the pod's answer, and as tun0 is a link without neighbours the connected route
+leaves by tun0 like everything else. An interface that the engine attached for published ports or a network
+the user named answers from its own address by its own table (a source rule); everything else still leaves by
+tun0.
 """
 
 from __future__ import annotations
@@ -24,16 +25,20 @@ TABLE_ENGINE = 27001  # and one more for each further interface
 
 
 def carried(addresses: Sequence[Address]) -> tuple[Address, ...]:
-    """Of the target's addresses those that tun0 takes: not loopback (every namespace has its own) and not link-local."""
+    """Of the target's addresses those that tun0 takes: not loopback (every namespace has its own) and not
+    link-local.
+    """
     return tuple(
         address
         for address in addresses
-        if not (ip := ipaddress.ip_address(address.ip)).is_loopback and not (ip.version == 6 and ip.is_link_local)
+        if not (ip := ipaddress.ip_address(address.ip)).is_loopback
+        and not (ip.version == 6 and ip.is_link_local)
     )
 
 
 def prepare(addresses: Sequence[Address]) -> int:
-    """Sets lo and tun0 up, with addresses, routes and policy rules. Returns tun0's index; tun0 exists already.
+    """Sets lo and tun0 up, with addresses, routes and policy rules. Returns tun0's index; tun0 exists
+    already.
 
     RtnlError with what was asked, when the kernel refuses.
     """
@@ -49,7 +54,8 @@ def prepare(addresses: Sequence[Address]) -> int:
             families.append(socket.AF_INET6)
         for family in families:
             default = Route(family, b"", 0, b"", index)
-            # Without an address of the family the target has no such network: connect() says ENETUNREACH, as there.
+            # Without an address of the family the target has no such network: connect() says ENETUNREACH, as
+            # there.
             if family in present:
                 kernel.route_add(default)
             _rules(kernel, family, default)
@@ -78,7 +84,8 @@ def replace(old: Sequence[Address], new: Sequence[Address]) -> tuple[Address, ..
     with Rtnl() as kernel:
         index = socket.if_nametoindex(tun.NAME)
         for address in gone:
-            # IPv4 takes its source from the first address of the link that fits: the old one is put at the end.
+            # IPv4 takes its source from the first address of the link that fits: the old one is put at the
+            # end.
             if len(address.ip) == 4:
                 kernel.address_del(index, address.ip, address.prefix)
         for address in fresh:
@@ -99,7 +106,9 @@ def remove(addresses: Sequence[Address]) -> None:
 
 
 def _set_engine_aside(kernel: Rtnl, index: int) -> None:
-    """Moves the routes of every other interface into tables of their own, which only their own addresses look up."""
+    """Moves the routes of every other interface into tables of their own, which only their own addresses look
+    up.
+    """
     loopback = socket.if_nametoindex("lo")
     tables: dict[int, int] = {}
     for route in sorted(kernel.routes(), key=lambda route: bool(route.gateway)):

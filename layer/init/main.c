@@ -115,7 +115,7 @@ static int prepare(const struct start *s, char ***environment, struct fault *f) 
 int main(void) {
     struct start start;
     struct fault fault;
-    char **environment;
+    char **environment = NULL;
     sigset_t all;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);

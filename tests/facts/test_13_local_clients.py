@@ -1,4 +1,6 @@
-"""Fact 13: a client whose address is local to the target is answered through tun0, although its address is local here too."""
+"""Fact 13: a client whose address is local to the target is answered through tun0, although its address is
+local here too.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def test_without_the_mark_such_a_client_gets_no_answer(ground: Field) -> None:
 
 @pytest.mark.parametrize("client", [OTHER4, "127.0.0.6", "127.0.0.1", OWN4])
 def test_datagrams_of_a_local_client(ground: Field, client: str) -> None:
-    """A server on a wildcard answers a client on loopback from 127.0.0.1, as it would in the target: by tun0 all the same."""
+    """A server on a wildcard answers a client on loopback from 127.0.0.1, as it would in the target: by tun0
+    all the same.
+    """
     for bound, sources in ((OWN4, {OWN4}), ("0.0.0.0", {OWN4, "127.0.0.1"})):
         server = ground.listen(bound, 5300, socket.SOCK_DGRAM)
         ground.ports(Sockets(udp=frozenset({5300})))

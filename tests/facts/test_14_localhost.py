@@ -1,4 +1,6 @@
-"""Fact 14: what nobody here listens for on localhost or the target's own address goes to the target; what somebody does, stays."""
+"""Fact 14: what nobody here listens for on localhost or the target's own address goes to the target; what
+somebody does, stays.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ def test_datagrams_between_the_apps_own_sockets_stay_both_ways(ground: Field) ->
 
 
 def test_a_repeated_syn_follows_the_set_as_it_is_by_then(ground: Field) -> None:
-    """The app listens and connects at once: the SYN left before the set knew. Its repetition reaches the app itself."""
+    """The app listens and connects at once: the SYN left before the set knew. Its repetition reaches the app
+    itself.
+    """
     listener = ground.listen("127.0.0.1", 80)
     sock = ground.opened(socket.AF_INET)
     sock.setblocking(False)
@@ -107,7 +111,7 @@ def test_a_datagram_that_is_sent_back_is_taken_and_answered_here(ground: Field, 
     for _ in range(2):
         client.sendto(b"question", (to, 5300))
         ground.far.send(ground.far.take(lambda p: p.payload == b"question"))
-        octets, peer = server.recvfrom(100)
+        _, peer = server.recvfrom(100)
         server.sendto(b"answer", peer)
         assert client.recv(100) == b"answer"
     assert ground.far.quiet(lambda p: p.proto == 17)
@@ -164,11 +168,15 @@ def test_a_datagram_server_on_127_0_0_1_is_served(ground: Field) -> None:
 
 
 def test_a_listener_on_ipv6_loopback_is_reached_by_a_redirect_alone(ground: Field) -> None:
-    """DNAT to ::1 does not work; so clients of both families are redirected to a relay's port (which dials ::1)."""
+    """DNAT to ::1 does not work; so clients of both families are redirected to a relay's port (which dials
+    ::1).
+    """
     relay = ground.listen("::", 40001)
     pairs = frozenset({(82, 40001)})
     ever = frozenset({82})
-    ground.ports(Sockets(tcp=ever, tracked_tcp=ever, relays=frozenset({40001}), relayed4=pairs, relayed6=pairs))
+    ground.ports(
+        Sockets(tcp=ever, tracked_tcp=ever, relays=frozenset({40001}), relayed4=pairs, relayed6=pairs)
+    )
     assert ground.client(OTHER4, OWN4, 82, relay) == (OTHER4, OWN4)
     assert ground.client(OTHER6, OWN6, 82, relay) == (OTHER6, OWN6)
     ground.space.nft(
@@ -183,7 +191,10 @@ def test_a_listener_on_ipv6_loopback_is_reached_by_a_redirect_alone(ground: Fiel
 
 def test_bulk_streams_are_not_tracked(ground: Field) -> None:
     """Neither those that leave nor those that arrive from elsewhere: conntrack knows only local with local."""
-    ground.space.nft("table inet seen { counter tracked {}; chain c { type filter hook output priority 0; ct state new,established counter name tracked; }; }")
+    ground.space.nft(
+        "table inet seen { counter tracked {}; chain c { type filter hook output priority 0; "
+        "ct state new,established counter name tracked; }; }"
+    )
     ground.connect_out(OTHER4, 90)
     ground.connect_out(OTHER6, 90)
     assert "packets 0" in ground.space.nft("list counters")

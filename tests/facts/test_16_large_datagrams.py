@@ -1,4 +1,6 @@
-"""Fact 16, tun0's part: the largest datagram of the app leaves as two fragments; one packet of 65,535 octets is taken whole."""
+"""Fact 16, tun0's part: the largest datagram of the app leaves as two fragments; one packet of 65,535 octets
+is taken whole.
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,8 @@ from layer.rules import Ground, Sockets
 GOLDEN = Path(__file__).with_name("rules.nft")
 
 GROUND = Ground(
-    (socket.inet_aton("198.18.5.2"), socket.inet_pton(socket.AF_INET6, "fd00:198:18::5")), (socket.inet_aton("127.0.0.11"),)
+    (socket.inet_aton("198.18.5.2"), socket.inet_pton(socket.AF_INET6, "fd00:198:18::5")),
+    (socket.inet_aton("127.0.0.11"),),
 )
 SOCKETS = Sockets(
     tcp=frozenset({8080, 80}),
@@ -53,7 +54,10 @@ def test_every_set_that_is_used_is_declared_and_filled_by_ports() -> None:
 def test_nft_takes_it(ground: Ground, sockets: Sockets) -> None:
     assert shutil.which("nft"), "nftables is among the packages of group test"
     done = subprocess.run(
-        ["unshare", "--net", "nft", "-c", "-f", "-"], input=rules.whole(ground, sockets), capture_output=True, text=True
+        ["unshare", "--net", "nft", "-c", "-f", "-"],
+        input=rules.whole(ground, sockets),
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -1,6 +1,8 @@
-"""The bridge daemon with a scripted engine in the place of the C one: its one argument is the descriptor of the test's side.
+"""The bridge daemon with a scripted engine in the place of the C one: its one argument is the descriptor of
+the test's side.
 
-Each datagram on it is one report (msgpack); what the bridge calls goes back as a msgpack array with its name first.
+Each datagram on it is one report (msgpack); what the bridge calls goes back as a msgpack array with its name
+first.
 """
 
 from __future__ import annotations

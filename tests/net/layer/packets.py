@@ -38,10 +38,10 @@ class Packet:
 def checksum(data: bytes) -> int:
     """RFC 1071."""
     data += b"\0" * (len(data) % 2)
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+    return 0xFFFF - total
 
 
 def build(packet: Packet) -> bytes:
@@ -49,7 +49,16 @@ def build(packet: Packet) -> bytes:
     src, dst = ipaddress.ip_address(packet.src), ipaddress.ip_address(packet.dst)
     if packet.proto == 6:
         head = struct.pack(
-            "!HHIIBBHHH", packet.sport, packet.dport, packet.seq, packet.ack, 5 << 4, packet.flags, 65535, 0, 0
+            "!HHIIBBHHH",
+            packet.sport,
+            packet.dport,
+            packet.seq,
+            packet.ack,
+            5 << 4,
+            packet.flags,
+            65535,
+            0,
+            0,
         )
         place = 16
     else:
@@ -65,7 +74,9 @@ def build(packet: Packet) -> bytes:
     else:
         pseudo = src.packed + dst.packed + struct.pack("!IHBB", len(body), 0, 0, packet.proto)
         body[place : place + 2] = struct.pack("!H", checksum(pseudo + body))
-        outer = bytearray(struct.pack("!IHBB", 6 << 28, len(body), packet.proto, 64) + src.packed + dst.packed)
+        outer = bytearray(
+            struct.pack("!IHBB", 6 << 28, len(body), packet.proto, 64) + src.packed + dst.packed
+        )
     return bytes(outer + body)
 
 
@@ -109,7 +120,9 @@ class Far:
         raise TimeoutError(f"not seen; but {seen}")
 
     def quiet(self, unwanted: Callable[[Packet], bool]) -> bool:
-        """Whether nothing of the kind waits now (the kernel writes to a TUN before the sender's call returns)."""
+        """Whether nothing of the kind waits now (the kernel writes to a TUN before the sender's call
+        returns).
+        """
         while select.select([self.fd], [], [], 0)[0]:
             packet = parse(os.read(self.fd, 1 << 17)[tun.VNET_HEADER :])
             if packet is not None and unwanted(packet):

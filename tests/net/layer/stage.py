@@ -1,4 +1,6 @@
-"""A bridge daemon on a stage: its runner is the test, its agent is played, its engine is played or the real one."""
+"""A bridge daemon on a stage: its runner is the test, its agent is played, its engine is played or the real
+one.
+"""
 
 from __future__ import annotations
 
@@ -103,7 +105,9 @@ class Stage:
         """Starts the process; ``scripted``: with the engine that the test plays."""
         for name in ("hosts", "resolv.conf"):
             (self.tmp / name).write_bytes(b"# before, and longer than what comes after it" * 20)
-        mounts = "".join(f"mount --bind {self.tmp / name} /etc/{name} && " for name in ("hosts", "resolv.conf"))
+        mounts = "".join(
+            f"mount --bind {self.tmp / name} /etc/{name} && " for name in ("hosts", "resolv.conf")
+        )
         self.engine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.engine.setblocking(False)
         if scripted:

@@ -1,4 +1,6 @@
-"""The bridge daemon in a namespace of its own, with an agent and an engine played by the test: what it says and sets up."""
+"""The bridge daemon in a namespace of its own, with an agent and an engine played by the test: what it says
+and sets up.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ pytestmark = pytest.mark.net
 async def test_configured_means_everything_stands(stage: Stage) -> None:
     assert isinstance(await stage.runner.call(stage.configure()), Configured)
     assert {hello.kind for hello in stage.agent.hellos} == {LinkKind.CONTROL, LinkKind.DATA}
-    assert {(hello.session, hello.secret, hello.founder) for hello in stage.agent.hellos} == {("k7f2", SECRET, False)}
+    assert {(hello.session, hello.secret, hello.founder) for hello in stage.agent.hellos} == {
+        ("k7f2", SECRET, False)
+    }
     assert (await stage.called("addresses"))[1] == [OWN.ip]
     assert (await stage.called("link_add"))[1] == 1
     assert (await stage.called("listeners"))[1] == 50
@@ -70,9 +74,13 @@ async def test_listening_reaches_rules_agent_and_runner(stage: Stage) -> None:
     mapped = (AppPort(6, 8080, 80),)
     await stage.runner.call(stage.configure(mapped=mapped, ignored=(9229,), declared=(Port(6, 3000),)))
     assert await stage.agent.heard.get() == Listening(())
-    stage.report("listening", [[6, 3000, False, 10], [6, 8080, True, 4], [6, 9229, False, 4], [17, 40000, False, 4]])
+    stage.report(
+        "listening", [[6, 3000, False, 10], [6, 8080, True, 4], [6, 9229, False, 4], [17, 40000, False, 4]]
+    )
     assert await stage.told() == AppListens((Port(6, 3000), Port(6, 8080, True), Port(6, 9229)))
-    assert await stage.agent.heard.get() == Listening((AppPort(6, 3000, 3000, True), AppPort(6, 8080, 80, True)))
+    assert await stage.agent.heard.get() == Listening(
+        (AppPort(6, 3000, 3000, True), AppPort(6, 8080, 80, True))
+    )
     assert "{ 3000, 8080, 9229 }" in stage.space.nft("list set inet mirror_run tcp_open")
     assert "{ 8080 }" in stage.space.nft("list set inet mirror_run tcp_loop")
     stage.report("listening", [])
@@ -99,7 +107,7 @@ async def test_lost_links_are_dialled_again_and_told(stage: Stage) -> None:
 
 
 async def test_no_agent_is_a_failure_with_a_sentence(stage: Stage) -> None:
-    with pytest.raises(CallFailed, match="the agent: .*nowhere: No such file"):
+    with pytest.raises(CallFailed, match=r"the agent: .*nowhere: No such file"):
         await stage.runner.call(stage.configure(agent_socket=str(stage.tmp / "nowhere")))
 
 
@@ -130,5 +138,3 @@ async def test_it_ends_within_two_seconds(stage: Stage, how: str) -> None:
     async with asyncio.timeout(2):
         assert await stage.process.wait() == 0
     assert "tun0" not in stage.space.run(["ip", "link"]).stdout
-
-

@@ -32,7 +32,10 @@ class Attached:
         stack.callback(self.machine.close)
         for space, script in (
             (self.machine, "link set lo up"),
-            (self.machine, f"link add veth7 type veth peer name eth0 netns /proc/{os.getpid()}/fd/{self.space.fd}"),
+            (
+                self.machine,
+                f"link add veth7 type veth peer name eth0 netns /proc/{os.getpid()}/fd/{self.space.fd}",
+            ),
             (self.machine, f"address add {ENGINE_GATEWAY}/24 dev veth7"),
             (self.machine, "link set veth7 up"),
             (self.space, f"address add {ENGINE_OWN}/24 dev eth0"),
@@ -46,7 +49,9 @@ class Attached:
             fd = tun.make()
             ways.prepare(own)
         self.far = Far(fd)
-        self.space.nft(rules.whole(rules.Ground((own[0].ip,), (packed(RESOLVER),)), Sockets(tcp=frozenset({8080}))))
+        self.space.nft(
+            rules.whole(rules.Ground((own[0].ip,), (packed(RESOLVER),)), Sockets(tcp=frozenset({8080})))
+        )
 
     def socket(self, space: Space, kind: int = socket.SOCK_STREAM) -> socket.socket:
         with space.inside():
@@ -87,9 +92,12 @@ def test_everything_else_leaves_by_tun0(attached: Attached, to: str) -> None:
 
 
 def test_the_engines_name_server_is_not_the_targets(attached: Attached) -> None:
-    """The engine translates 127.0.0.11:53 to a port of its own in every network that users make; ours comes before."""
+    """The engine translates 127.0.0.11:53 to a port of its own in every network that users make; ours comes
+    before.
+    """
     attached.space.nft(
-        "table ip nat { chain OUTPUT { type nat hook output priority -100; ip daddr 127.0.0.11 udp dport 53 dnat to 127.0.0.11:40953; }; }"
+        "table ip nat { chain OUTPUT { type nat hook output priority -100; "
+        "ip daddr 127.0.0.11 udp dport 53 dnat to 127.0.0.11:40953; }; }"
     )
     sock = attached.socket(attached.space, socket.SOCK_DGRAM)
     sock.sendto(b"query", (RESOLVER, 53))

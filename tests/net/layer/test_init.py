@@ -1,4 +1,6 @@
-"""mirror-init as the first process of a pid namespace, with a door played by the test: what the command gets, and how it ends."""
+"""mirror-init as the first process of a pid namespace, with a door played by the test: what the command gets,
+and how it ends.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,12 @@ class Container:
         self.door.settimeout(5)
 
     def start(
-        self, *argv: str, user: User = SELF, environ: tuple[bytes, ...] = (), cwd: str = "/", stdin: int = subprocess.DEVNULL
+        self,
+        *argv: str,
+        user: User = SELF,
+        environ: tuple[bytes, ...] = (),
+        cwd: str = "/",
+        stdin: int = subprocess.DEVNULL,
     ) -> subprocess.Popen[bytes]:
         """The process to wait for (unshare's, which ends as mirror-init does), after Start was given."""
         self.process = self.spawn(stdin)
@@ -66,8 +73,24 @@ class Container:
         terminal = stdin >= 0 and os.isatty(stdin)
         net = f"--net=/proc/{os.getpid()}/fd/{self.space.fd}"
         shell = f"{binds} exec {'setsid --ctty' if terminal else ''} {self.program}"
-        command = ["nsenter", net, "--", "unshare", "--pid", "--fork", "--mount-proc", "--", "sh", "-c", shell]
-        clean = {"PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", "OF_IMAGE": "image", "BOTH": "image"}
+        command = [
+            "nsenter",
+            net,
+            "--",
+            "unshare",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--",
+            "sh",
+            "-c",
+            shell,
+        ]
+        clean = {
+            "PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "OF_IMAGE": "image",
+            "BOTH": "image",
+        }
         out = stdin if terminal else subprocess.PIPE
         return subprocess.Popen(command, stdin=stdin, stdout=out, stderr=out, env=clean)
 
@@ -109,7 +132,14 @@ def container(program: Path, tmp_path: Path) -> Iterator[Container]:
 
 @pytest.mark.parametrize(
     ("script", "code"),
-    [("exit 0", 0), ("exit 7", 7), ("exit 255", 255), ("kill -TERM $$", 143), ("kill -KILL $$", 137), ("kill -SEGV $$", 139)],
+    [
+        ("exit 0", 0),
+        ("exit 7", 7),
+        ("exit 255", 255),
+        ("kill -TERM $$", 143),
+        ("kill -KILL $$", 137),
+        ("kill -SEGV $$", 139),
+    ],
 )
 def test_exit_code_is_the_commands(container: Container, script: str, code: int) -> None:
     assert container.run("sh", "-c", script)[0] == code
@@ -126,7 +156,11 @@ def test_what_cannot_run_is_said(container: Container, tmp_path: Path) -> None:
     for argv, code, words in (
         ("no-such-program", 127, "mirror-run: no-such-program: command not found in the image\n"),
         ("/no/such/program", 127, "mirror-run: /no/such/program: command not found in the image\n"),
-        (str(script), 127, f"mirror-run: its interpreter is not in the image: {script}: No such file or directory\n"),
+        (
+            str(script),
+            127,
+            f"mirror-run: its interpreter is not in the image: {script}: No such file or directory\n",
+        ),
         ("/etc", 126, "mirror-run: cannot execute /etc: Permission denied\n"),
         (str(plain), 126, f"mirror-run: cannot execute {plain}: Permission denied\n"),
         (str(noise), 126, f"mirror-run: cannot execute {noise}: Exec format error\n"),
@@ -161,7 +195,9 @@ def test_user_is_known_and_at_home(container: Container, tmp_path: Path) -> None
     code, out, err = container.run("sh", "-c", "id -u; id -g; id -G; id -un; id -gn; echo $HOME", user=user)
     assert (code, err) == (0, "")
     assert out.splitlines() == ["4242", "4343", "4343 7", "ada", "ada", str(home)]
-    assert (tmp_path / "passwd").read_text() == f"root:x:0:0:root:/root:/bin/sh\nada:x:4242:4343::{home}:/bin/sh\n"
+    assert (
+        tmp_path / "passwd"
+    ).read_text() == f"root:x:0:0:root:/root:/bin/sh\nada:x:4242:4343::{home}:/bin/sh\n"
     assert (tmp_path / "group").read_text() == "root:x:0:\nada:x:4343:\n"
     assert home.stat().st_uid == 4242
     assert home.parent.stat().st_uid == 0
@@ -183,7 +219,9 @@ def test_directory_is_made_when_missing(container: Container, tmp_path: Path) ->
 
 
 def test_streams_and_signals_are_plain(container: Container) -> None:
-    process = container.start("sh", "-c", "ls /proc/self/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; cat", stdin=subprocess.PIPE)
+    process = container.start(
+        "sh", "-c", "ls /proc/self/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status; cat", stdin=subprocess.PIPE
+    )
     body = os.urandom(1 << 20)
     out, err = process.communicate(body, timeout=10)
     head = b"0\n1\n2\n3\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"  # 3: ls's own
@@ -191,11 +229,16 @@ def test_streams_and_signals_are_plain(container: Container) -> None:
     assert err == b""
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGWINCH])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGWINCH]
+)
 def test_signals_reach_the_command_alone(container: Container, number: signal.Signals) -> None:
     name = number.name.removeprefix("SIG")
     # The child would die of TERM, INT, HUP or USR1 if the whole group got it.
-    script = f"sleep 60 & child=$!; trap 'kill -0 $child && echo got {name}; kill -9 $child; exit 3' {name}; echo ready; wait"
+    script = (
+        "sleep 60 & child=$!; "
+        f"trap 'kill -0 $child && echo got {name}; kill -9 $child; exit 3' {name}; echo ready; wait"
+    )
     process = container.start("sh", "-c", script)
     assert container.wait_line() == b"ready\n"
     os.kill(container.init_pid(), number)
@@ -212,7 +255,8 @@ def test_orphans_are_reaped(container: Container) -> None:
         "    os._exit(0)\n"
         "os.wait()\n"
         "deadline = time.monotonic() + 5\n"
-        "def others(): return [p for p in os.listdir('/proc') if p.isdigit() and int(p) not in (1, os.getpid())]\n"
+        "me = (1, os.getpid())\n"
+        "def others(): return [p for p in os.listdir('/proc') if p.isdigit() and int(p) not in me]\n"
         "while others() and time.monotonic() < deadline: os.sched_yield()\n"
         "sys.exit(len(others()))\n"
     )
@@ -220,7 +264,10 @@ def test_orphans_are_reaped(container: Container) -> None:
 
 
 def test_the_doors_end_is_everybodys(container: Container) -> None:
-    script = "(trap 'echo orphan; exit' TERM; echo ready; while :; do sleep 0.01; done) & trap 'echo bye; exit 5' TERM; wait"
+    script = (
+        "trap 'echo bye; exit 5' TERM; "
+        "(trap 'echo orphan; exit' TERM; echo ready; while :; do sleep 0.01; done) & wait"
+    )
     process = container.start("sh", "-c", script)
     assert container.wait_line() == b"ready\n"
     began = time.monotonic()
@@ -255,7 +302,9 @@ def test_no_door_is_said(container: Container) -> None:
 def test_a_terminal_is_the_commands(container: Container) -> None:
     master, slave = pty.openpty()
     try:
-        script = "import os, signal; print('fore', os.tcgetpgrp(0) == os.getpgrp(), flush=True); signal.pause()"
+        script = (
+            "import os, signal; print('fore', os.tcgetpgrp(0) == os.getpgrp(), flush=True); signal.pause()"
+        )
         process = container.start("/usr/bin/python3", "-c", script, stdin=slave)
         assert select.select([master], [], [], 5)[0]
         assert os.read(master, 100) == b"fore True\r\n"

@@ -66,7 +66,9 @@ async def configured(whole: Stage) -> DataLink:
 
 
 @contextlib.asynccontextmanager
-async def connecting(whole: Stage, to: str, port: int) -> AsyncIterator[tuple[socket.socket, asyncio.Task[None]]]:
+async def connecting(
+    whole: Stage, to: str, port: int
+) -> AsyncIterator[tuple[socket.socket, asyncio.Task[None]]]:
     """The app connects, in the background."""
     with whole.space.inside():
         sock = socket.socket()
@@ -81,7 +83,11 @@ async def test_a_connection_out(whole: Stage, to: str) -> None:
     async with connecting(whole, to, 5432) as (sock, connect):
         asked = await link.hear(Open)
         assert isinstance(asked, Open)
-        assert (asked.kind, asked.destination, asked.destination_port) == (ChannelKind.TCP, socket.inet_aton(to), 5432)
+        assert (asked.kind, asked.destination, asked.destination_port) == (
+            ChannelKind.TCP,
+            socket.inet_aton(to),
+            5432,
+        )
         assert not connect.done()
         await link.say(Opened(asked.channel, WINDOW))
         await asyncio.wait_for(connect, 2)
@@ -150,7 +156,9 @@ async def test_an_app_that_listens_and_connects_at_once_meets_itself(whole: Stag
 @pytest.mark.parametrize("size", [1, 60_000])
 @pytest.mark.parametrize("connected", [False, True])
 async def test_datagrams_to_a_socket_that_was_just_bound(whole: Stage, connected: bool, size: int) -> None:
-    """Connected to itself, as older PostgreSQL's statistics collector is: then it is in no list of listeners either."""
+    """Connected to itself, as older PostgreSQL's statistics collector is: then it is in no list of listeners
+    either.
+    """
     await configured(whole)
     loop = asyncio.get_running_loop()
     for _ in range(10):
