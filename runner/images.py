@@ -40,6 +40,9 @@ LINES_SHOWN = 12
 
 LINES_KEPT = 400
 
+KEPT = 6
+"""Versions of an image that stay on an engine: people switch between branches and releases."""
+
 COLOURS = re.compile(r"\x1b\[\d*m")
 
 
@@ -53,13 +56,20 @@ class Images:
 
 def names() -> Images:
     """What the images of this installation are called, built or not."""
-    digest = sources.load().digest()
+    return _named(sources.load())
+
+
+def _named(loaded: sources.Sources) -> Images:
+    digest = loaded.digest()
     return Images(bridge=f"mirror-run/bridge:{digest}", agent=f"mirror-run/agent:{digest}")
 
 
 def present(api: Any) -> Images | None:
     """The images, if this engine has both."""
-    wanted = names()
+    return _present(api, names())
+
+
+def _present(api: Any, wanted: Images) -> Images | None:
     found = {tag for image in api.images(name="mirror-run/*") for tag in image.get("RepoTags") or ()}
     return wanted if {wanted.bridge, wanted.agent} <= found else None
 
@@ -76,14 +86,16 @@ def ensure(client: Any, progress: Callable[[str], None], environ: Mapping[str, s
     cannot be had or a build fails.
     """
     api = _low(client)
-    if there := present(api):
-        return there
-    wanted = names()
+    loaded = sources.load()
+    wanted = _named(loaded)
+    if _present(api, wanted):
+        return wanted
     start = ensure_base(api, progress)
-    context = sources.load().archive()
+    context = loaded.archive()
     for role in ROLES:
         arguments = {"BASE": start} | {name: environ[name] for name in PROXIES if name in environ}
         _build(api, role, getattr(wanted, role), arguments, context, progress)
+        _prune(api, role)
     return wanted
 
 
@@ -124,6 +136,17 @@ def _build(
                 + "\n".join("  " + text for text in _telling(list(said))),
                 "inside a build, apt must reach a Debian mirror through the engine's default network",
             )
+
+
+def _prune(api: Any, role: str) -> None:
+    """Forget what earlier versions were built as, but for the newest few; what a session uses the engine keeps."""
+    built = sorted(api.images(name=f"mirror-run/{role}"), key=lambda image: image["Created"], reverse=True)
+    for image in built[KEPT:]:
+        for tag in image["RepoTags"] or ():
+            try:
+                api.remove_image(tag)
+            except Exception as error:  # noqa: BLE001 - in use, or gone: either way it is not ours to insist
+                log.debug("image %s stays: %s", tag, error)
 
 
 def _telling(lines: list[str]) -> list[str]:
