@@ -23,7 +23,7 @@ DROPS = """table inet lab {{
 def test_what_is_redirected_is_shown_where_it_arrives(lab: Lab, mirror: Start) -> None:
     """As a mesh does it. Every connection is over before it is looked up: connection tracking remembers."""
     made = mirror()
-    with lab.listen() as listener, lab.listen("127.0.0.1") as plain:
+    with lab.listen() as listener, lab.listen() as plain:
         real, seen = listener.getsockname()[1], plain.getsockname()[1]
         serve(listener, answer_each)
         serve(plain, answer_each)
@@ -36,7 +36,7 @@ def test_what_is_redirected_is_shown_where_it_arrives(lab: Lab, mirror: Start) -
                 ask(client, "ciphertext")
                 assert made.counters()["connections"] == 0
                 ask(client, "more")
-            with lab.connect("127.0.0.1", seen, where=lab.target) as client:
+            with lab.connect(TARGET4, seen, where=lab.target) as client:
                 ask(client, "plain")
             made.counters()
     assert [one.data for one in made.end()] == [request("plain")]
