@@ -6,9 +6,10 @@ that one. An agent ends 2 s after its last link, so it may be going while we loo
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from links.handshake import greet
 from links.link import Link, LinkEnded
@@ -18,6 +19,11 @@ from runner.errors import Refusal
 from wire.messages import OLDEST_PROTOCOL, PROTOCOL, Hello, LinkKind
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LOOKS_EVERY = 1.0
+"""Seconds of silence after which the agent's container is looked at."""
 
 TRIES = 5
 """Each lost race is with another run that ended in just that moment."""
@@ -83,12 +89,27 @@ async def dial(engine: Engine, container: str, session: str, secret: bytes, auth
         founder=True,
     )
     try:
-        welcome = await greet(reader, writer, hello)
+        welcome = await while_alive(engine, container, greet(reader, writer, hello))
     except LinkEnded as error:
         writer.close()
         raise LinkEnded("; ".join([error.reason, *words.last[-1:]])) from None
     log.debug("agent: %s, protocol %d", welcome.product, welcome.protocol)
     return Link(reader, writer, name="the agent")
+
+
+async def while_alive(engine: Engine, container: str, talk: Coroutine[Any, Any, T]) -> T:
+    """What ``talk`` with the agent gives; LinkEnded if the agent's container ends meanwhile.
+
+    The stream of an exec may stay open for ever when its container ended as the exec began (seen with 20.10).
+    """
+    task = asyncio.create_task(talk, name="talk with the agent")
+    try:
+        while not (await asyncio.wait([task], timeout=LOOKS_EVERY))[0]:
+            if await ended(engine, container):
+                raise LinkEnded("the agent ended")
+        return task.result()
+    finally:
+        task.cancel()
 
 
 async def ended(engine: Engine, container: str) -> bool:

@@ -44,6 +44,7 @@ class Attention:
     options: RunOptions
     target: Target
     agent: Link
+    agent_container: str
     bridge: Link
     bridge_said: list[str]
     events: Subscription
@@ -127,6 +128,9 @@ class Attention:
             if event.container == self.app:
                 if event.action == "die" and not self.app_exit.done():
                     self.app_exit.set_result(event.exit_code)
+                continue
+            if event.container == self.agent_container and event.action == "die":
+                await self.agent.close("the agent ended")  # its stream alone does not always tell
                 continue
             match event.action:
                 case "start":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -267,7 +268,17 @@ def version() -> int:
 
 def main() -> None:
     """The console script."""
+    _open_standard_streams()
     sys.exit(run_words(sys.argv[1:]))
+
+
+def _open_standard_streams() -> None:
+    """A closed one becomes /dev/null: the next file or socket opened would take its number, and be taken for it."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def run_words(args: list[str]) -> int:

@@ -38,7 +38,7 @@ from runner.errors import Refusal
 from runner.labels import SESSION, Marks
 from runner.refusals import translated
 from runner.screen import Screen
-from runner.signals import Signals
+from runner.signals import ENDING, TWICE_WITHIN, Signals
 from runner.streams import AppStreams
 from runner.together import together
 from wire import messages as m
@@ -76,6 +76,7 @@ class Session:
     carried: plan.Streams = field(init=False)
     names: plan.Names = field(init=False)
     agent: Link = field(init=False)
+    agent_id: str = field(init=False)
     bridge: Link = field(init=False)
     bridge_words: agents.Words = field(init=False)
     bridge_made: asyncio.Future[str] = field(init=False)
@@ -97,6 +98,7 @@ class Session:
                 self.options,
                 self.target,
                 self.agent,
+                self.agent_id,
                 self.bridge,
                 self.bridge_words.last,
                 self.events,
@@ -113,6 +115,10 @@ class Session:
 
     def forward(self, number: signal.Signals) -> None:
         """Give a signal to the app, whose init passes it on to the command."""
+        if number in ENDING:
+            self.screen.notice(
+                f"{number.name} is given to the command; again within {TWICE_WITHIN:g} s ends it"
+            )
 
         async def give() -> None:
             with suppress(EngineError):  # it has just ended
@@ -158,7 +164,7 @@ class Session:
         agent_plan = plan.agent(self.ours.agent, self.traits, self.caller.name)
         for _ in range(agents.TRIES):
             self.bridge_made = asyncio.get_running_loop().create_future()
-            agent = await agents.find(self.engine, self.ours.agent, agent_plan)
+            agent = self.agent_id = await agents.find(self.engine, self.ours.agent, agent_plan)
             try:
                 self.agent, self.bridge, self.app = await together(
                     agents.dial(self.engine, agent, self.id, self.secret, self.caller.name),
@@ -273,7 +279,9 @@ class Session:
         answers = []
         for question in questions:
             try:
-                answers.append(await self.agent.call(question))
+                answers.append(
+                    await agents.while_alive(self.engine, self.agent_id, self.agent.call(question))
+                )
             except (CallFailed, LinkEnded) as error:
                 raise Refusal(f"the agent cannot serve {self.target.name}: {error.reason}") from error
         return answers
