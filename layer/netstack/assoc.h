@@ -33,9 +33,9 @@ struct assocs {
 void assoc_init(struct netstack *ns);
 void assoc_stop(struct netstack *ns);
 
-void assoc_udp(struct netstack *ns, const struct ip_view *ip); /* a datagram from the app */
-void assoc_icmp(struct netstack *ns,
-                const struct ip_view *ip); /* anything of ICMP from the app; but echo is ignored */
+/* From the app: a datagram, or anything of ICMP, of which all but echo is ignored. */
+void assoc_udp(struct netstack *ns, const struct ip_view *ip);
+void assoc_icmp(struct netstack *ns, const struct ip_view *ip);
 
 /* An agent opens mirrored datagrams. NULL and *err: refused. */
 struct channel *assoc_mirror(struct netstack *ns, const struct channel_open *o, int *err);

@@ -83,6 +83,11 @@ void flow_unhash(struct flow *f) {
     f->ns->flows.count--;
 }
 
+void flow_discard(struct flow *f) {
+    flow_unhash(f);
+    flow_reap(f);
+}
+
 void flow_reap(struct flow *f) {
     if (f->reap)
         return;

@@ -58,9 +58,9 @@ struct flow {
     struct flow *output_next, *reap_next;
     struct link_node ticks, acks, ends; /* sight.c's lists; next NULL: not in it */
     uint64_t ends_at;                   /* ns: TIME_WAIT is over */
-    struct pbuf *up_first,
-        *up_last;  /* from the app, for the channel; linked by next, one pbuf each */
-    uint8_t *down; /* from the channel, for lwIP: what it did not take yet */
+    struct pbuf *up_first, *up_last;    /* from the app, for the channel; by next, one pbuf each */
+    size_t up_len;                      /* octets of them */
+    uint8_t *down;                      /* from the channel, for lwIP: what it did not take yet */
     size_t down_at, down_len, down_room;
 };
 
@@ -79,6 +79,7 @@ struct flow *flow_find(const struct flow_table *t, const struct endpoint *app,
 /* In the table, state FLOW_NEW. NULL: no memory. */
 struct flow *flow_new(struct netstack *ns, const struct endpoint *app, const struct endpoint *peer);
 void flow_unhash(struct flow *f);
+void flow_discard(struct flow *f); /* one that came to nothing */
 void flow_reap(
     struct flow *f); /* frees it after this batch if it has no pcb and no channel by then */
 void flow_reap_run(struct task *self);

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define LISTENERS_MAX       400 /* at most 8 octets each in one message; more than a program listens on */
+#define LISTENERS_MAX       400 /* at most 8 octets each in one message */
 #define LISTENERS_ADDRESSES 64
 
 struct netstack;
@@ -21,16 +21,14 @@ struct listeners {
     bool told; /* the first look is told whatever it saw */
     size_t count;
     struct sockdiag_port ports[LISTENERS_MAX];
-    struct endpoint
-        not_udp; /* nobody took datagrams there a moment ago: not asked again before `not_until` */
+    struct endpoint not_udp; /* nobody took datagrams there: not asked again before `not_until` */
     uint64_t not_until;
     struct addr own[LISTENERS_ADDRESSES];
     size_t own_count;
 };
 
 void listeners_init(struct netstack *ns);
-void listeners_set(struct netstack *ns, int diag,
-                   uint32_t interval_ms); /* takes the fd; -1: none */
+void listeners_set(struct netstack *ns, int diag, uint32_t interval_ms); /* takes it; -1: none */
 void listeners_stop(struct netstack *ns);
 
 /* Whether a SYN or datagram for an address of this machine belongs to somebody here by now. Then it has been sent back into

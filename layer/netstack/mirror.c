@@ -53,7 +53,7 @@ struct channel *mirror_tcp(struct netstack *ns, const struct channel_open *o, in
     syn_input(f, IN_OPEN);
     if (!f->pcb) {
         *err = ENOMEM;
-        flow_reap(f);
+        flow_discard(f);
         return NULL;
     }
     return &f->channel;

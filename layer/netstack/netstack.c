@@ -60,19 +60,21 @@ static void on_tcp(struct netstack *ns, struct packet *p, const struct ip_view *
                     peer = {.addr = ip->dst, .port = tcp.dst_port};
     struct flow *f = flow_find(&ns->flows, &app, &peer);
     bool syn = (tcp.flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN;
-    if (f && f->time_wait &&
-        syn) { /* the app uses the port again, and its kernel knows that it may */
+    /* Used again, as the app's kernel knows it may be. */
+    if (f && f->time_wait && syn) {
         syn_input(f, IN_ENDED);
         f = NULL;
     }
-    if (f && f->pcb) {
+    if (f && f->pcb && tcp.payload_len && relay_full(f)) {
+        ns->tun.lost++;
+    } else if (f && f->pcb) {
         to_lwip(f, p, ip, &tcp);
         return;
-    }
-    if (f)
+    } else if (f) {
         while_asked(f, &tcp);
-    else
+    } else {
         no_flow(ns, ip, &tcp);
+    }
     packet_free(p);
 }
 

@@ -6,12 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PARTS 32 /* pbufs in one channel_sendv */
+#define PARTS      32                 /* pbufs in one channel_sendv */
+#define HELD_MAX   (64 * 1024 * 1024) /* octets of all flows; then those lose packets that hold */
+#define HELD_LEAST (64 * 1024)        /* more than this */
 
 /* --- up --------------------------------------------------------------------------------------------------------------- */
 
 static void unhold(struct flow *f, size_t n) {
     f->ns->counters.held -= n;
+}
+
+bool relay_full(const struct flow *f) {
+    return f->ns->counters.held > HELD_MAX && f->up_len > HELD_LEAST;
+}
+
+uint32_t relay_window(const struct netstack *ns) {
+    uint32_t n = ns->flows.count;
+    return n < 64 ? TCP_SND_BUF : n < 1024 ? TCP_SND_BUF / 4 : TCP_SND_BUF / 16;
 }
 
 /* The window is given back in steps that lwIP's u16 can say. */
@@ -47,6 +58,7 @@ static size_t send_some(struct flow *f, size_t room) {
         b->next = NULL;
         pbuf_free(b);
     }
+    f->up_len -= n;
     unhold(f, n);
     return n;
 }
@@ -78,6 +90,7 @@ static void drop_answer(struct flow *f, struct pbuf *b) {
 
 static void queue_up(struct flow *f, struct pbuf *b) {
     f->ns->counters.held += b->tot_len;
+    f->up_len += b->tot_len;
     while (b) { /* a chain becomes single pbufs: its tot_len would overflow as they add up */
         struct pbuf *next = b->next;
         b->next = NULL;

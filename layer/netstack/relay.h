@@ -16,3 +16,9 @@ void relay_detach(struct flow *f); /* and no more */
 void relay_start(struct flow *f);  /* connected: what waited may go */
 void relay_push(struct flow *f);   /* up, as far as there is room */
 void relay_drop(struct flow *f);   /* frees what waits */
+
+/* Too much waits in all, and here: what the app sends more is dropped, as a full router does, and comes again later. */
+bool relay_full(const struct flow *f);
+
+/* What an agent may send ahead for the app: the more connections, the less for each. */
+uint32_t relay_window(const struct netstack *ns);

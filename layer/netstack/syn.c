@@ -60,8 +60,10 @@ static bool keep(struct flow *f, const struct ip_view *ip) {
 /* --- out -------------------------------------------------------------------------------------------------------------- */
 
 static void ask(struct flow *f) {
-    struct channel_open o = {
-        .kind = CHANNEL_TCP, .window = TCP_SND_BUF, .source = f->app, .destination = f->peer};
+    struct channel_open o = {.kind = CHANNEL_TCP,
+                             .window = relay_window(f->ns),
+                             .source = f->app,
+                             .destination = f->peer};
     wait_for_repetition(f);
     channel_open(f->ns->primary->mux, &f->channel, &relay_ops, &o);
 }
@@ -143,7 +145,7 @@ void syn_new(struct netstack *ns, const struct ip_view *ip, const struct tcp_vie
     if (keep(f, ip))
         syn_input(f, IN_SYN);
     else
-        flow_reap(f);
+        flow_discard(f);
 }
 
 /* --- in --------------------------------------------------------------------------------------------------------------- */
@@ -172,7 +174,7 @@ static void dial(struct flow *f) {
 
 static void join(struct flow *f) {
     f->ns->counters.mirrored++;
-    channel_accept(&f->channel, &relay_ops, TCP_SND_BUF);
+    channel_accept(&f->channel, &relay_ops, relay_window(f->ns));
 }
 
 /* --- both ------------------------------------------------------------------------------------------------------------- */

@@ -9,9 +9,8 @@
 #include <unistd.h>
 
 #define BATCH 64 /* packets, then others on the loop get their turn */
-#define SMALL                                                                                      \
-    (16 *                                                                                          \
-     1024) /* below, a packet that is kept is copied: what waits costs at most four times its octets */
+/* Below, a packet that is kept is copied: what waits costs at most four times its octets. */
+#define SMALL (16 * 1024)
 
 _Static_assert(sizeof(struct virtio_net_hdr) == TUN_VNET, "the header without mergeable buffers");
 

@@ -16,7 +16,7 @@
 
 #define TUN_VNET   10 /* struct virtio_net_hdr */
 #define TUN_PACKET 65535
-#define TUN_SPARE  64 /* packet buffers kept for the next batch: 4 MiB */
+#define TUN_SPARE  32 /* packet buffers kept for the next batch: 2 MiB */
 
 struct tun;
 
