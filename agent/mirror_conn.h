@@ -1,5 +1,5 @@
-/* One TCP connection of a client with the target, as the mirror knows it. Shared by mirror_tcp.c, which moves it along by
- * what packets say, and mirror_channel.c, which shows it to the app. */
+/* One TCP connection of a client with the target, as the mirror knows it. Shared by mirror_table.c, which keeps it,
+ * mirror_tcp.c, which moves it along by what packets say, and mirror_channel.c, which shows it to the app. */
 #pragma once
 
 #include "agent/http_edge.h"
@@ -59,6 +59,13 @@ struct mirror_tcp {
     size_t conns, half_open;
 };
 
+struct conn *conn_find(const struct mirror_tcp *t, const struct endpoint *client,
+                       const struct endpoint *own);
+/* PHASE_SYN or PHASE_MIDDLE; IGNORED if it is the agent's own. NULL: there is no place, which is counted. */
+struct conn *conn_new(struct mirror_tcp *t, const struct endpoint *client,
+                      const struct endpoint *own, struct mirrored_port *port, enum phase phase,
+                      int ifindex);
+void conn_see(struct conn *c);   /* a packet of it came */
 void conn_touch(struct conn *c); /* flush it after this batch */
 void conn_set_phase(struct conn *c,
                     enum phase phase); /* and moves it to the list where it belongs */
