@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from runner import VERSION
 
 SESSION = "mirror-run.dev/session"
 ROLE = "mirror-run.dev/role"  # agent, bridge, app
-IMAGE = "mirror-run.dev/image"  # base, agent, bridge: on images only, and inherited by what is built FROM them
+IMAGE = (
+    "mirror-run.dev/image"  # base, agent, bridge: on images only, and inherited by what is built FROM them
+)
 TARGET = "mirror-run.dev/target"
 RELEASE = "mirror-run.dev/version"
 AUTHOR = "mirror-run.dev/author"
@@ -30,3 +34,21 @@ class Marks:
             RELEASE: VERSION,
             AUTHOR: self.author,
         }
+
+
+STARTS_WITHIN = 60.0
+"""Seconds between the making of a container and its start, at most, while its runner lives."""
+
+
+def forgotten(summaries: Iterable[dict[str, Any]], now: float) -> list[str]:
+    """Containers of sessions whose runner was killed before it started them: the engine removes only what has run.
+
+    ``summaries`` are the engine's list of all containers, ``now`` is seconds since the epoch.
+    """
+    return [
+        one["Id"]
+        for one in summaries
+        if SESSION in (one.get("Labels") or {})
+        and one.get("State") == "created"
+        and now - one.get("Created", now) > STARTS_WITHIN
+    ]

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import secrets
 import signal
+import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,7 +36,7 @@ from runner.attend import Attention
 from runner.config import Caller, RunOptions
 from runner.engine import Engine, EngineError, Json, Subscription, connect
 from runner.errors import Refusal
-from runner.labels import SESSION, Marks
+from runner.labels import SESSION, Marks, forgotten
 from runner.refusals import translated
 from runner.screen import Screen
 from runner.signals import ENDING, TWICE_WITHIN, Signals
@@ -66,6 +67,7 @@ class Session:
 
     engine: Engine = field(init=False)
     events: Subscription = field(init=False)
+    forgotten: list[str] = field(init=False)
     target: targets.Target = field(init=False)
     inspected: Json = field(init=False)
     image: app_image.AppImage = field(init=False)
@@ -142,6 +144,7 @@ class Session:
             asyncio.to_thread(images.present, self.engine.api),
             self.engine.subscribe(),
         )
+        self.forgotten = forgotten(summaries, time.time())
         self.traits = plan.traits(info, same_host=self.engine.endpoint.same_host)
         if not self.traits.same_host:
             why = "the engine is on another machine: nothing of this one is mounted"
@@ -166,10 +169,11 @@ class Session:
             self.bridge_made = asyncio.get_running_loop().create_future()
             agent = self.agent_id = await agents.find(self.engine, self.ours.agent, agent_plan)
             try:
-                self.agent, self.bridge, self.app = await together(
+                self.agent, self.bridge, self.app, *_ = await together(
                     agents.dial(self.engine, agent, self.id, self.secret, self.caller.name),
                     self._make_bridge(agent, marks),
                     self._make_app(marks),
+                    *(self.engine.remove(one) for one in self.forgotten),
                 )
                 break
             except (LinkEnded, EngineError) as error:

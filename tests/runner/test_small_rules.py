@@ -12,6 +12,7 @@ import pytest
 from runner import contexts, ports, refusals, users, worktree
 from runner.config import Caller
 from runner.errors import NOT_FOUND, Refusal
+from runner.labels import ROLE, SESSION, forgotten
 from runner.mirrored import Mirrored
 from runner.signals import End, Forward, Signals
 from wire.messages import AppPort, Port, Proto, User
@@ -248,3 +249,21 @@ def test_one_line_for_all_containers() -> None:
     play.notice(0, ())
     assert play.line() == "no longer mirroring 80 (the app's 3000) of compose/api"
     assert play.line() is None
+
+
+# --- what a killed runner left ---
+
+
+def test_only_our_own_never_started_and_old_containers_are_forgotten() -> None:
+    def one(name: str, state: str, created: float, **labels: str) -> dict[str, object]:
+        return {"Id": name, "State": state, "Created": created, "Labels": labels}
+
+    ours = {SESSION: "s", ROLE: "app"}
+    engine = [
+        one("old", "created", 0, **ours),
+        one("new", "created", 950, **ours),
+        one("running", "running", 0, **ours),
+        one("stranger", "created", 0),
+        one("agent", "created", 0, **{ROLE: "agent"}),
+    ]
+    assert forgotten(engine, 1000.0) == ["old"]
