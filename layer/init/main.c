@@ -35,13 +35,25 @@ static long now_ms(void) {
     return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* Ctrl-Z: nobody is here to say fg, so the command goes on, as it would if it were the first process itself. */
+static void keep_going(pid_t command, int status) {
+    int number = WSTOPSIG(status);
+    if (number == SIGTSTP || number == SIGTTIN || number == SIGTTOU)
+        kill(-command, SIGCONT);
+}
+
 /* Reaps all that have ended. The command's exit code once it is among them, else -1; *left tells whether any child is. */
 static int reap(pid_t command, bool *left) {
     int status, code = -1;
     pid_t pid;
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-        if (pid == command)
+    while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+        if (pid != command)
+            continue;
+        if (WIFSTOPPED(status))
+            keep_going(command, status);
+        else
             code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+    }
     *left = pid == 0;
     return code;
 }

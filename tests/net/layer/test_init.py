@@ -8,6 +8,7 @@ import contextlib
 import os
 import pty
 import select
+import shutil
 import signal
 import socket
 import stat
@@ -28,6 +29,24 @@ pytestmark = pytest.mark.net
 ROOT = Path(__file__).resolve().parents[3]
 SELF = User(0, 0)
 
+SHOW = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+static void cat(const char *path)
+{
+    char body[500];
+    FILE *file = fopen(path, "r");
+    fwrite(body, 1, file ? fread(body, 1, sizeof body, file) : 0, stdout);
+}
+int main(void)
+{
+    printf("%d %s\n", (int)getuid(), getenv("HOME"));
+    cat("/etc/passwd");
+    cat("/etc/group");
+}
+"""
+
 
 @pytest.fixture(scope="session")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -42,6 +61,7 @@ class Container:
 
     def __init__(self, program: Path, space: Space, tmp: Path) -> None:
         self.program, self.space, self.tmp = program, space, tmp
+        self.root: Path | None = None  # instead of the machine's own
         for name in ("passwd", "group"):
             (tmp / name).write_text(f"root:x:0:{'0:root:/root:/bin/sh' if name == 'passwd' else ''}\n")
         with space.inside():
@@ -73,19 +93,11 @@ class Container:
         terminal = stdin >= 0 and os.isatty(stdin)
         net = f"--net=/proc/{os.getpid()}/fd/{self.space.fd}"
         shell = f"{binds} exec {'setsid --ctty' if terminal else ''} {self.program}"
-        command = [
-            "nsenter",
-            net,
-            "--",
-            "unshare",
-            "--pid",
-            "--fork",
-            "--mount-proc",
-            "--",
-            "sh",
-            "-c",
-            shell,
-        ]
+        if self.root is None:
+            inside = ["--mount-proc", "--", "sh", "-c", shell]
+        else:
+            inside = ["--root", str(self.root), "--", "/init"]
+        command = ["nsenter", net, "--", "unshare", "--pid", "--fork", *inside]
         clean = {
             "PATH": "/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin",
             "OF_IMAGE": "image",
@@ -289,6 +301,21 @@ def test_who_ignores_sigterm_is_killed_after_two_seconds(container: Container) -
     assert 1.9 < time.monotonic() - began < 3
 
 
+def test_an_image_with_nothing_but_the_command(container: Container, tmp_path: Path) -> None:
+    """As a static Go program's, FROM scratch: no /etc, no shell, no /proc."""
+    root = tmp_path / "scratch"
+    root.mkdir()
+    (tmp_path / "show.c").write_text(SHOW)
+    subprocess.run(["gcc", "-static", "-o", str(root / "show"), str(tmp_path / "show.c")], check=True)
+    shutil.copy(container.program, root / "init")
+    container.root = root
+    code, out, err = container.run("/show", user=User(4242, 4242, (), "ada", "/home/ada"), cwd="/work")
+    assert (code, err) == (0, "")
+    assert out == "4242 /home/ada\nada:x:4242:4242::/home/ada:/bin/sh\nada:x:4242:\n"
+    assert (root / "home/ada").stat().st_uid == 4242
+    assert (root / "work").is_dir()
+
+
 def test_no_door_is_said(container: Container) -> None:
     container.door.close()
     container.process = container.spawn(subprocess.DEVNULL)
@@ -303,11 +330,20 @@ def test_a_terminal_is_the_commands(container: Container) -> None:
     master, slave = pty.openpty()
     try:
         script = (
-            "import os, signal; print('fore', os.tcgetpgrp(0) == os.getpgrp(), flush=True); signal.pause()"
+            "import os, signal\n"
+            "signal.signal(signal.SIGCONT, lambda *_: print('back', flush=True))\n"
+            "signal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+            "print('fore', os.tcgetpgrp(0) == os.getpgrp(), flush=True)\n"
+            "while True: signal.pause()\n"
         )
         process = container.start("/usr/bin/python3", "-c", script, stdin=slave)
         assert select.select([master], [], [], 5)[0]
         assert os.read(master, 100) == b"fore True\r\n"
+        os.write(master, b"\x1a")
+        shown = b""
+        while b"back" not in shown:  # stopped, and continued
+            assert select.select([master], [], [], 5)[0]
+            shown += os.read(master, 100)
         os.write(master, b"\x03")
         assert process.wait(5) == 130
     finally:
