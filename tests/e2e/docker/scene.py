@@ -182,6 +182,10 @@ class Scene:
         found = made.attrs["NetworkSettings"]["Networks"][self.network.name]
         return str(found["IPAddress" if family == 4 else "GlobalIPv6Address"])
 
+    def addresses(self, made: Container) -> tuple[str, str]:
+        """Of both families: who asks by name may come from either."""
+        return self.address(made), self.address(made, 6)
+
     def inside(self, made: Container, *command: str, check: bool = True) -> str:
         """Runs a command in a container; its output. `check`: it must succeed."""
         done = made.exec_run(list(command))
@@ -309,7 +313,7 @@ def orphans(containers: set[str]) -> Iterator[str]:
             mark in text
             for mark in ("-m agent.main", "-m layer.main", "/.mirror-run/init", "mirror-link /run")
         )
-        if ours and not any(container in groups for container in containers):
+        if ours and "docker" in groups and not any(container in groups for container in containers):
             yield f"{path.parent.name} {text}"
 
 

@@ -61,7 +61,7 @@ def test_a_mirrored_connection_comes_from_the_real_client(
     scene: Scene, target: Container, bystander: Container
 ) -> None:
     run = scene.record(target, "8080")
-    scene.inside(bystander, "curl", "-sS", "http://target:8080/")
+    scene.inside(bystander, "curl", "-sS", f"http://{scene.address(target)}:8080/")
     assert run.event(open=8080)["peer"][0] == scene.address(bystander)
     scene.inside(bystander, "curl", "-sS", "-g", f"http://[{scene.address(target, 6)}]:8080/")
     assert run.event(open=8080)["peer"][0] == scene.address(bystander, 6)
