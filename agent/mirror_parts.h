@@ -1,4 +1,5 @@
-/* What the files of the mirror share: mirror.c (ports, packets in), mirror_tcp.c with mirror_table.c and mirror_channel.c (connections), mirror_udp.c (datagrams). */
+/* What the files of the mirror share: mirror.c (ports, packets in); mirror_tcp.c, mirror_table.c and mirror_channel.c
+ * (connections); mirror_udp.c (datagrams). */
 #pragma once
 
 #include "agent/mirror.h"

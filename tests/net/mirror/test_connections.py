@@ -199,3 +199,34 @@ def test_three_thousand_connections_at_once(lab: Lab, mirror: Start) -> None:
         counted = made.counters()
     assert (counted["dropped"], counted["lost_packets"]) == (0, 0)
     assert [one.data for one in made.end()] == [request(str(number)) for number in range(3000)]
+
+
+def test_half_open_connections_push_out_only_their_own_kind(lab: Lab, mirror: Start) -> None:
+    """More SYNs than are remembered, none of them ever completed; a live connection and a new one are not disturbed."""
+    made = mirror()
+    deaf = "type filter hook input priority 0; tcp flags & (syn|ack) == (syn|ack) drop;"
+    with lab.listen() as listener:
+        port = listener.getsockname()[1]
+        made.ports((TCP, port, port))
+        with lab.connect(TARGET4, port) as client, listener.accept()[0] as server:
+            client.sendall(b"before ")
+            assert server.recv(100) == b"before "
+            run("ip", "netns", "exec", lab.client, "nft", f"table inet lab {{ chain in {{ {deaf} }}; }}")
+            waiting = []
+            try:
+                with lab.inside(lab.client):
+                    waiting = [socket.socket() for _ in range(5000)]
+                for one in waiting:
+                    one.setblocking(False)
+                    assert one.connect_ex((TARGET4, port)) == errno.EINPROGRESS
+                client.sendall(b"after")
+                assert server.recv(100) == b"after"
+            finally:
+                for one in waiting:
+                    one.close()
+                run("ip", "netns", "exec", lab.client, "nft", "delete", "table", "inet", "lab")
+        with lab.connect(TARGET4, port) as client, listener.accept()[0] as server:
+            client.sendall(b"new")
+            assert server.recv(100) == b"new"
+        assert made.counters()["connections"] == 2
+    assert [one.data for one in made.end()] == [b"before after", b"new"]
