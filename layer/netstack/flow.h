@@ -57,7 +57,7 @@ struct flow {
     bool reap;   /* in ns->reap */
     struct flow *output_next, *reap_next;
     struct link_node ticks, acks, ends; /* sight.c's lists; next NULL: not in it */
-    uint64_t ends_at;                   /* ns: TIME_WAIT is over */
+    uint64_t ack_at, ends_at;           /* ns: an ACK is due; TIME_WAIT is over */
     struct pbuf *up_first, *up_last;    /* from the app, for the channel; by next, one pbuf each */
     size_t up_len;                      /* octets of them */
     uint8_t *down;                      /* from the channel, for lwIP: what it did not take yet */

@@ -1,6 +1,7 @@
 /* The parts put together: what a packet is and who gets it, the links, and the calls from Python. See netstack.h. */
 #include "layer/netstack/engine.h"
 #include "layer/netstack/ip.h"
+#include "layer/netstack/memory.h"
 #include "layer/netstack/mirror.h"
 #include "layer/netstack/relay.h"
 
@@ -353,6 +354,7 @@ void netstack_free(struct netstack *ns) {
     reassembly_free(&ns->reassembly);
     outbox_free(ns->outbox);
     loop_free(ns->loop);
+    memory_forget();
     free(ns);
     atomic_flag_clear(&taken);
 }

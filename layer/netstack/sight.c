@@ -62,9 +62,11 @@ static void tick_or_not(struct flow *f) {
 void sight_settle(struct flow *f) {
     struct netstack *ns = f->ns;
     tick_or_not(f);
-    if (f->pcb && (f->pcb->flags & TF_ACK_DELAY)) {
-        if (!f->acks.next)
-            list_append(&ns->acks, &f->acks);
+    if (!f->pcb || !(f->pcb->flags & TF_ACK_DELAY)) {
+        list_remove(&f->acks);
+    } else if (!f->acks.next) {
+        f->ack_at = loop_now(ns->loop) + ACK_WAIT;
+        list_append(&ns->acks, &f->acks);
         start(ns, &ns->ack, ACK_WAIT);
     }
     if (f->time_wait && !f->ends.next) {
@@ -100,13 +102,17 @@ static void tick(struct timer *t) {
 
 static void acknowledge(struct timer *t) {
     struct netstack *ns = container_of(t, struct netstack, ack);
+    uint64_t now = loop_now(ns->loop);
     while (!list_empty(&ns->acks)) {
         struct flow *f = container_of(ns->acks.next, struct flow, acks);
-        list_remove(&f->acks);
-        if (f->pcb && (f->pcb->flags & TF_ACK_DELAY)) {
-            tcp_ack_now(f->pcb);
-            tcp_output(f->pcb);
+        if (f->ack_at > now) {
+            timer_set(ns->loop, t, f->ack_at);
+            return;
         }
+        list_remove(&f->acks);
+        CHECK(f->pcb);
+        tcp_ack_now(f->pcb);
+        tcp_output(f->pcb);
     }
 }
 

@@ -3,7 +3,13 @@
 
 #include "native/fault.h"
 
+#include "layer/netstack/memory.h"
+
 #include <sys/types.h>
+
+#define mem_clib_malloc memory_alloc
+#define mem_clib_calloc memory_zeroed
+#define mem_clib_free   memory_free
 
 #define LWIP_PLATFORM_DIAG(x)
 #define LWIP_PLATFORM_ASSERT(x) fault_impossible(__FILE__, __LINE__, x)
