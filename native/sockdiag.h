@@ -27,7 +27,8 @@ int sockdiag_has_tcp(int fd, const struct endpoint *own, const struct endpoint *
                      struct fault *f);
 
 /* Whether a UDP socket takes what `peer` sends to `own`: a connected one counts for its own peer alone. 1, 0, or -1. */
-int sockdiag_takes_udp(int fd, const struct endpoint *own, const struct endpoint *peer, struct fault *f);
+int sockdiag_takes_udp(int fd, const struct endpoint *own, const struct endpoint *peer,
+                       struct fault *f);
 
 /* Whether a TCP socket listens (or a UDP socket is bound) where `own` is delivered: its address or a wildcard. 1, 0, -1. */
 int sockdiag_accepts(int fd, uint8_t proto, const struct endpoint *own, struct fault *f);
