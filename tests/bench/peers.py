@@ -18,8 +18,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mirror
 PACKAGES = {
     "slirp4netns": "slirp4netns",
     "pasta": "passt",
-    "wrk": "wrk",
     "ip": "iproute2",
+    "nft": "nftables",
     "nsenter": "util-linux",
     "gcc": "gcc",
 }
