@@ -1,5 +1,5 @@
 /* Datagrams to the target's ports: one channel for each client and port, which ends when the client has been silent. */
-#include "agent/fragments.h"
+#include "native/fragments.h"
 #include "agent/mirror_parts.h"
 
 #include <errno.h>

@@ -24,6 +24,7 @@ NAMES = (
     "sockdiag.c",
     "view.c",
     "view_write.c",
+    "fragments.c",
 )
 
 DEFINES = ("-D_GNU_SOURCE",)

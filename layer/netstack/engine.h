@@ -6,11 +6,11 @@
 #include "layer/netstack/events.h"
 #include "layer/netstack/flow.h"
 #include "layer/netstack/listeners.h"
-#include "layer/netstack/reassemble.h"
 #include "layer/netstack/sight.h"
 #include "layer/netstack/syn.h"
 #include "layer/netstack/tun.h"
 
+#include "native/fragments.h"
 #include "native/outbox.h"
 
 #define SYN_RTO                                                                                    \
@@ -42,7 +42,7 @@ struct netstack {
     struct task output_task, reap_task;
 
     struct assocs assocs;
-    struct reassembly reassembly;
+    struct fragments *fragments;
     struct listeners listeners;
 
     struct netstack_counters counters; /* those that are counted as they happen */

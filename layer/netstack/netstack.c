@@ -93,7 +93,7 @@ static void on_packet(struct tun *t, struct packet *p) {
         return;
     }
     if (ip.fragment)
-        v = reassemble(&ns->reassembly, &ip, loop_now(ns->loop), &whole) ? &whole : NULL;
+        v = fragments_add(ns->fragments, &ip, loop_now(ns->loop), &whole) ? &whole : NULL;
     if (v && v->proto == IPPROTO_UDP)
         assoc_udp(ns, v);
     else if (v && v->proto == (v->version == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6))
@@ -296,9 +296,10 @@ struct netstack *netstack_new(int tun_fd, struct fault *f) {
     ns->outbox = outbox_new(OUTBOX_OCTETS, f);
     if (!ns->outbox)
         goto free_loop;
-    if (!flow_table_init(&ns->flows) || !syn_init(ns)) {
+    ns->fragments = fragments_new();
+    if (!ns->fragments || !flow_table_init(&ns->flows) || !syn_init(ns)) {
         fault_set(f, ENOMEM, "make a netstack");
-        goto free_table;
+        goto free_parts;
     }
     if (tun_open(&ns->tun, ns->loop, tun_fd, f) < 0)
         goto stop_syn;
@@ -310,8 +311,10 @@ struct netstack *netstack_new(int tun_fd, struct fault *f) {
 
 stop_syn:
     syn_stop(ns);
-free_table:
+free_parts:
     flow_table_free(&ns->flows);
+    if (ns->fragments)
+        fragments_free(ns->fragments);
     outbox_free(ns->outbox);
 free_loop:
     loop_free(ns->loop);
@@ -351,7 +354,7 @@ void netstack_free(struct netstack *ns) {
     loop_call(ns->loop, do_clear, ns);
     syn_stop(ns);
     flow_table_free(&ns->flows);
-    reassembly_free(&ns->reassembly);
+    fragments_free(ns->fragments);
     outbox_free(ns->outbox);
     loop_free(ns->loop);
     memory_forget();

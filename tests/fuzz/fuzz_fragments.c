@@ -2,8 +2,8 @@
  * nothing is read or written outside of them.
  *
  * Input: records of (id, offset, flags, length); octet k of datagram i is a function of both, unless the record forges it.
- * Sources: agent/fragments.c native/fault.c */
-#include "agent/fragments.h"
+ * Sources: native/fragments.c native/fault.c */
+#include "native/fragments.h"
 #include "native/fault.h"
 
 #include <stdlib.h>

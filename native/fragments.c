@@ -1,4 +1,5 @@
-#include "agent/fragments.h"
+/* See fragments.h. */
+#include "fragments.h"
 
 #include <stdlib.h>
 #include <string.h>
