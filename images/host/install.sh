@@ -20,6 +20,17 @@ if ! command -v apt-get >/dev/null || [ "$(id -u)" != 0 ]; then
 fi
 echo "install:$missing" >&2
 export DEBIAN_FRONTEND=noninteractive
+
+# Nothing is to begin serving because it was installed (nginx on port 80, an engine with other addresses): invoke-rc.d(8)
+# asks this file, and 101 is no.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    trap 'exit 1' HUP INT TERM
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+fi
+
 # The lists may be old or absent: ask for new ones only when an install without them fails.
 # shellcheck disable=SC2086  # a list of words
 apt-get install -qq -y --no-install-recommends $missing >/dev/null 2>&1 || {
