@@ -111,6 +111,7 @@ void tun_writev(struct tun *t, struct iovec *iov, int count, size_t start, size_
     }
     iov[0] = (struct iovec){&head, sizeof head};
     ssize_t n = writev(t->io.fd, iov, count);
+    iov[0] = (struct iovec){NULL, 0};
     if (n < 0) {
         t->lost++; /* as a cable loses it: TCP sends it again */
         return;
