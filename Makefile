@@ -72,7 +72,7 @@ images: setup engine
 test: setup native engine compose images $(STAMPS)/packages-test
 	$(PYTEST)
 
-test-unit: setup native
+test-unit: setup native $(STAMPS)/packages-test
 	$(PYTEST) -m 'not net and not engine and not slow'
 
 lint: setup $(STAMPS)/packages-test build/lwip/src/include/lwip/init.h

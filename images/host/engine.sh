@@ -21,7 +21,7 @@ say() { echo "engine: $*" >&2; }
 answers() { docker info >/dev/null 2>&1; }
 
 mtu() { # of the interface that carries the default route: a larger one in containers loses packets silently
-    dev=$(ip -o route show default 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | head -n 1)
+    dev=$(awk '$2 == "00000000" { print $1; exit }' /proc/net/route)
     cat "/sys/class/net/${dev:-lo}/mtu" 2>/dev/null || echo 1500
 }
 

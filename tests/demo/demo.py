@@ -272,6 +272,8 @@ def main() -> None:
     except Failed as failed:
         say(f"  ✗ {failed}")
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
     say(f"\nDone in {time.monotonic() - began:.0f} s.")
 
 
