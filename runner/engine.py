@@ -67,6 +67,12 @@ class Engine:
     def __init__(self, api: Any, endpoint: Endpoint) -> None:
         self.api = api
         self.endpoint = endpoint
+        self._asked: set[asyncio.Future[Any]] = set()
+
+    async def settled(self) -> None:
+        """Every call has come back, those too whose asker was cancelled: what they made is there to be seen."""
+        while self._asked:
+            await asyncio.wait(self._asked)
 
     async def info(self) -> Json:
         found: Json = await self._ask("info", self.api.info)
@@ -206,10 +212,18 @@ class Engine:
         stream = await self._ask("events", lambda: self.api.events(decode=True, filters=filters))
         return Subscription(stream)
 
+    def _done(self, asked: asyncio.Future[Any]) -> None:
+        self._asked.discard(asked)
+        if not asked.cancelled() and (error := asked.exception()) is not None:
+            log.debug("engine: %s", error)  # its asker has it too, unless it was cancelled
+
     async def _ask(self, what: str, call: Callable[[], Any]) -> Any:
         began = time.monotonic()
+        asked = asyncio.ensure_future(asyncio.to_thread(_translated, call))
+        self._asked.add(asked)
+        asked.add_done_callback(self._done)
         try:
-            return await asyncio.to_thread(_translated, call)
+            return await asyncio.shield(asked)
         finally:
             log.debug("engine: %s: %.0f ms", what, (time.monotonic() - began) * 1e3)
 

@@ -21,7 +21,10 @@ class Mirrored:
         self._now[index] = tuple(sorted(now, key=lambda port: (port.proto, port.target)))
 
     def gone(self, index: int) -> None:
+        """A container ended, which is said elsewhere; what is mirrored of it when it is back is said anew."""
         self._now.pop(index, None)
+        if not any(self._now.values()):
+            self._said = ""
 
     def line(self) -> str | None:
         """One sentence about the present, once."""

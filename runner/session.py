@@ -36,7 +36,7 @@ from runner.attend import Attention
 from runner.config import Caller, RunOptions
 from runner.engine import Engine, EngineError, Json, Subscription, connect
 from runner.errors import Refusal
-from runner.labels import SESSION, Marks, forgotten
+from runner.labels import ROLE, SESSION, Marks, forgotten
 from runner.refusals import translated
 from runner.screen import Screen
 from runner.signals import ENDING, TWICE_WITHIN, Signals
@@ -293,15 +293,23 @@ class Session:
     # --- the end ---------------------------------------------------------------------------------------------------
 
     async def _remove_containers(self) -> None:
-        """The app, then the bridge; at once when the app has ended by itself. Bounded, and says what it left."""
-        app, bridge = self.engine.remove(self.names.app), self.engine.remove(self.names.bridge)
+        """The app, then the bridge; at once when the app has ended by itself. Bounded, and says what it left.
+
+        By their label, not by name: a name may be somebody else's, which is why the engine refused to give it to us.
+        """
         try:
             async with asyncio.timeout(ENDS_WITHIN):
+                await self.engine.settled()
+                ours = await self.engine.containers(f"{SESSION}={self.id}", everything=True)
+                roles: dict[str, list[str]] = {"app": [], "bridge": []}
+                for summary in ours:
+                    roles[summary["Labels"][ROLE]].append(summary["Id"])
+                in_order = roles["app"] + roles["bridge"]
                 if self.app_exit.done():
-                    await together(app, bridge)
+                    await together(*(self.engine.remove(one) for one in in_order))
                 else:
-                    await app
-                    await bridge
+                    for one in in_order:
+                        await self.engine.remove(one)
         except (TimeoutError, EngineError) as error:
             self.stuck = True
             reason = str(error) or f"not gone after {ENDS_WITHIN:g} s"
@@ -309,9 +317,6 @@ class Session:
             self.screen.warn(
                 f"  `docker ps -aq --filter label={SESSION}={self.id} | xargs docker rm -f` removes them"
             )
-        finally:
-            app.close()
-            bridge.close()
 
 
 def _refused(error: LinkEnded | EngineError) -> Refusal:

@@ -267,3 +267,13 @@ def test_only_our_own_never_started_and_old_containers_are_forgotten() -> None:
         one("agent", "created", 0, **{ROLE: "agent"}),
     ]
     assert forgotten(engine, 1000.0) == ["old"]
+
+
+def test_what_is_mirrored_is_said_anew_after_a_restart() -> None:
+    play, web = Mirrored("container/x"), (AppPort(TCP, 80, 80),)
+    play.notice(0, web)
+    assert play.line() == "mirroring 80 of container/x"
+    play.gone(0)
+    assert play.line() is None
+    play.notice(0, web)
+    assert play.line() == "mirroring 80 of container/x"

@@ -1,0 +1,158 @@
+"""Docker's own options keep docker's meaning; who the app runs as; and what ls, ps, stop and doctor say."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+from docker.models.containers import Container
+
+from .scene import MIRROR_RUN, PATIENCE, Scene
+
+
+def mirror_run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(MIRROR_RUN), *words], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+
+
+def test_env_files_and_names_without_values(scene: Scene, target: Container, tmp_path: Path) -> None:
+    (tmp_path / "env").write_text("# comment\nFROM_FILE=1\nOVER=file\nFROM_CALLER\n")
+    options = ("--env-file", str(tmp_path / "env"), "-e", "OVER=option", "-e", "ALSO_CALLER")
+    text = scene.run(
+        target, "env", options=options, env=os.environ | {"FROM_CALLER": "a", "ALSO_CALLER": "b"}
+    )
+    assert {"FROM_FILE=1", "OVER=option", "FROM_CALLER=a", "ALSO_CALLER=b"} <= set(text.splitlines())
+
+
+def test_variables_of_the_target_by_wildcard(scene: Scene, target: Container) -> None:
+    text = scene.run(target, "env", options=("--override-env-vars-include", "GIVEN_*"))
+    assert "GIVEN_BY_COMPOSE=yes" in text
+    assert "FROM_ENTRYPOINT" not in text
+    text = scene.run(target, "env", options=("--override-env-vars-exclude", "GIVEN_*"))
+    assert "GIVEN_BY_COMPOSE" not in text
+    assert "FROM_ENTRYPOINT" in text
+
+
+def test_volumes_directory_limits_and_name(scene: Scene, target: Container, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mounted\n")
+    name = f"{scene.name}-named-{uuid.uuid4().hex[:4]}"
+    options = (
+        "-v",
+        f"{tmp_path}:/given:ro",
+        "-w",
+        "/given",
+        "--name",
+        name,
+        "-m",
+        "64m",
+        "--cpus",
+        "0.5",
+        "-l",
+        "a=b",
+    )
+    run = scene.start(target, "sh", "-c", "cat file; pwd; touch x 2>&1; echo up; sleep 60", options=options)
+    run.out.wait(lambda line: "up" in line, "the app's line")
+    assert run.out.seen[:2] == ["mounted\n", "/given\n"]
+    assert "Read-only" in run.out.seen[2]
+    app = scene.client.containers.get(name)
+    assert (app.attrs["HostConfig"]["Memory"], app.attrs["HostConfig"]["NanoCpus"]) == (64 << 20, 500_000_000)
+    assert app.labels["a"] == "b"
+    run.end()
+
+
+@pytest.mark.parametrize(
+    ("user", "told"),
+    [("1234:4321", "1234 4321 /home/u1234"), ("nobody", "65534 65534 /nonexistent"), ("0", "0 0 /root")],
+)
+def test_users(scene: Scene, target: Container, user: str, told: str) -> None:
+    script = 'echo $(id -u) $(id -g) $HOME; whoami; touch "$HOME/x" 2>/dev/null'
+    assert scene.run(target, "sh", "-c", script, options=("-u", user)).splitlines()[0] == told
+
+
+def test_hosts_and_hostname(scene: Scene, target: Container) -> None:
+    script = "hostname; getent hosts added.example"
+    options = ("--add-host", "added.example:198.51.100.7", "--hostname", "mine")
+    assert scene.run(target, "sh", "-c", script, options=options).split()[:2] == ["mine", "198.51.100.7"]
+
+
+def test_without_a_command_the_app_runs_what_the_target_runs(scene: Scene, target: Container) -> None:
+    made = scene.container("greets", ["sh", "-c", "echo I greet $WHO; sleep 300"], environment={"WHO": "you"})
+    run = scene.start(made)
+    run.out.wait(lambda line: line == "I greet you\n", "the target's own command")
+    run.end()
+    scene.remove(made)
+
+
+def test_another_image_and_entrypoint(scene: Scene, target: Container, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text(
+        f'FROM {scene.image}\nRUN echo built > /proof\nENTRYPOINT ["cat"]\nCMD ["/proof"]\n'
+    )
+    run = scene.start(target, options=("--build", str(tmp_path)))
+    run.out.wait(lambda line: line == "built\n", "the built image's own command")
+    assert run.wait() == 0
+    assert scene.run(target, "proof", options=("--entrypoint", "echo")) == "proof\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "next_step"),
+    [
+        (("--image", "no-such/image:1", "--pull", "never"), "not on this engine", "docker pull"),
+        (("--map-port", "x"), "no pair of ports", "APP:TARGET"),
+        (("-u", "nobodyknows"), "no user 'nobodyknows'", "/etc/passwd"),
+        (("-v", "/nowhere/at/all"), "-v /nowhere/at/all", "SOURCE:DESTINATION"),
+        (("--network", "no-such-network"), "no-such-network", "docker network ls"),
+        (("--network", "host"), "only be added", "docker network ls"),
+    ],
+)
+def test_errors_have_a_next_step(
+    scene: Scene, target: Container, options: tuple[str, ...], said: str, next_step: str
+) -> None:
+    run = scene.start(target, "true", options=options)
+    assert run.wait() == 125
+    text = "".join(run.err.seen)
+    assert said in text
+    assert next_step in text
+
+
+def test_a_name_that_is_taken(scene: Scene, target: Container) -> None:
+    run = scene.start(target, "true", options=("--name", str(target.name)))
+    assert run.wait() == 125
+    assert "is there already" in "".join(run.err.seen)
+    target.reload()
+    assert target.status == "running", "the container that has the name was touched"
+
+
+def test_no_engine_and_no_permission(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [str(MIRROR_RUN), "x", "--", "true"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"DOCKER_HOST": f"unix://{tmp_path}/none"},
+    )
+    assert done.returncode == 125
+    assert "no container engine answers" in done.stderr
+
+
+def test_ls_ps_and_stop(scene: Scene, target: Container) -> None:
+    assert f"container/{target.name}" in mirror_run("ls").stdout
+    run = scene.start(target, "sh", "-c", "trap 'exit 9' TERM; echo up; while :; do sleep 0.1; done")
+    run.out.wait(lambda line: "up" in line, "the app's line")
+    listed = [line.split() for line in mirror_run("ps").stdout.splitlines() if str(target.name) in line]
+    assert [line[1] for line in listed] == [f"container/{target.name}"]
+    assert mirror_run("stop", "no-such-session").returncode == 125
+    stopped = mirror_run("stop", listed[0][0])
+    assert stopped.returncode == 0, stopped.stderr
+    assert run.wait() == 9
+    assert str(target.name) not in mirror_run("ps").stdout
+
+
+def test_doctor(scene: Scene) -> None:
+    done = mirror_run("doctor")
+    assert done.returncode == 0, done.stdout
+    for word in ("engine", "images", "/dev/net/tun", "SYS_PTRACE", "address pools"):
+        assert word in done.stdout
