@@ -1,6 +1,7 @@
 #include "agent/mirror_parts.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -41,10 +42,12 @@ static void apply(struct mirror *m) {
     for (const struct mirrored_port *p = m->ports; p && n < FILTER_PORTS; p = p->next)
         ports[n++] = p->port;
     m->fault = (struct fault){0};
-    if (n == 0)
+    if (n == 0) {
         sniff_close(m->sniff);
-    else if (sniff_open(m->sniff, code, filter_program(ports, n, code), &m->fault) == 0)
+        malloc_trim(0); /* what was held for slow apps came in pieces, and lies about in the heap */
+    } else if (sniff_open(m->sniff, code, filter_program(ports, n, code), &m->fault) == 0) {
         mirror_chores_soon(m);
+    }
 }
 
 static void want(struct mirror *m, const struct mirror_port *port) {

@@ -7,7 +7,7 @@
 #define CHAINS         8192
 #define CONNS_MOST     16384 /* about 400 octets each, what `budget` pays for aside */
 #define HALF_OPEN_MOST 4096  /* a flood of SYNs pushes out the oldest of its own kind only */
-#define BUDGET         (32u * 1024 * 1024) /* all that is not acknowledged or not yet taken by the app */
+#define BUDGET         (64u * 1024 * 1024) /* all that is not acknowledged or not yet taken by the app */
 #define HALF_OPEN_TIME                                                                             \
     (30 *                                                                                          \
      MIRROR_SECOND) /* four SYN-ACKs of Linux's six: later, the client's data says it is MIDDLE */

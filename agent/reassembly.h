@@ -28,7 +28,7 @@ struct reassembly_budget {
     size_t held, limit; /* octets, headers of ours included */
 };
 
-#define REASSEMBLY_MOST (8u * 1024 * 1024) /* 64 ms of 1 Gbit/s to a peer that takes nothing */
+#define REASSEMBLY_MOST (16u * 1024 * 1024) /* 128 ms of 1 Gbit/s to a peer that takes nothing */
 #define REASSEMBLY_LATE 4096 /* segments beyond the first gap; searching them is linear */
 
 enum reassembly_end {
