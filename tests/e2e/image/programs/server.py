@@ -20,7 +20,9 @@ resets: asyncio.Queue[str] = asyncio.Queue()
 
 async def whoami(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     body = writer.get_extra_info("peername")[0].removeprefix("::ffff:").encode() + b"\n"
-    while await reader.readuntil(b"\r\n\r\n"):
+    head = b"HTTP/1.1"
+    while b"HTTP/1.1" in head:  # 1.0 wants the connection closed behind the answer
+        head = await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         await writer.drain()
 
