@@ -134,8 +134,10 @@ static size_t write_some(struct flow *f, const uint8_t *p, size_t n) {
 
 /* At most a window waits here: the mux sees to it that the agent keeps to what was granted. */
 static bool hold_down(struct flow *f, const uint8_t *p, size_t n) {
-    if (f->down_at + f->down_len + n > f->down_room) {
-        size_t room = f->down_len + n < TCP_SND_BUF / 16 ? f->down_len + n : TCP_SND_BUF;
+    size_t all = f->down_len + n;
+    CHECK(all <= TCP_SND_BUF);
+    if (f->down_at + all > f->down_room) {
+        size_t room = all < TCP_SND_BUF / 2 ? 2 * all : TCP_SND_BUF;
         uint8_t *bigger = malloc(room);
         if (!bigger)
             return false;
