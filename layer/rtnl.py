@@ -34,8 +34,9 @@ IFA_F_NODAD, IFA_F_DEPRECATED = 0x02, 0x20
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 FRA_SRC, FRA_PRIORITY, FRA_FWMARK, FRA_TABLE, FRA_FWMASK = 2, 6, 10, 15, 16
 RT_TABLE_MAIN, RT_TABLE_LOCAL = 254, 255
-RTPROT_STATIC, RTPROT_KERNEL = 4, 2
-RTN_UNICAST, FR_ACT_TO_TBL = 1, 1
+RTPROT_STATIC = 4
+RTN_UNICAST, RTN_LOCAL, FR_ACT_TO_TBL = 1, 2, 1
+RTMGRP_IPV6_ROUTE = 0x400
 
 _HEADER = struct.Struct("=IHHII")
 _IFINFO = struct.Struct("=BxHiII")
@@ -83,6 +84,51 @@ def _attrs(body: bytes) -> Iterator[tuple[int, bytes]]:
             return
         yield kind & 0x3FFF, body[at + 4 : at + size]
         at += (size + 3) & ~3
+
+
+def _messages(octets: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """(kind, serial, payload) of each message of one datagram."""
+    at = 0
+    while at + _HEADER.size <= len(octets):
+        size, kind, _, serial, _ = _HEADER.unpack_from(octets, at)
+        if size < _HEADER.size:
+            return
+        yield kind, serial, octets[at + _HEADER.size : at + size]
+        at += (size + 3) & ~3
+
+
+class Arrivals6:
+    """Waits until IPv6 addresses that were just added are local.
+
+    The kernel adds an address at once and its local route from a work queue a moment later (net/ipv6/addrconf.c,
+    addrconf_dad_work), even without duplicate address detection. In between, a packet for the address is forwarded.
+    """
+
+    def __init__(self) -> None:
+        self._sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._sock.bind((0, RTMGRP_IPV6_ROUTE))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self._sock.close()
+
+    def wait(self, ips: set[bytes], seconds: float = 2.0) -> None:
+        """Returns when all are local. RtnlError (ETIMEDOUT) when some are not by then."""
+        missing = set(ips)
+        self._sock.settimeout(seconds)
+        while missing:
+            try:
+                answer = self._sock.recv(1 << 16)
+            except TimeoutError:
+                names = ", ".join(map(_text, sorted(missing)))
+                raise RtnlError(errno.ETIMEDOUT, f"the kernel does not take {names} as its own") from None
+            for kind, _, payload in _messages(answer):
+                if kind == RTM_NEWROUTE and _RTMSG.unpack_from(payload)[7] == RTN_LOCAL:
+                    missing.discard(dict(_attrs(payload[_RTMSG.size :])).get(RTA_DST, b""))
 
 
 class Rtnl:
@@ -215,12 +261,7 @@ class Rtnl:
             _HEADER.pack(_HEADER.size + len(body), kind, NLM_F_REQUEST | flags, self._serial, 0) + body
         )
         while True:
-            answer = self._sock.recv(1 << 17)
-            at = 0
-            while at + _HEADER.size <= len(answer):
-                size, answer_kind, _, serial, _ = _HEADER.unpack_from(answer, at)
-                payload = answer[at + _HEADER.size : at + size]
-                at += (size + 3) & ~3
+            for answer_kind, serial, payload in _messages(self._sock.recv(1 << 17)):
                 if serial != self._serial:
                     continue
                 if answer_kind == NLMSG_ERROR:

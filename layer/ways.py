@@ -16,7 +16,7 @@ import socket
 from collections.abc import Sequence
 
 from layer import rules, tun
-from layer.rtnl import Route, Rtnl, RtnlError, family_of
+from layer.rtnl import Arrivals6, Route, Rtnl, RtnlError, family_of
 from wire.messages import Address
 
 PRIORITY_AWAY, PRIORITY_LOCAL, PRIORITY_ENGINE = 10, 20, 30
@@ -42,7 +42,7 @@ def prepare(addresses: Sequence[Address]) -> int:
 
     RtnlError with what was asked, when the kernel refuses.
     """
-    with Rtnl() as kernel:
+    with Rtnl() as kernel, Arrivals6() as arrivals:
         kernel.link_up("lo")
         index = kernel.link_up(tun.NAME, mtu=tun.MTU, link_local=False)
         _set_engine_aside(kernel, index)
@@ -59,7 +59,12 @@ def prepare(addresses: Sequence[Address]) -> int:
             if family in present:
                 kernel.route_add(default)
             _rules(kernel, family, default)
+        arrivals.wait(_v6(carried(addresses)))
         return index
+
+
+def _v6(addresses: Sequence[Address]) -> set[bytes]:
+    return {address.ip for address in addresses if len(address.ip) == 16}
 
 
 def _rules(kernel: Rtnl, family: int, default: Route) -> None:
@@ -81,7 +86,7 @@ def replace(old: Sequence[Address], new: Sequence[Address]) -> tuple[Address, ..
     """
     fresh = carried(new)
     gone = tuple(address for address in carried(old) if address.ip not in {a.ip for a in fresh})
-    with Rtnl() as kernel:
+    with Rtnl() as kernel, Arrivals6() as arrivals:
         index = socket.if_nametoindex(tun.NAME)
         for address in gone:
             # IPv4 takes its source from the first address of the link that fits: the old one is put at the
@@ -91,10 +96,18 @@ def replace(old: Sequence[Address], new: Sequence[Address]) -> tuple[Address, ..
         for address in fresh:
             kernel.address_add(index, address.ip, address.prefix)
         for address in gone:
-            kernel.address_add(index, address.ip, len(address.ip) * 8, deprecated=len(address.ip) == 16)
+            kernel.address_add(index, address.ip, _kept(address), deprecated=len(address.ip) == 16)
         for family in {family_of(address.ip) for address in fresh}:
             kernel.route_add(Route(family, b"", 0, b"", index))
+        arrivals.wait(_v6(fresh) - _v6(old))
     return gone
+
+
+def _kept(address: Address) -> int:
+    """The prefix of an old address: IPv4's is without a network, so that it is nobody's source; IPv6 has a
+    flag for that.
+    """
+    return 32 if len(address.ip) == 4 else address.prefix
 
 
 def remove(addresses: Sequence[Address]) -> None:
@@ -102,7 +115,7 @@ def remove(addresses: Sequence[Address]) -> None:
     with Rtnl() as kernel:
         index = socket.if_nametoindex(tun.NAME)
         for address in addresses:
-            kernel.address_del(index, address.ip, len(address.ip) * 8)
+            kernel.address_del(index, address.ip, _kept(address))
 
 
 def _set_engine_aside(kernel: Rtnl, index: int) -> None:
