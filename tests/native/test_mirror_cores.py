@@ -52,7 +52,7 @@ def run(name: str, *arguments: str, compiler: str = "clang") -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+@pytest.mark.parametrize("compiler", ["clang", pytest.param("gcc", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["check_reassembly", "check_http_edge"])
 def test_core(name: str, compiler: str) -> None:
     assert run(name, compiler=compiler)
