@@ -13,7 +13,7 @@ from docker.types import IPAMConfig, IPAMPool
 
 from runner import images
 
-from .scene import LABEL, Left, Scene, ensure_image, wait_left
+from .scene import LABEL, ROLE, Left, Scene, ensure_image, wait_left
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -113,9 +113,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if getattr(report, "failed", False) and stage is not None:
         for number, run in enumerate(stage.runs):
             report.sections.append((f"mirror-run {number}, stderr", "".join(run.err.seen[-80:])))
-        for found in stage.client.containers.list(
-            filters={"label": "mirror-run.dev/role"}, ignore_removed=True
-        ):
+        for found in stage.client.containers.list(filters={"label": f"{ROLE}=agent"}, ignore_removed=True):
             try:
                 report.sections.append((f"log of {found.name}", found.logs(tail=80).decode(errors="replace")))
             except docker.errors.APIError as error:

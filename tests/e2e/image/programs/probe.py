@@ -98,13 +98,17 @@ def reset_ours(host: str) -> object:
         return told.makefile("rb").read().decode()
 
 
-def upload(host: str, octets: str) -> object:
-    count, sha = int(octets), hashlib.sha256()
+def upload(host: str, octets: str, rate: str = "0") -> object:
+    """A known pattern, at most RATE octets a second if given."""
+    count, sha, sent, began = int(octets), hashlib.sha256(), 0, time.monotonic()
     with connect(host, 7003) as s:
         s.settimeout(120)
         for piece in server_pattern.pattern(count):
             s.sendall(piece)
             sha.update(piece)
+            sent += len(piece)
+            if int(rate):
+                time.sleep(max(0.0, began + sent / int(rate) - time.monotonic()))
         s.shutdown(socket.SHUT_WR)
         told = s.makefile("rb").read().decode().split()
     return [int(told[0]), told[1] == sha.hexdigest()]
