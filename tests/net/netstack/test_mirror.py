@@ -57,6 +57,19 @@ def test_the_app_sees_the_real_client_and_its_answers_go_nowhere(place: Ground, 
     assert place.far.quiet()
 
 
+@both_families
+def test_what_was_sent_to_another_replica_comes_to_the_primary_s_address(place: Ground, family: int) -> None:
+    listener = place.listen(family, 8080)
+    replica = {4: "198.18.66.6", 6: "fd00:198:18::66"}[family]
+    place.far.open(
+        lambda channel: Open(
+            channel, ChannelKind.MIRROR_TCP, 1 << 20, packed(CLIENT[family]), 5555, packed(replica), 8080, target=1
+        )
+    )
+    sock, peer = accepted(place, listener)
+    assert (peer, sock.getsockname()[:2]) == ((CLIENT[family], 5555), (OWN[family], 8080))
+
+
 def test_a_refusal_by_the_app_is_told(place: Ground) -> None:
     channel = mirrored(place, 4, 8080)
     reset = place.far.take(Reset)
