@@ -5,10 +5,31 @@
 #include "layer/netstack/relay.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
 
 #define PORT_FIRST 32768
 #define PORTS      (61000 - PORT_FIRST)
 #define TRIES      64
+
+static bool is_loopback(const struct addr *a) {
+    return a->family == 4 ? a->ip[0] == IN_LOOPBACKNET
+                          : memcmp(a->ip, &in6addr_loopback, sizeof in6addr_loopback) == 0;
+}
+
+struct addr mirror_place(const struct netstack *ns, const struct addr *asked) {
+    const struct addr *first = NULL;
+    if (is_loopback(asked))
+        return *asked;
+    for (size_t i = 0; i < ns->listeners.own_count; i++) {
+        const struct addr *own = &ns->listeners.own[i];
+        if (memcmp(own, asked, sizeof *own) == 0)
+            return *asked;
+        if (!first && own->family == asked->family)
+            first = own;
+    }
+    return first ? *first : *asked;
+}
 
 /* Whether no flow has these four; one that is only waited out makes way, as a kernel's would (RFC 6191). */
 static bool is_free(struct netstack *ns, const struct endpoint *app,

@@ -112,11 +112,13 @@ static void on_tun_failed(struct tun *t, int err) {
 
 static struct channel *on_open(void *owner, const struct channel_open *o, int *err) {
     struct link *l = owner;
+    struct channel_open placed = *o;
+    placed.destination.addr = mirror_place(l->ns, &o->destination.addr);
     switch (o->kind) {
     case CHANNEL_MIRROR_TCP:
-        return mirror_tcp(l->ns, o, err);
+        return mirror_tcp(l->ns, &placed, err);
     case CHANNEL_MIRROR_UDP:
-        return assoc_mirror(l->ns, o, err);
+        return assoc_mirror(l->ns, &placed, err);
     default:
         *err = EPROTONOSUPPORT;
         return NULL;
