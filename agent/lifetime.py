@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 FIRST_WITHIN = 8.0
 """Seconds after the start in which the first session must have come. Its runner dials at once; one that was killed
-first never comes, and nothing of it may be left after 10 s. A runner that was slower finds no agent, and makes another."""
+first never comes, and nothing of it may be left after 10 s. A slower runner finds no agent, and makes another."""
 
 LINGERS = 2.0
 """Seconds after the last session: one that follows at once finds a warm agent."""
