@@ -1,6 +1,6 @@
-"""Everything at once, in an order that a seed chooses: no step of either side leaves the engine in a state it cannot be in.
+"""Everything at once, in an order that a seed chooses: the engine never gets into a state that it cannot be in.
 
-The engine's own checks (CHECK, lwIP's assertions) end the process, so what is asserted here is that nothing is left at the end.
+Its own checks (CHECK, lwIP's assertions) end the process, so what is asserted here is that nothing is left at the end.
 """
 
 from __future__ import annotations
