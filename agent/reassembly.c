@@ -197,7 +197,9 @@ void reassembly_target(struct reassembly *r, const struct tcp_view *t) {
 }
 
 size_t reassembly_readable(const struct reassembly *r) {
-    return r->acked - r->next - (r->end == REASSEMBLY_EOF ? 1 : 0);
+    /* A FIN is no octet, and a RST may have come in the segment that acknowledged it. */
+    bool past_fin = r->fin_seen && r->acked == r->fin + 1;
+    return r->acked - r->next - past_fin;
 }
 
 int reassembly_peek(const struct reassembly *r, struct iovec *iov, int count) {

@@ -119,6 +119,14 @@ static void resets(void) {
     EXPECT("ab", REASSEMBLY_RESET); /* what was acknowledged still comes */
 }
 
+static void reset_by_who_acknowledges_the_fin(void) {
+    start(10);
+    client(10, TCP_FLAG_FIN, "ab");
+    target(13, TCP_FLAG_RST);
+    EXPECT("ab", REASSEMBLY_RESET);
+    CHECK(reassembly_readable(&r) == 0 && budget.held == 0);
+}
+
 static void data_in_the_syn(void) {
     start(11);
     client(10, TCP_FLAG_SYN, "ab");
@@ -284,6 +292,7 @@ int main(int argc, char **argv) {
     a_hole_is_the_end();
     copies_that_differ();
     resets();
+    reset_by_who_acknowledges_the_fin();
     data_in_the_syn();
     a_zero_window_probe_is_kept_until_taken();
     nonsense_far_away();
