@@ -38,7 +38,7 @@ def test_ended_at(scene: Scene, target: Container, moment: tuple[str, str], numb
     events.close()
     thread.join(10)
     if number == signal.SIGKILL:
-        mine = {"label": f"mirror-run.dev/target=container/{target.name}"}
+        mine: dict[str, str | list[str] | bool] = {"label": f"mirror-run.dev/target=container/{target.name}"}
         for left in scene.client.containers.list(all=True, filters=mine, ignore_removed=True):
             left.reload()
             if left.status == "created":

@@ -148,6 +148,7 @@ for line in sys.stdin:
     assert run.event(request="GET /seen-1 HTTP/1.1")["peer"][0] in scene.addresses(bystander)
     run.event(request="GET /seen-2 HTTP/1.1")
     client.stdin.close()
+    client.stdout.close()
     assert client.wait(20) == 0
 
 

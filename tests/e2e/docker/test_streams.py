@@ -41,8 +41,8 @@ def test_a_gibibyte_through_stdin_and_back_is_identical(
             file.write(block)
     came, size = hashlib.sha256(), 0
     with (
-        big.open("rb") as file,
-        subprocess.Popen(command(target, "cat"), stdin=file, stdout=subprocess.PIPE) as process,
+        big.open("rb") as source,
+        subprocess.Popen(command(target, "cat"), stdin=source, stdout=subprocess.PIPE) as process,
     ):
         assert process.stdout is not None
         while octets := process.stdout.read(1 << 20):
