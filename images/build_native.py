@@ -43,12 +43,13 @@ def build_module(name: str, out: Path) -> None:
 
 
 def compile_module(name: str, out: Path) -> None:
-    """Called in that process. Objects stay in ``build/cffi``; a module newer than its sources is left alone."""
+    """Called in that process. Each module has a folder of its own: both compile native's files, at the same time."""
     sys.path.insert(0, str(ROOT))
     builder, folder = MODULES[name]
     ffi = importlib.import_module(builder).ffibuilder()
-    work = ROOT / "build" / "cffi" / sysconfig.get_config_var("SOABI")
-    work.mkdir(parents=True, exist_ok=True)
+    work = ROOT / "build" / "cffi" / sysconfig.get_config_var("SOABI") / name
+    shutil.rmtree(work, ignore_errors=True)  # distutils knows nothing of headers: what is there may be old
+    work.mkdir(parents=True)
     made = Path(ffi.compile(tmpdir=str(work), verbose=False))
     place(made, out / folder / made.name)
 
