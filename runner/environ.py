@@ -66,6 +66,14 @@ def patterns(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in re.split("[;,]", text) if part.strip())
 
 
+def configured(env: Iterable[str] | None) -> tuple[bytes, ...]:
+    """What `docker inspect` says of a container's environment (``Config.Env``), as /proc/PID/environ would have it.
+
+    For a process whose own is gone: one that sets its title (nginx, PostgreSQL) writes over that memory (proc(5)).
+    """
+    return tuple(variable.encode(errors="surrogateescape") for variable in env or ())
+
+
 def choose(
     target: Sequence[bytes], own: Sequence[bytes], include: Sequence[str] = (), exclude: Sequence[str] = ()
 ) -> Chosen:

@@ -237,8 +237,12 @@ class Session:
             *(m.Attach(0, i, found.id) for i, found in enumerate(self.target.containers)), m.GetEnviron(0, 0)
         )
         *attached, theirs = replies
+        if not theirs.variables:
+            self.screen.notice(
+                f"{self.target.name}: its process wrote over its environment, so this is the container's configured one"
+            )
         chosen = environ.choose(
-            theirs.variables,
+            theirs.variables or environ.configured(self.inspected["Config"].get("Env")),
             own,
             environ.patterns(self.options.env_include),
             environ.patterns(self.options.env_exclude),

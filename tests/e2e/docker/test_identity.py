@@ -31,6 +31,16 @@ def test_environment_is_the_targets_process_with_what_its_entrypoint_exported(
     assert variables["HOME"] not in ("", "/root") or os.getuid() == 0
 
 
+def test_environment_of_a_process_that_wrote_over_it(scene: Scene, target: Container) -> None:
+    """nginx keeps its title where its environment was: what the container was given counts then."""
+    made = scene.container("titled", ["nginx", "-g", "daemon off;"], environment={"GIVEN": "yes"})
+    try:
+        scene.wait_inside(made, "sh", "-c", "nc -z 127.0.0.1 80")
+        assert scene.run(made, "sh", "-c", 'echo "$GIVEN"').strip() == "yes"
+    finally:
+        scene.remove(made)
+
+
 def test_environment_stays_out_of_inspect(scene: Scene, target: Container) -> None:
     run = scene.start(target, "sh", "-c", "echo up; sleep 60", options=("-e", "SECRET_VALUE=tell-nobody"))
     run.out.wait(lambda line: "up" in line, "the app's first line")
