@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from links.link import CallFailed, Link, LinkEnded
-from runner import plan
+from runner import plan, tally
 from runner.config import RunOptions
 from runner.engine import Engine, EngineError, Subscription
 from runner.errors import Refusal
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 SETTLES_WITHIN = 0.1
 """Seconds in which the notices of a target's several containers are gathered into one line."""
+
+COUNTED_WITHIN = 0.5
+"""Seconds for the agent's last count; a run does not end later for it."""
 
 LAST_WORDS_WITHIN = 4.0
 """Seconds for the app's end to be reported once the bridge has ended (mirror-init gives the app 2)."""
@@ -69,9 +72,11 @@ class Attention:
             asyncio.create_task(self._hear_agent(), name="agent's notices"),
             asyncio.create_task(self._hear_bridge(), name="bridge's notices"),
             asyncio.create_task(self._carry_out(), name="following the target"),
+            asyncio.create_task(self._count(), name="counting"),
         ]
         try:
             yield
+            await self._sum_up()
         finally:
             for task in tasks:
                 task.cancel()
@@ -175,6 +180,27 @@ class Attention:
                     log.info("the bridge's link to the agent ended: %s", message.reason)
                 case _:
                     log.debug("the bridge says %s, which is not known here", type(message).__name__)
+
+    async def _count(self) -> None:
+        seen = m.Counters()
+        with suppress(LinkEnded, CallFailed):  # whoever hears the agent says that it is gone
+            while True:
+                await asyncio.sleep(tally.LOOKS_EVERY)
+                now = await self._counters()
+                if said := tally.complaint(seen, now):
+                    self.screen.warn(said)
+                seen = now
+
+    async def _sum_up(self) -> None:
+        with suppress(LinkEnded, CallFailed, TimeoutError):
+            async with asyncio.timeout(COUNTED_WITHIN):
+                if said := tally.summary(await self._counters()):
+                    self.screen.notice(said)
+
+    async def _counters(self) -> m.Counters:
+        answer = await self.agent.call(m.GetCounters(0))
+        assert isinstance(answer, m.CountersAre)
+        return answer.counters
 
     def _say_mirrored(self) -> None:
         if line := self._mirrored.line():

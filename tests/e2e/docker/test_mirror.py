@@ -160,6 +160,9 @@ def test_a_slow_app_loses_its_own_copy_and_nothing_else(
     assert upload.strip() == f"[{100 << 20}, true]"
     scene.inside(bystander, "curl", "-sS", "http://target:8080/")
     run.event(open=8080)
+    run.said("1 mirrored connection ended: the app or this machine was slower")
+    run.end()
+    assert any("copy ended as too slow" in line for line in run.err.seen)
 
 
 def test_app_crashes_and_comes_back(scene: Scene, target: Container, bystander: Container) -> None:

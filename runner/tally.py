@@ -1,0 +1,54 @@
+"""What the agent counted of the mirrored traffic, in words: at the end, and whenever something was lost."""
+
+from __future__ import annotations
+
+from wire.messages import Counters
+
+LOOKS_EVERY = 2.0
+"""Seconds between two looks at the counters while the command runs."""
+
+
+def complaint(before: Counters, now: Counters) -> str:
+    """What was lost between two looks; empty when nothing was."""
+    ended = now.dropped - before.dropped
+    packets = now.lost_packets - before.lost_packets
+    said = []
+    if ended > 0:
+        said.append(
+            f"{_count(ended, 'mirrored connection')} ended: the app or this machine was slower than its client"
+        )
+    if packets > 0:
+        said.append(f"{_count(packets, 'packet')} not captured, and whatever had a hole from it ended")
+    return "; ".join(said)
+
+
+def summary(now: Counters) -> str:
+    """The whole session in one line; empty when nothing was mirrored."""
+    said = []
+    if now.connections:
+        said.append(f"{_count(now.connections, 'connection')} ({octets(now.bytes)}) mirrored")
+    if now.datagrams:
+        said.append(f"{_count(now.datagrams, 'datagram')} mirrored")
+    if now.joined:
+        said.append(f"{_count(now.joined, 'older connection')} joined at a request")
+    if now.skipped:
+        said.append(f"{_count(now.skipped, 'older connection')} not to be joined")
+    if now.dropped:
+        said.append(f"{_count(now.dropped, 'copy', 'copies')} ended as too slow")
+    if now.lost_packets:
+        said.append(f"{_count(now.lost_packets, 'packet')} not captured")
+    return ", ".join(said)
+
+
+def octets(count: int) -> str:
+    """ "3.4 MB": decimal, as `docker stats` and disks have it."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
