@@ -152,6 +152,8 @@ class Scene:
     image: str
     name: str
     network: Any
+    prefix: str
+    """The first three octets of the network's IPv4 addresses."""
     runs: list[Run] = field(default_factory=list)
     made: list[Container] = field(default_factory=list)
 

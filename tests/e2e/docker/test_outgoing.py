@@ -84,7 +84,7 @@ def test_connect_prohibited_by_a_firewall(scene: Scene, target: Container, probe
 def test_connect_where_the_target_has_no_way(
     scene: Scene, target: Container, prober: Prober, kind: str, there: str, here: str
 ) -> None:
-    address = "198.19.241.1"
+    address = "198.18.255.1"
     scene.inside(target, "ip", "route", "add", kind, address)
     try:
         # `throw` leaves the table: with the default route gone there is none.
@@ -100,7 +100,7 @@ def test_connect_where_the_target_has_no_way(
 
 
 def test_connect_to_a_neighbour_that_does_not_answer(scene: Scene, target: Container, prober: Prober) -> None:
-    assert both(scene, target, prober, "connect_error", "198.19.240.251", "80", "8") == [
+    assert both(scene, target, prober, "connect_error", f"{scene.prefix}.251", "80", "8") == [
         "EHOSTUNREACH",
         "late",
     ]
