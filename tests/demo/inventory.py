@@ -6,13 +6,16 @@ volumes those in use: what a run of ours leaves has our label, or no user.
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import docker
 
@@ -52,6 +55,7 @@ def take(api: docker.APIClient, project: str, target: str, namespaces_of: list[s
 
     containers = [c for c in api.containers(all=True) if concerns(c["Labels"])]
     networks = [n["Name"] for n in api.networks() if not n["Labels"] or concerns(n["Labels"])]
+    others = [n for n in api.networks() if not concerns(n["Labels"] or {})]
     unused = api.volumes(filters={"dangling": True})["Volumes"] or ()
     return Inventory(
         {
@@ -60,7 +64,7 @@ def take(api: docker.APIClient, project: str, target: str, namespaces_of: list[s
             "volumes": frozenset(v["Name"] for v in unused),
             "sockets": frozenset(_numbered(_sockets())),
             "processes": frozenset(_processes(target, {c["Id"] for c in containers})),
-            "rules": frozenset(_numbered(_rules(api, namespaces_of))),
+            "rules": frozenset(_numbered(_rules(api, namespaces_of, others))),
         }
     )
 
@@ -97,8 +101,8 @@ def _processes(target: str, containers: set[str]) -> Iterator[str]:
             yield f"{entry.name} {words[:100]}"
 
 
-def _rules(api: docker.APIClient, containers: list[str]) -> Iterator[str]:
-    """nftables and, in the namespaces of the containers, routing rules; without counters."""
+def _rules(api: docker.APIClient, containers: list[str], others: list[dict[str, Any]]) -> Iterator[str]:
+    """nftables and routing rules, here and in the containers' namespaces; no counters, no other network's."""
     if os.geteuid() != 0 or not shutil.which("nft") or not shutil.which("nsenter"):
         return
     places = [("this machine", [])]
@@ -109,7 +113,19 @@ def _rules(api: docker.APIClient, containers: list[str]) -> Iterator[str]:
     for place, enter in places:
         for command in (["nft", "-s", "list", "ruleset"], ["ip", "rule"], ["ip", "-6", "rule"]):
             said = subprocess.run([*enter, *command], capture_output=True, text=True, check=False).stdout
-            yield from (f"{place}: {line.strip()}" for line in said.splitlines() if line.strip(" \t}"))
+            for line in said.splitlines():
+                if line.strip(" \t}") and not _is_of(line, others):
+                    yield f"{place}: {line.strip()}"
+
+
+def _is_of(rule: str, networks: list[dict[str, Any]]) -> bool:
+    """Does it name one of these networks' bridges, or an address in it?"""
+    found = [ipaddress.ip_address(text) for text in re.findall(r"\d+\.\d+\.\d+\.\d+", rule)]
+    for network in networks:
+        subnets = [ipaddress.ip_network(part["Subnet"]) for part in network["IPAM"]["Config"] or ()]
+        if f"br-{network['Id'][:12]}" in rule or any(address in subnet for address in found for subnet in subnets):
+            return True
+    return False
 
 
 def _lines(path: str) -> list[str]:
