@@ -17,7 +17,7 @@ settings.load_profile("any machine")
 
 HERE = Path(__file__).resolve().parent
 
-MARKS = {"net": "net", "facts": "net", "e2e": "engine"}
+MARKS = {"net": "net", "facts": "net", "e2e": "engine", "demo": "engine"}
 """Folder of tests/: the mark of everything below it."""
 
 
