@@ -1,13 +1,15 @@
 #!/bin/sh
-# Removes from the engine what this project made on it, by its labels: containers, then images. Nothing else is touched.
+# Removes from the engine what this project made on it, by its labels and names: containers, the demo's network, images.
+# Nothing else is touched.
 set -eu
 
 docker info >/dev/null 2>&1 || exit 0
-containers=$(docker ps -aq --filter label=mirror-run.dev/role)
-# shellcheck disable=SC2086  # lists of words
-[ -z "$containers" ] || docker rm -f -v $containers >/dev/null
-for label in mirror-run.dev/image; do
-    images=$(docker images -q --filter label=$label | sort -u)
-    # shellcheck disable=SC2086
-    [ -z "$images" ] || docker rmi -f $images >/dev/null
+
+demo=label=com.docker.compose.project=mirror-run-demo
+for filter in label=mirror-run.dev/role "$demo"; do
+    docker ps -aq --filter "$filter" | xargs -r docker rm -f -v >/dev/null
+done
+docker network ls -q --filter "$demo" | xargs -r docker network rm >/dev/null
+for filter in label=mirror-run.dev/image 'reference=mirror-run/*' 'reference=mirror-run-demo/*' 'reference=mirror-run-test/*'; do
+    docker images -aq --filter "$filter" | sort -u | xargs -r docker rmi -f >/dev/null 2>&1 || true # in use by others
 done
