@@ -84,18 +84,24 @@ class Attention:
                 if isinstance(result, Exception):
                     log.error("%s: %r", task.get_name(), result)
 
+    async def start(self) -> None:
+        """Start the app's container; its terminal has the size of ours before the command runs."""
+        await self.engine.start(self.app)
+        if self.terminal:
+            await self._resize()
+
     async def command(self) -> int:
-        """Start the app and wait for its end; the exit code."""
+        """Carry the streams until the command's end; the exit code."""
         if not self.terminal:
-            await self.engine.start(self.app)
+            self.streams.start()
             return await self._end()
         with raw_terminal():
             self.screen.raw = True
             loop = asyncio.get_running_loop()
             try:
-                await self.engine.start(self.app)
                 loop.add_signal_handler(signal.SIGWINCH, self._resized)
-                await self._resize()
+                await self._resize()  # it may have changed meanwhile
+                self.streams.start()
                 return await self._end()
             finally:
                 loop.remove_signal_handler(signal.SIGWINCH)

@@ -77,8 +77,12 @@ class Session:
     tree: worktree.WorkTree = field(init=False)
     carried: plan.Streams = field(init=False)
     names: plan.Names = field(init=False)
+    agent_links: AsyncExitStack = field(default_factory=AsyncExitStack)
+    bridge_links: AsyncExitStack = field(default_factory=AsyncExitStack)
     agent: Link = field(init=False)
     agent_id: str = field(init=False)
+    identity: m.Identity = field(init=False)
+    theirs: m.Environ = field(init=False)
     bridge: Link = field(init=False)
     bridge_words: agents.Words = field(init=False)
     bridge_made: asyncio.Future[str] = field(init=False)
@@ -90,9 +94,8 @@ class Session:
         """The whole run; the exit code."""
         async with AsyncExitStack() as undo:
             await self._look()
-            undo.push_async_callback(self._remove_containers)
-            await self._make(undo)
-            await self._configure()
+            undo.push_async_callback(self._end)
+            await self._make()
             undo.enter_context(self.streams)
             attention = Attention(
                 self.engine,
@@ -110,8 +113,9 @@ class Session:
                 self.carried.terminal,
             )
             await undo.enter_async_context(attention.listening())
+            # mirror-init waits for the bridge's door, so its container may start while the bridge is being set up.
+            await together(self._configure(), attention.start())
             self.screen.settle()
-            self.streams.start()
             signals.running = True
             return await attention.command()
 
@@ -162,29 +166,41 @@ class Session:
 
     # --- make: containers and links, as much of it at once as can be -----------------------------------------------
 
-    async def _make(self, undo: AsyncExitStack) -> None:
+    async def _make(self) -> None:
         marks = Marks(self.id, self.target.name, self.caller.name)
         agent_plan = plan.agent(self.ours.agent, self.traits, self.caller.name)
         for _ in range(agents.TRIES):
             self.bridge_made = asyncio.get_running_loop().create_future()
-            agent = self.agent_id = await agents.find(self.engine, self.ours.agent, agent_plan)
+            self.agent_id = await agents.find(self.engine, self.ours.agent, agent_plan)
             try:
-                self.agent, self.bridge, self.app, *_ = await together(
-                    agents.dial(self.engine, agent, self.id, self.secret, self.caller.name),
-                    self._make_bridge(agent, marks),
+                _, self.bridge, self.app, *_ = await together(
+                    self._meet_agent(),
+                    self._make_bridge(self.agent_id, marks),
                     self._make_app(marks),
                     *(self.engine.remove(one) for one in self.forgotten),
                 )
-                break
+                return
             except (LinkEnded, EngineError) as error:
-                if not await agents.ended(self.engine, agent):
+                if not await agents.ended(self.engine, self.agent_id):
                     raise _refused(error) from error
                 log.debug("the agent ended just now: %s", error)
                 await self._remove_containers()
-        else:
-            raise Refusal("the engine's agent ended each time we came", "`mirror-run doctor` may say why")
-        await undo.enter_async_context(self.bridge)
-        await undo.enter_async_context(self.agent)
+        raise Refusal("the engine's agent ended each time we came", "`mirror-run doctor` may say why")
+
+    async def _meet_agent(self) -> None:
+        """The session's founding link, the target's containers attached, the primary's environment."""
+        link = await agents.dial(self.engine, self.agent_id, self.id, self.secret, self.caller.name)
+        self.agent = await self.agent_links.enter_async_context(link)
+        questions = [m.Attach(0, i, found.id) for i, found in enumerate(self.target.containers)]
+        attached, *_ = [await self._asked(question) for question in questions]
+        self.identity = attached.identity
+        self.theirs = await self._asked(m.GetEnviron(0, 0))
+
+    async def _asked(self, question: m.Message) -> Any:
+        try:
+            return await agents.while_alive(self.engine, self.agent_id, self.agent.call(question))
+        except CallFailed as error:
+            raise Refusal(f"the agent cannot serve {self.target.name}: {error.reason}") from error
 
     async def _make_bridge(self, agent: str, marks: Marks) -> Link:
         body = plan.bridge(self.ours.bridge, agent, self.options, self.inspected, self.traits, marks)
@@ -194,7 +210,7 @@ class Session:
         self.bridge_words = agents.Words("bridge")
         reader, writer = await multiplexed.streams(sock, self.bridge_words)
         await self.engine.start(bridge)
-        return Link(reader, writer, name="the bridge")
+        return await self.bridge_links.enter_async_context(Link(reader, writer, name="the bridge"))
 
     async def _make_app(self, marks: Marks) -> str:
         body = plan.app(
@@ -233,16 +249,12 @@ class Session:
 
     async def _configure(self) -> None:
         own = environ.given(self.options.env, self.options.env_files, self.caller.environ)
-        replies = await self._asked(
-            *(m.Attach(0, i, found.id) for i, found in enumerate(self.target.containers)), m.GetEnviron(0, 0)
-        )
-        *attached, theirs = replies
-        if not theirs.variables:
+        if not self.theirs.variables:
             self.screen.notice(
                 f"{self.target.name}: its process wrote over its environment, so this is the container's configured one"
             )
         chosen = environ.choose(
-            theirs.variables or environ.configured(self.inspected["Config"].get("Env")),
+            self.theirs.variables or environ.configured(self.inspected["Config"].get("Env")),
             own,
             environ.patterns(self.options.env_include),
             environ.patterns(self.options.env_exclude),
@@ -262,7 +274,7 @@ class Session:
                     session=self.id,
                     secret=self.secret,
                     agent_socket=plan.AGENT_SOCKET,
-                    identity=plan.with_hosts(attached[0].identity, self.options),
+                    identity=plan.with_hosts(self.identity, self.options),
                     argv=tuple(word.encode(errors="surrogateescape") for word in argv),
                     environ=chosen.variables,
                     user=self.user,
@@ -282,19 +294,13 @@ class Session:
         if self.tree.why:
             self.screen.notice(self.tree.why)
 
-    async def _asked(self, *questions: m.Message) -> list[Any]:
-        """In order of the first one, because the environment is of what was attached."""
-        answers = []
-        for question in questions:
-            try:
-                answers.append(
-                    await agents.while_alive(self.engine, self.agent_id, self.agent.call(question))
-                )
-            except (CallFailed, LinkEnded) as error:
-                raise Refusal(f"the agent cannot serve {self.target.name}: {error.reason}") from error
-        return answers
-
     # --- the end ---------------------------------------------------------------------------------------------------
+
+    async def _end(self) -> None:
+        """The target gets its traffic back, then the app ends, then the bridge, which its link keeps alive."""
+        await self.agent_links.aclose()
+        await self._remove_containers()
+        await self.bridge_links.aclose()
 
     async def _remove_containers(self) -> None:
         """The app, then the bridge; at once when the app has ended by itself. Bounded, and says what it left.

@@ -176,7 +176,7 @@ def test_ctrl_c_is_the_apps(shell: Terminal) -> None:
 
 
 def test_docker_s_detach_keys_are_the_app_s_too(shell: Terminal) -> None:
-    shell.type(b"stty raw -echo; printf go; dd bs=1 count=2 2>/dev/null | od -An -tx1; stty sane\n")
+    shell.type(b"stty raw -echo; printf g''o; dd bs=1 count=2 2>/dev/null | od -An -tx1; stty sane\n")
     shell.until(b"go")
     shell.type(b"\x10\x11")  # ctrl-p ctrl-q
     shell.until(b"10 11")
