@@ -21,8 +21,6 @@ from pathlib import Path
 UPSTREAM = re.compile(r"2\.(1\.[3-9]|2\.)")
 """Versions whose internals the netstack knows."""
 
-OFFICIAL = "deb http://deb.debian.org/debian bookworm main"
-
 
 def source_entries(etc: Path = Path("/etc/apt")) -> str:
     """This machine's binary entries as ``deb-src`` entries of one-line style (sources.list(5)), comments left out."""
@@ -44,7 +42,9 @@ def source_entries(etc: Path = Path("/etc/apt")) -> str:
         if re.search(r"\s(main|universe)(\s|$)", line) and "debian-security" not in line
     ]
     distribution = [line for line in kept if re.search(r"/(debian|ubuntu)[^ ]*/?\s", line)]
-    return "\n".join(distribution or [OFFICIAL.replace("deb ", "deb-src ", 1)]) + "\n"
+    if not distribution:
+        sys.exit("fetch_lwip: /etc/apt names no Debian or Ubuntu archive; give lwIP's sources (2.1.3 or 2.2) at build/lwip")
+    return "\n".join(distribution) + "\n"
 
 
 def from_stanzas(text: str) -> list[str]:
