@@ -43,7 +43,7 @@ def source_entries(etc: Path = Path("/etc/apt")) -> str:
     ]
     distribution = [line for line in kept if re.search(r"/(debian|ubuntu)[^ ]*/?\s", line)]
     if not distribution:
-        sys.exit("fetch_lwip: /etc/apt names no Debian or Ubuntu archive; give lwIP's sources (2.1.3 or 2.2) at build/lwip")
+        sys.exit("fetch_lwip: /etc/apt names no Debian or Ubuntu archive; put lwIP 2.1.3 or 2.2 into build/lwip")
     return "\n".join(distribution) + "\n"
 
 

@@ -120,4 +120,5 @@ def described() -> str:
             model = line.partition(":")[2].strip()
             break
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{len(os.sched_getaffinity(0))} CPUs, {model}, {memory:.0f} GiB, Linux {platform.release().partition('-')[0]}"
+    kernel = platform.release().partition("-")[0]
+    return f"{len(os.sched_getaffinity(0))} CPUs, {model}, {memory:.0f} GiB, Linux {kernel}"
