@@ -138,15 +138,45 @@ static void put16(uint8_t *at, uint16_t v) {
     at[1] = (uint8_t)v;
 }
 
+/* IPv6's payload alone may have 65,535 octets, more than one packet to tun0: in two fragments then (RFC 8200 4.5), as the
+ * target's own network would carry it. */
+static void write_in_two(struct netstack *ns, uint8_t *packet, size_t n) {
+    enum { IP6_HEAD = 40, FRAGMENT_HEAD = 8, FIRST = 32768 };
+    uint8_t *transport = packet + IP6_HEAD;
+    size_t len = n - IP6_HEAD;
+    uint32_t id = ++ns->assocs.fragment_id;
+    for (size_t at = 0; at < len; at += FIRST) {
+        size_t part = len - at < FIRST ? len - at : FIRST;
+        bool more = at + part < len;
+        uint8_t head[IP6_HEAD + FRAGMENT_HEAD];
+        memcpy(head, packet, IP6_HEAD);
+        put16(head + 4, (uint16_t)(FRAGMENT_HEAD + part));
+        head[6] = IPPROTO_FRAGMENT;
+        head[IP6_HEAD] = IPPROTO_UDP;
+        head[IP6_HEAD + 1] = 0;
+        put16(head + IP6_HEAD + 2,
+              (uint16_t)(at | more)); /* in units of 8 octets, shifted by 3: octets */
+        put16(head + IP6_HEAD + 4, (uint16_t)(id >> 16));
+        put16(head + IP6_HEAD + 6, (uint16_t)id);
+        struct iovec iov[3] = {{NULL, 0}, {head, sizeof head}, {transport + at, part}};
+        tun_writev(&ns->tun, iov, 3, 0, 0);
+    }
+}
+
 static void write_udp(struct netstack *ns, const struct endpoint *from, const struct endpoint *to,
                       const uint8_t *p, size_t n) {
-    size_t room =
-        from->addr.family == 4 ? 65535 - 28 : 65535 - 48; /* one packet of at most 65,535 octets */
+    enum { PACKET = 65535, UDP_HEAD = 8 };
+    size_t room = PACKET - UDP_HEAD - (from->addr.family == 4 ? 20 : 0);
     if (from->addr.family != to->addr.family || n > room) {
         ns->counters.datagrams_lost++;
         return;
     }
-    tun_write(&ns->tun, ns->assocs.out, view_write_udp(ns->assocs.out, from, to, p, n));
+    uint8_t *packet = ns->assocs.out;
+    size_t len = view_write_udp(packet, from, to, p, n);
+    if (len > PACKET)
+        write_in_two(ns, packet, len);
+    else
+        tun_write(&ns->tun, packet, len);
 }
 
 static void write_echo(struct assoc *a, const struct endpoint *peer, const uint8_t *p, size_t n) {

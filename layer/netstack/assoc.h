@@ -27,6 +27,7 @@ struct assocs {
     uint32_t seed;
     struct link_node aged[ASSOC_KINDS]; /* used longest ago first */
     struct timer timer;
+    uint32_t fragment_id;    /* of the last datagram that went in two */
     uint8_t out[65536 + 64]; /* the packet being written */
 };
 
