@@ -1,23 +1,29 @@
 /* The loop: wait, hand out the events, fire the timers that are due, run the calls and the tasks; then again.
  *
  * An event names its loop_fd by a serial (place in a table and a generation), not by a pointer: one that was deleted or
- * freed by an earlier event of the same batch is then simply not found. Timers are a binary min-heap. Calls from other
- * threads are a list under a mutex, with the caller asleep on a condition until its call is done.
+ * freed by an earlier event of the same batch is then simply not found. Timers are a binary min-heap over one timerfd, which is
+ * set again only for an earlier deadline or after it has expired: a timeout of epoll_wait(2) would program the CPU's timer
+ * for every sleep and take it back at every waking, which on a virtual machine costs more than all else the kernel does there.
+ * Calls from other threads are a list under a mutex, with the caller asleep on a condition until its call is done.
  */
 #include "loop.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { BATCH = 128 };
+
+/* What epoll says of the loop's own fds; serials of others have a place in their lower half. */
+#define WAKE  0ull
+#define CLOCK (1ull << 32)
 
 struct slot {
     struct loop_fd *fd; /* NULL: free */
@@ -34,8 +40,10 @@ struct call {
 
 struct loop {
     int epoll;
-    int wake; /* an eventfd: calls wait, or loop_stop */
+    int wake;  /* an eventfd: calls wait, or loop_stop */
+    int clock; /* a timerfd */
     uint64_t now;
+    uint64_t armed; /* when the timerfd expires; 0: it is not set */
 
     struct slot *slots; /* slots[0] is not used, so that no serial is 0 */
     uint32_t slot_count;
@@ -72,16 +80,22 @@ struct loop *loop_new(struct fault *f) {
     l->now = clock_now();
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->finished, NULL);
-    l->wake = -1;
+    l->wake = l->clock = -1;
     l->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (l->epoll < 0) {
         fault_set(f, errno, "make an epoll instance");
         goto free_loop;
     }
     l->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = 0};
+    struct epoll_event ev = {.events = EPOLLIN, .data.u64 = WAKE};
     if (l->wake < 0 || epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->wake, &ev) != 0) {
         fault_set(f, errno, "make an eventfd");
+        goto free_loop;
+    }
+    l->clock = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    ev.data.u64 = CLOCK;
+    if (l->clock < 0 || epoll_ctl(l->epoll, EPOLL_CTL_ADD, l->clock, &ev) != 0) {
+        fault_set(f, errno, "make a timerfd");
         goto free_loop;
     }
     return l;
@@ -97,6 +111,8 @@ void loop_free(struct loop *l) {
     CHECK(l->timers == 0 && l->tasks == 0 && l->calls == NULL && !l->running);
     for (uint32_t i = 1; i < l->slot_count; i++)
         CHECK(l->slots[i].fd == NULL);
+    if (l->clock >= 0)
+        close(l->clock);
     if (l->wake >= 0)
         close(l->wake);
     if (l->epoll >= 0)
@@ -246,17 +262,25 @@ static void fire_timers(struct loop *l) {
     }
 }
 
-/* How long epoll_wait may sleep, in milliseconds, rounded up so that a timer is never found too early. */
-static int patience(const struct loop *l) {
-    if (l->tasks > 0)
-        return 0;
+/* Sees to it that the timerfd expires in time for the first timer. One that expires too early (its timer was cancelled or
+ * moved) wakes the loop once for nothing. */
+static void arm(struct loop *l) {
     if (l->timers == 0)
-        return -1;
-    uint64_t deadline = l->heap[0]->deadline, now = clock_now();
-    if (deadline <= now)
-        return 0;
-    uint64_t ms = (deadline - now + 999999) / 1000000;
-    return ms < INT_MAX ? (int)ms : INT_MAX;
+        return;
+    uint64_t due = l->heap[0]->deadline > 0 ? l->heap[0]->deadline : 1; /* 0 would disarm it */
+    if (l->armed != 0 && l->armed <= due)
+        return;
+    struct itimerspec when = {
+        .it_value = {.tv_sec = (time_t)(due / 1000000000u), .tv_nsec = (long)(due % 1000000000u)}};
+    CHECK(timerfd_settime(l->clock, TFD_TIMER_ABSTIME, &when, NULL) == 0);
+    l->armed = due;
+}
+
+static void expired(struct loop *l) {
+    uint64_t count;
+    ssize_t n = read(l->clock, &count, sizeof count);
+    (void)n;
+    l->armed = 0;
 }
 
 /* --- tasks -------------------------------------------------------------------------------------------------------- */
@@ -347,8 +371,12 @@ static void run_calls(struct loop *l) {
 
 static void hand_out(struct loop *l, const struct epoll_event *events, int count) {
     for (int i = 0; i < count; i++) {
-        if (events[i].data.u64 == 0) {
+        if (events[i].data.u64 == WAKE) {
             run_calls(l);
+            continue;
+        }
+        if (events[i].data.u64 == CLOCK) {
+            expired(l);
             continue;
         }
         struct slot *slot = slot_of(l, events[i].data.u64);
@@ -359,7 +387,9 @@ static void hand_out(struct loop *l, const struct epoll_event *events, int count
 
 static int turn(struct loop *l, struct fault *f) {
     struct epoll_event events[BATCH];
-    int count = epoll_wait(l->epoll, events, BATCH, patience(l));
+    if (l->tasks == 0)
+        arm(l);
+    int count = epoll_wait(l->epoll, events, BATCH, l->tasks > 0 ? 0 : -1);
     if (count < 0 && errno != EINTR)
         return fault_set(f, errno, "wait for events");
     l->now = clock_now();
