@@ -34,6 +34,7 @@ struct packet {
 struct tun {
     struct loop *loop;
     struct loop_fd io;
+    uint64_t last; /* ns; when packets came last */
     struct task again;
     void (*packet)(struct tun *t, struct packet *p); /* takes the packet */
     void (*failed)(struct tun *t, int err);          /* the device is gone; not read any more */
