@@ -1,6 +1,7 @@
 /* See assoc.h. */
 #include "layer/netstack/assoc.h"
 #include "layer/netstack/engine.h"
+#include "layer/netstack/mirror.h"
 
 #include <errno.h>
 #include <netinet/icmp6.h>
@@ -313,17 +314,22 @@ void assoc_icmp(struct netstack *ns, const struct ip_view *ip) {
 
 /* --- from an agent ---------------------------------------------------------------------------------------------------- */
 
+static bool is_free(struct netstack *ns, const struct endpoint *app,
+                    const struct endpoint *client) {
+    return !find(&ns->assocs, ASSOC_MIRROR, app, client);
+}
+
 struct channel *assoc_mirror(struct netstack *ns, const struct channel_open *o, int *err) {
-    struct assocs *t = &ns->assocs;
+    struct endpoint client = o->source;
     if (!o->source.addr.family || o->source.addr.family != o->destination.addr.family) {
         *err = EAFNOSUPPORT;
         return NULL;
     }
-    if (find(t, ASSOC_MIRROR, &o->destination, &o->source)) {
+    if (!mirror_client(ns, &o->destination, &client, is_free)) {
         *err = EADDRINUSE;
         return NULL;
     }
-    struct assoc *a = make(ns, ASSOC_MIRROR, &o->destination, &o->source);
+    struct assoc *a = make(ns, ASSOC_MIRROR, &o->destination, &client);
     if (!a) {
         *err = ENOMEM;
         return NULL;

@@ -1,5 +1,5 @@
-/* See mirror.h. Two replicas' connections from one client port would be the same four numbers here: the second gets another
- * port of the same client, chosen as Linux would (ip_local_port_range). */
+/* See mirror.h. Two replicas' connections, or datagrams, from one client port would be the same four numbers here: the second
+ * gets another port of the same client, chosen as Linux would (ip_local_port_range). */
 #include "layer/netstack/mirror.h"
 #include "layer/netstack/engine.h"
 #include "layer/netstack/relay.h"
@@ -42,13 +42,14 @@ static bool is_free(struct netstack *ns, const struct endpoint *app,
     return !f;
 }
 
-static bool choose(struct netstack *ns, const struct endpoint *app, struct endpoint *client) {
-    if (is_free(ns, app, client))
+bool mirror_client(struct netstack *ns, const struct endpoint *app, struct endpoint *client,
+                   mirror_is_free *is_free_pair) {
+    if (is_free_pair(ns, app, client))
         return true;
     uint32_t at = endpoint_pair_hash(app, client, ns->flows.seed + (uint32_t)loop_now(ns->loop));
     for (int i = 0; i < TRIES; i++, at += 7919) { /* a prime: the steps do not repeat */
         client->port = (uint16_t)(PORT_FIRST + at % PORTS);
-        if (is_free(ns, app, client))
+        if (is_free_pair(ns, app, client))
             return true;
     }
     return false;
@@ -60,7 +61,7 @@ struct channel *mirror_tcp(struct netstack *ns, const struct channel_open *o, in
         *err = EAFNOSUPPORT;
         return NULL;
     }
-    if (!choose(ns, &o->destination, &client)) {
+    if (!mirror_client(ns, &o->destination, &client, is_free)) {
         *err = EADDRINUSE;
         return NULL;
     }

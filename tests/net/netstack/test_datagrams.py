@@ -33,7 +33,9 @@ def test_one_socket_is_one_association_whoever_it_talks_to(place: Ground, family
     first, second = place.far.take(Datagram), place.far.take(Datagram)
     assert (first.peer, first.port, first.payload) == (packed(OTHER[family]), 1000, b"one")
     assert (second.peer, second.port, second.payload) == (packed(THIRD[family]), 2000, b"two")
-    place.far.send(Opened(asked.channel, 0), Datagram(asked.channel, packed(THIRD[family]), 2000, b"two back"))
+    place.far.send(
+        Opened(asked.channel, 0), Datagram(asked.channel, packed(THIRD[family]), 2000, b"two back")
+    )
     octets, peer = sock.recvfrom(100)
     assert (octets, peer[:2]) == (b"two back", (THIRD[family], 2000))
     place.far.send(Datagram(asked.channel, packed(CLIENT[family]), 9, b"unasked"))
@@ -115,6 +117,39 @@ def test_mirrored_datagrams_come_from_the_client_and_answers_go_nowhere(place: G
 
 
 @both_families
+def test_a_port_that_another_replicas_client_has_is_replaced(place: Ground, family: int) -> None:
+    app = place.listen(family, 5300, socket.SOCK_DGRAM)
+    one, two = (
+        place.far.open(
+            lambda channel, target=target: Open(
+                channel,
+                ChannelKind.MIRROR_UDP,
+                0,
+                packed(CLIENT[family]),
+                777,
+                packed(OWN[family]),
+                5300,
+                target=target,
+            )
+        ).channel
+        for target in (0, 1)
+    )
+    assert {place.far.take(Opened).channel, place.far.take(Opened).channel} == {one, two}
+    place.far.send(
+        Datagram(one, packed(CLIENT[family]), 777, b"one"), Datagram(two, packed(CLIENT[family]), 777, b"two")
+    )
+    seen = {octets: peer[:2] for octets, peer in (app.recvfrom(100), app.recvfrom(100))}
+    assert seen[b"one"] == (CLIENT[family], 777)
+    assert seen[b"two"][0] == CLIENT[family]
+    assert seen[b"two"][1] != 777
+    for peer in seen.values():  # the app's answers to either go nowhere
+        app.sendto(b"answer", peer)
+    while place.netstack.counters().answers < 2 * len(b"answer"):
+        select.select([], [], [], 0.01)
+    assert place.far.quiet()
+
+
+@both_families
 def test_echo(place: Ground, family: int) -> None:
     with place.space.inside():
         proto = socket.IPPROTO_ICMP if family == 4 else socket.IPPROTO_ICMPV6
@@ -132,7 +167,11 @@ def test_echo(place: Ground, family: int) -> None:
     answer, peer = sock.recvfrom(200)
     icmp = answer[20:] if family == 4 else answer
     assert peer[0] == OTHER[family]
-    assert (icmp[0], icmp[4:8], icmp[8:]) == (0 if family == 4 else 129, struct.pack("!HH", 4711, 3), b"payload")
+    assert (icmp[0], icmp[4:8], icmp[8:]) == (
+        0 if family == 4 else 129,
+        struct.pack("!HH", 4711, 3),
+        b"payload",
+    )
 
 
 def test_ping_itself(place: Ground) -> None:
