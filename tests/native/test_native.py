@@ -1,4 +1,4 @@
-"""native's own tests, in C, built by both compilers with the sanitizers: the Makefile beside this file."""
+"""native's own tests, and those of other rooms that move the clock (timed_*): C, both compilers, sanitizers; see Makefile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-NAMES = sorted(path.stem for path in HERE.glob("test_*.c"))
+NAMES = sorted(path.stem for kind in ("test_*.c", "timed_*.c") for path in HERE.glob(kind))
 
 
 def make(*targets: str) -> None:
