@@ -69,6 +69,7 @@ struct flow *flow_new(struct netstack *ns, const struct endpoint *app,
     *place = f;
     f->hashed = true;
     t->count++;
+    t->alive++;
     return f;
 }
 
@@ -104,6 +105,7 @@ static void flow_free(struct flow *f) {
     list_remove(&f->ends);
     relay_drop(f);
     CHECK(!f->syn && !f->output);
+    f->ns->flows.alive--;
     free(f);
 }
 
@@ -126,9 +128,11 @@ void flow_reap_run(struct task *self) {
 /* What is left has no channel: it is reset already, or only waited out. */
 void flow_end_all(struct netstack *ns) {
     loop_undefer(ns->loop, &ns->output_task);
-    while (ns->outputs) {
-        ns->outputs->output = false;
-        ns->outputs = ns->outputs->output_next;
+    while (ns->outputs) { /* one that was in the way of its flow_free may be in no other list */
+        struct flow *f = ns->outputs;
+        ns->outputs = f->output_next;
+        f->output = false;
+        flow_reap(f);
     }
     for (size_t i = 0; i < ns->flows.size; i++)
         for (struct flow *f = ns->flows.buckets[i], *next; f; f = next) {
@@ -140,7 +144,7 @@ void flow_end_all(struct netstack *ns) {
     while (ns->reap)
         flow_reap_run(&ns->reap_task);
     loop_undefer(ns->loop, &ns->reap_task);
-    CHECK(!ns->flows.count);
+    CHECK(!ns->flows.count && !ns->flows.alive);
 }
 
 void list_init(struct link_node *head) {

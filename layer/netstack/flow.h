@@ -66,8 +66,9 @@ struct flow {
 
 struct flow_table {
     struct flow **buckets;
-    size_t size; /* a power of two */
-    uint32_t count;
+    size_t size;    /* a power of two */
+    uint32_t count; /* in the table */
+    uint32_t alive; /* not freed; the app's kernel may have forgotten them, the link has not */
     uint32_t seed;
 };
 
@@ -83,7 +84,7 @@ void flow_discard(struct flow *f); /* one that came to nothing */
 void flow_reap(
     struct flow *f); /* frees it after this batch if it has no pcb and no channel by then */
 void flow_reap_run(struct task *self);
-void flow_end_all(struct netstack *ns); /* the links are gone; nobody is told */
+void flow_end_all(struct netstack *ns); /* the links are gone; nobody is told; none may be left */
 
 void list_init(struct link_node *head);
 void list_append(struct link_node *head, struct link_node *n); /* moves it when it is in already */

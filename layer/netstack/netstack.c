@@ -258,7 +258,7 @@ static void do_counters(void *arg) {
     c->out->packets_out = ns->tun.packets_out;
     c->out->octets_out = ns->tun.octets_out;
     c->out->lost = ns->tun.lost;
-    c->out->flows = ns->flows.count;
+    c->out->flows = ns->flows.alive;
     c->out->ticking = ns->ticking_count;
     c->out->associations = ns->assocs.count;
     for (struct link *l = ns->links; l; l = l->next)

@@ -33,9 +33,9 @@ struct netstack_counters {
     uint64_t opened, refused, cancelled, mirrored; /* TCP, since the start */
     uint64_t datagrams_lost; /* the link's queue was too long, or too many associations */
     uint64_t answers;        /* octets that the app answered to mirrored clients, dropped */
-    uint32_t flows;          /* TCP connections now, TIME_WAIT included */
-    uint32_t ticking;        /* of them those that a timer looks after */
-    uint32_t associations;   /* UDP and echo, now */
+    uint32_t flows;   /* TCP connections now, with TIME_WAIT and what the link has yet to take */
+    uint32_t ticking; /* of them those that a timer looks after */
+    uint32_t associations; /* UDP and echo, now */
     uint32_t links;
     uint64_t held; /* octets that wait in flows for the link or for the app */
 };

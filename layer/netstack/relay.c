@@ -78,6 +78,8 @@ void relay_push(struct flow *f) {
     if (f->up_eof && !f->up_eof_told && !f->up_first) {
         f->up_eof_told = true;
         channel_eof(&f->channel);
+        if (!f->pcb) /* both ends are over: the channel is forgotten with this, and no callback says so */
+            flow_reap(f);
     }
 }
 

@@ -11,7 +11,7 @@ import threading
 
 import pytest
 
-from tests.net.netstack.far_end import Data, Eof, FarEnd, Open, Opened, Reset
+from tests.net.netstack.far_end import Data, Eof, FarEnd, Grant, Open, Opened, Reset
 from tests.net.netstack.ground import OTHER, OWN, Ground, outcome, packed
 
 both_families = pytest.mark.parametrize("family", [4, 6])
@@ -253,6 +253,45 @@ def test_one_port_of_the_app_many_times_in_a_row(place: Ground) -> None:
         assert sock.recv(1) == b""
         sock.close()
         place.far.take(Eof)
+
+
+def stalled_and_closed(place: Ground, room: int) -> tuple[int, bytes]:
+    """A connection closed in order on both sides whose last octets wait for credit: its channel, and what waits."""
+    sock = place.connecting(80)
+    channel = place.far.take(Open).channel
+    place.far.send(Opened(channel, room))
+    assert outcome(sock) == 0
+    sock.settimeout(5)
+    body = b"last words" * 500
+    sock.sendall(body)
+    sock.shutdown(socket.SHUT_WR)
+    if room:
+        assert place.far.take(Data).payload == body[:room]
+    place.far.send(Eof(channel))
+    assert sock.recv(1) == b""
+    for _ in range(100):  # our FIN is out, so a timer looks after the connection until the app's kernel has answered it
+        if place.netstack.counters().ticking == 0:
+            break
+        select.select([], [], [], 0.05)
+    counters = place.netstack.counters()
+    assert (counters.ticking, counters.flows, counters.held) == (0, 1, len(body) - room)
+    return channel, body[room:]
+
+
+@pytest.mark.parametrize("room", [0, 100])
+def test_octets_that_the_link_takes_after_the_connection_was_closed_are_its_last(place: Ground, room: int) -> None:
+    channel, waiting = stalled_and_closed(place, room)
+    place.far.send(Grant(channel, len(waiting)))
+    assert place.far.take(Data).payload == waiting
+    assert place.far.take(Eof).channel == channel
+    assert gone(place)
+
+
+def test_octets_that_the_agent_does_not_want_any_more_go_with_the_connection(place: Ground) -> None:
+    channel, _ = stalled_and_closed(place, 0)
+    place.far.send(Reset(channel, errno.ECONNRESET))
+    assert gone(place)
+    assert place.netstack.counters().held == 0
 
 
 def gone(place: Ground) -> bool:
