@@ -53,9 +53,9 @@ class Ground:
         own = (packed(OWN4), packed(OWN6))
         self.space.nft(rules.whole(rules.Ground(own), rules.Sockets()))
         self.netstack.addresses(list(own))
-        thread = threading.Thread(target=self.netstack.run, name="engine")
-        thread.start()
-        stack.callback(thread.join)
+        self.thread = threading.Thread(target=self.netstack.run, name="engine")
+        self.thread.start()
+        stack.callback(self.thread.join)
         stack.callback(self.netstack.stop)
         self.far = FarEnd()
         stack.callback(self.far.close)
@@ -91,6 +91,11 @@ class Ground:
         assert outcome(sock) == 0
         sock.settimeout(5)
         return sock, channel
+
+    def halt(self) -> None:
+        """The engine's loop runs no more: what happens from here on it does not see, except its own end."""
+        self.netstack.stop()
+        self.thread.join()
 
     def message(self, timeout: float = 5) -> list[object]:
         """The engine's next message."""
