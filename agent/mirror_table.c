@@ -51,18 +51,18 @@ void conn_set_phase(struct conn *c, enum phase phase) {
     if (from != to) {
         TAILQ_REMOVE(from, c, age);
         TAILQ_INSERT_TAIL(to, c, age);
+        c->seen = loop_now(t->mirror->loop);
     }
 }
 
+/* A half-open one has its time from its SYN on, whatever comes again of it. */
 void conn_see(struct conn *c) {
     uint64_t now = loop_now(c->table->mirror->loop);
-    if (now - c->seen < MIRROR_SECOND)
+    if (now - c->seen < MIRROR_SECOND || c->phase <= PHASE_ANSWERED)
         return;
     c->seen = now;
-    if (c->phase > PHASE_ANSWERED) {
-        TAILQ_REMOVE(list_of(c), c, age);
-        TAILQ_INSERT_TAIL(list_of(c), c, age);
-    }
+    TAILQ_REMOVE(list_of(c), c, age);
+    TAILQ_INSERT_TAIL(list_of(c), c, age);
 }
 
 void conn_touch(struct conn *c) {

@@ -1,4 +1,4 @@
-"""native's own tests, and those of other rooms that move the clock (timed_*): C, both compilers, sanitizers; see Makefile."""
+"""native's own tests, and other rooms' that move the clock (timed_*): C, both compilers, sanitizers; see Makefile."""
 
 from __future__ import annotations
 
