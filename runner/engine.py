@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from runner.contexts import Endpoint
@@ -113,6 +114,16 @@ class Engine:
 
     async def signal(self, container: str, name: str) -> None:
         await self._ask(f"signal {container} {name}", lambda: self.api.kill(container, name))
+
+    async def sweep_volumes(self, label: str) -> None:
+        """Remove the volumes with this label that no container has: an engine that is restarted removes `--rm`
+        containers without their anonymous volumes (seen with 20.10)."""
+
+        wanted = {"dangling": True, "label": label}
+        found = await self._ask(f"dangling volumes {label}", lambda: self.api.volumes(filters=wanted))
+        for volume in found.get("Volumes") or ():
+            with contextlib.suppress(EngineError):  # another runner was faster, or uses it by now
+                await self._ask("remove a volume", partial(self.api.remove_volume, volume["Name"]))
 
     async def remove(self, container: str) -> None:
         """Kill and remove it with its anonymous volumes; fine if it is gone or going already."""

@@ -112,16 +112,22 @@ def agent(image: str, engine: EngineTraits, author: str) -> Json:
     return {
         "Image": image,
         "Labels": {ROLE: "agent", RELEASE: VERSION} | ({"mirror-run.dev/author": author} if author else {}),
-        "Volumes": {AGENT_FOLDER: {}},
         "HostConfig": {
             "AutoRemove": True,
+            # Anonymous, so that it goes with the containers that have it; labelled, for when the engine forgets that.
+            "Mounts": [
+                {"Type": "volume", "Target": AGENT_FOLDER, "VolumeOptions": {"Labels": {ROLE: "agent"}}}
+            ],
             "PidMode": "host",
             "NetworkMode": "none",
             "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],
             "CapAdd": AGENT_CAPABILITIES,
             "SecurityOpt": engine.security,
-            "LogConfig": {"Type": "local", "Config": {"max-size": "1m", "max-file": "1", "compress": "false"}},
+            "LogConfig": {
+                "Type": "local",
+                "Config": {"max-size": "1m", "max-file": "1", "compress": "false"},
+            },
         },
     }
 

@@ -178,6 +178,7 @@ class Session:
                     self._make_bridge(self.agent_id, marks),
                     self._make_app(marks),
                     *(self.engine.remove(one) for one in self.forgotten),
+                    self.engine.sweep_volumes(f"{ROLE}=agent"),
                 )
                 return
             except (LinkEnded, EngineError) as error:
