@@ -23,6 +23,9 @@ def main() -> int:
     parser.add_argument(
         "--socket", default="/run/mirror-run/agent.sock", help="where runner and bridge find it"
     )
+    parser.add_argument(
+        "--founders", default="", help="a socket of its own for runners: then no session begins on the other"
+    )
     parser.add_argument("--log-level", default="WARNING", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     parser.add_argument("--version", action="version", version=f"mirror-run {VERSION}")
     asked = parser.parse_args()
@@ -31,7 +34,7 @@ def main() -> int:
         return 1
     _raise_limits()
     with Engine() as engine:
-        asyncio.run(_serve(engine, asked.socket))
+        asyncio.run(_serve(engine, asked.socket, asked.founders))
         return 1 if engine.failed else 0
 
 
@@ -52,13 +55,13 @@ def _raise_limits() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _serve(engine: Engine, path: str) -> None:
+async def _serve(engine: Engine, path: str, founders: str) -> None:
     server = Server(engine)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(
             number, server.stop, f"the agent was ended ({number.name})"
         )
-    await server.serve(path)
+    await server.serve(path, founders)
 
 
 if __name__ == "__main__":

@@ -51,26 +51,36 @@ class Server:
         self._stopped = reason
         self._changed.set()
 
-    async def serve(self, path: str) -> None:
-        """On a Unix socket at ``path``, which only this process's user may connect to."""
-        listener = _listen(path)
-        log.info("listening on %s", path)
+    async def serve(self, path: str, founders: str = "") -> None:
+        """On Unix sockets that only this process's user may connect to: ``path``, and ``founders`` if given.
+
+        Every bridge reaches ``path``, which lies in a volume they share; with ``founders`` sessions begin there
+        alone, where only who may execute in the agent's own container comes.
+        """
+        paths = {path: not founders} | ({founders: True} if founders else {})
+        listeners = {one: _listen(one) for one in paths}
+        log.info("listening on %s", ", ".join(paths))
         loop = asyncio.get_running_loop()
         loop.add_reader(self._engine.outbox, self._engine_told)
         try:
             async with asyncio.TaskGroup() as tasks:
-                accepting = tasks.create_task(self._accept(listener, tasks), name="accept")
+                accepting = [
+                    tasks.create_task(self._accept(listeners[one], may_found, tasks), name=f"accept on {one}")
+                    for one, may_found in paths.items()
+                ]
                 await self._until_done()
-                accepting.cancel()
+                for task in accepting:
+                    task.cancel()
                 for session in list(self._sessions.values()):
                     await session.end(self._stopped or "the agent has ended")
                 for link in list(self._links):
                     link.cancel()
         finally:
             loop.remove_reader(self._engine.outbox)
-            listener.close()
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+            for one, listener in listeners.items():
+                listener.close()
+                with suppress(FileNotFoundError):
+                    os.unlink(one)
 
     async def _until_done(self) -> None:
         loop = asyncio.get_running_loop()
@@ -84,20 +94,20 @@ class Server:
                     await self._changed.wait()
             self._changed.clear()
 
-    async def _accept(self, listener: socket.socket, tasks: asyncio.TaskGroup) -> None:
+    async def _accept(self, listener: socket.socket, may_found: bool, tasks: asyncio.TaskGroup) -> None:
         loop = asyncio.get_running_loop()
         while True:
             sock, _ = await loop.sock_accept(listener)
-            link = tasks.create_task(self._greet(sock), name="link")
+            link = tasks.create_task(self._greet(sock, may_found), name="link")
             self._links.add(link)
             link.add_done_callback(self._links.discard)
 
-    async def _greet(self, sock: socket.socket) -> None:
+    async def _greet(self, sock: socket.socket, may_found: bool) -> None:
         """Owns the socket until a session has it."""
         sock.setblocking(False)
         try:
             hello, welcome = await meet(sock, PRODUCT, HELLO_WITHIN)
-            await self._begin(sock, hello, welcome)
+            await self._begin(sock, hello, welcome, may_found)
         except LinkEnded as ended:
             log.info("a link ended: %s", ended.reason)
         except Refused as refused:
@@ -110,8 +120,10 @@ class Server:
             if sock.fileno() >= 0:
                 sock.close()
 
-    async def _begin(self, sock: socket.socket, hello: Hello, welcome: Welcome) -> None:
+    async def _begin(self, sock: socket.socket, hello: Hello, welcome: Welcome, may_found: bool) -> None:
         if hello.founder:
+            if not may_found:
+                raise Refused("no session begins here: a runner comes by the agent's own container")
             await self._found(sock, hello, welcome)
             return
         session = self._proved(hello)

@@ -75,7 +75,7 @@ async def dial(engine: Engine, container: str, session: str, secret: bytes, auth
     LinkEnded or EngineError if it ended meanwhile: look again. Refusal for a version that does not fit.
     """
     await engine.start(container)
-    sock = await engine.execute(container, ["mirror-link", plan.AGENT_SOCKET])
+    sock = await engine.execute(container, ["mirror-link", plan.AGENT_FOUNDERS])
     words = Words("mirror-link")
     reader, writer = await multiplexed.streams(sock, words)
     hello = Hello(

@@ -24,6 +24,9 @@ Json = dict[str, Any]
 
 AGENT_FOLDER = "/run/mirror-run"
 AGENT_SOCKET = f"{AGENT_FOLDER}/agent.sock"
+AGENT_FOUNDERS_FOLDER = "/run/mirror-run-founders"
+AGENT_FOUNDERS = f"{AGENT_FOUNDERS_FOLDER}/agent.sock"
+"""Where sessions begin: no volume, so that a bridge, which has the other socket, cannot found one."""
 INIT = "/.mirror-run/init"
 
 AGENT_CAPABILITIES = ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN", "NET_RAW"]
@@ -111,6 +114,7 @@ def agent(image: str, engine: EngineTraits, author: str) -> Json:
     """The agent's container: the host's pids, no network, four capabilities, and a volume for its socket."""
     return {
         "Image": image,
+        "Cmd": ["--founders", AGENT_FOUNDERS],
         "Labels": {ROLE: "agent", RELEASE: VERSION} | ({"mirror-run.dev/author": author} if author else {}),
         "HostConfig": {
             "AutoRemove": True,
@@ -121,6 +125,7 @@ def agent(image: str, engine: EngineTraits, author: str) -> Json:
             "PidMode": "host",
             "NetworkMode": "none",
             "ReadonlyRootfs": True,
+            "Tmpfs": {AGENT_FOUNDERS_FOLDER: "mode=0700,size=64k"},
             "CapDrop": ["ALL"],
             "CapAdd": AGENT_CAPABILITIES,
             "SecurityOpt": engine.security,

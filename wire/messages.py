@@ -12,7 +12,7 @@ ascending from 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar
 
@@ -162,7 +162,7 @@ class Hello(Message):
     product: Name
     kind: U8
     session: Name
-    secret: Secret
+    secret: Secret = field(repr=False)
     author: Name = ""
     founder: bool = False  # the runner's link: the session lives as long as it does
 
@@ -269,7 +269,7 @@ class Environ(Message):
 
     TAG: ClassVar[int] = 14
     call: U32
-    variables: tuple[Argument, ...]
+    variables: tuple[Argument, ...] = field(repr=False)
     cwd: PathText
 
 
@@ -329,11 +329,11 @@ class Configure(Message):
     TAG: ClassVar[int] = 32
     call: U32
     session: Name
-    secret: Secret
+    secret: Secret = field(repr=False)
     agent_socket: PathText
     identity: Identity
     argv: tuple[Argument, ...]
-    environ: tuple[Argument, ...]
+    environ: tuple[Argument, ...] = field(repr=False)
     user: User
     cwd: PathText
     mapped: tuple[AppPort, ...] = ()  # --map-port
@@ -395,7 +395,7 @@ class Start(Message):
 
     TAG: ClassVar[int] = 49
     argv: tuple[Argument, ...]
-    environ: tuple[Argument, ...]
+    environ: tuple[Argument, ...] = field(repr=False)
     user: User
     cwd: PathText
 

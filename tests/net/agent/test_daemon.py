@@ -88,9 +88,10 @@ def container(client: docker.DockerClient, base: str, request: pytest.FixtureReq
 class Daemon:
     """The agent's process, its socket, and links to it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, path: str) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, path: str, founders: str) -> None:
         self.process = process
         self.path = path
+        self.founders = founders
         self.secret = secrets.token_bytes(32)
 
     def hello(
@@ -102,7 +103,8 @@ class Daemon:
 
     async def control(self, **options: object) -> Link:
         """A control link, entered by the caller."""
-        sock = await dial(self.path, self.hello(LinkKind.CONTROL, **options), 5)  # type: ignore[arg-type]
+        path = self.founders if options.get("founder") else self.path
+        sock = await dial(path, self.hello(LinkKind.CONTROL, **options), 5)  # type: ignore[arg-type]
         return Link(*await adopt(sock), name="agent")
 
     async def data(self) -> Bridge:
@@ -122,6 +124,8 @@ async def started(path: Path) -> AsyncIterator[Daemon]:
         "agent.main",
         "--socket",
         str(path),
+        "--founders",
+        str(path.with_name("founders.sock")),
         "--log-level",
         "INFO",
         cwd=ROOT,
@@ -131,7 +135,7 @@ async def started(path: Path) -> AsyncIterator[Daemon]:
         assert process.stderr is not None
         ready = (await asyncio.wait_for(process.stderr.readline(), 10)).decode()
         assert "listening" in ready, ready
-        yield Daemon(process, str(path))
+        yield Daemon(process, str(path), str(path.with_name("founders.sock")))
     finally:
         if process.returncode is None:
             process.kill()
@@ -231,6 +235,12 @@ async def test_the_secret_opens_and_nothing_else(daemon: Daemon, container: Cont
             with pytest.raises(CallFailed, match="the runner's to ask"):
                 await bridge.call(Attach(0, 0, container.id))
         assert isinstance(await runner.call(GetCounters(0)), CountersAre)
+
+
+async def test_no_session_begins_where_bridges_come(daemon: Daemon) -> None:
+    """Every bridge has the other socket: whoever took one over could otherwise attach any container of the machine."""
+    with pytest.raises(LinkEnded, match="no session begins here"):
+        await dial(daemon.path, daemon.hello(LinkKind.CONTROL, founder=True), 5)
 
 
 async def test_a_connection_from_inside_the_container(daemon: Daemon, container: Container) -> None:
