@@ -33,6 +33,12 @@ SETTLES_WITHIN = 0.1
 COUNTED_WITHIN = 0.5
 """Seconds for the agent's last count; a run does not end later for it."""
 
+ENDED_BY_INIT = 137
+"""Exit code of mirror-init when the bridge has left it; also of a command that was killed by somebody."""
+
+BRIDGE_ENDS_WITHIN = 0.5
+"""Seconds in which the end of a bridge is heard of after that of the command it took along."""
+
 LAST_WORDS_WITHIN = 4.0
 """Seconds for the app's end to be reported once the bridge has ended (mirror-init gives the app 2)."""
 
@@ -113,7 +119,10 @@ class Attention:
         try:
             ends: list[asyncio.Future[Any]] = [self.app_exit, self.bridge.ended, unread, gone]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if not self.app_exit.done() and self.bridge.ended.done() and not gone.done():
+            if self.app_exit.done() and self.app_exit.result() == ENDED_BY_INIT:
+                await asyncio.wait([self.bridge.ended], timeout=BRIDGE_ENDS_WITHIN)
+            by_itself = self.app_exit.done() and self.app_exit.result() != ENDED_BY_INIT
+            if self.bridge.ended.done() and not by_itself and not gone.done():
                 await asyncio.wait(
                     [ends[0], gone], timeout=LAST_WORDS_WITHIN, return_when=asyncio.FIRST_COMPLETED
                 )

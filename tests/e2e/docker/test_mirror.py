@@ -11,6 +11,29 @@ from docker.models.containers import Container
 
 from .scene import ROLE, Scene
 
+# In the bystander's container: wrk until a line comes on stdin.
+LOAD = "wrk -t1 -c8 -d3600 -s /programs/watch.lua http://target:8090/ & P=$!; read -r line; kill -INT $P; wait $P"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def load(scene: Scene, target: Container, bystander: Container) -> Iterator[None]:
+    """Somebody else uses the target all the while, and no answer of theirs fails or is another than before."""
+    wrk = subprocess.Popen(
+        ["docker", "exec", "-i", str(bystander.id), "sh", "-c", LOAD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    yield
+    told, _ = wrk.communicate("\n", timeout=60)
+    watched = [line.split() for line in told.splitlines() if line.startswith("watched")]
+    assert watched, told
+    (_, requests, _, failed, _, altered) = watched[0]
+    assert (failed, altered) == ("0", "0"), told
+    assert int(requests) > 1000
+
+
 # A client in the bystander's container: sends the pieces it is told, and prints the digests of both ways.
 RAW = """
 import hashlib, socket, sys, time

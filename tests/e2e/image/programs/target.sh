@@ -1,6 +1,6 @@
 #!/bin/sh
 # The target of the mirror tests: real servers on their usual kinds of port, all in one container.
-# 8080 nginx (static, PUT), 6379 redis, 8765 WebSocket echo, 8443 HTTP/2 prior knowledge, and server.py's.
+# 8080 and 8090 nginx (static, PUT), 6379 redis, 8765 WebSocket echo, 8443 HTTP/2 prior knowledge, and server.py's.
 set -e
 export FROM_ENTRYPOINT="exported by the entrypoint"
 mkdir -p /srv/www /run/nginx
@@ -20,6 +20,7 @@ http {
     server {
         listen 8080 reuseport;
         listen [::]:8080;
+        listen 8090;
         root /srv/www;
         location /upload { return 200 "kept\n"; }
     }
