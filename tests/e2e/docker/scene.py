@@ -255,7 +255,7 @@ class Scene:
         """An app that records what arrives at `ports`, ready: it listens and the agent mirrors."""
         run = self.start(target, "python3", "/programs/record.py", *flags, *ports, options=options)
         run.event(listening=None)
-        run.said("mirroring")
+        run.said(": mirroring")
         return run
 
     def close_runs(self) -> None:

@@ -196,7 +196,7 @@ def test_app_crashes_and_comes_back(scene: Scene, target: Container, bystander: 
     run = scene.start(target, "sh", "-c", script, stdin=subprocess.PIPE)
     assert run.process.stdin is not None
     run.event(listening=None)
-    run.said("mirroring")
+    run.said(": mirroring")
     scene.inside(bystander, "curl", "-sS", "http://target:8080/one")
     run.event(request="GET /one HTTP/1.1")
     run.process.stdin.write("\n")
@@ -206,7 +206,7 @@ def test_app_crashes_and_comes_back(scene: Scene, target: Container, bystander: 
     run.process.stdin.write("\n")
     run.process.stdin.flush()
     run.event(listening=None)
-    run.said("mirroring")
+    run.said(": mirroring")
     scene.inside(bystander, "curl", "-sS", "http://target:8080/two")
     run.event(request="GET /two HTTP/1.1")
 
@@ -271,6 +271,6 @@ def test_the_target_restarts_and_the_session_goes_on(
     run = scene.record(second, "8080", flags=("--http",))
     second.restart(timeout=1)
     scene.wait_inside(bystander, "curl", "-sfS", "http://second:8080/")
-    run.said("mirroring")
+    run.said(": mirroring")
     scene.inside(bystander, "curl", "-sS", "http://second:8080/again")
     run.event(request="GET /again HTTP/1.1")
