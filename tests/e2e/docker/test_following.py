@@ -47,11 +47,11 @@ def ask(scene: Scene, bystander: Container, made: Container, path: str) -> None:
 def test_restarts(scene: Scene, bystander: Container, service: str) -> None:
     made = replica(scene, service, 1)
     run = scene.start(made, "python3", "/programs/record.py", "--http", "8000")
-    run.said("mirroring 8000")
+    run.said(": mirroring 8000")
     made.restart(timeout=1)
     run.said("is back, and followed")
     scene.wait_inside(made, "nc", "-z", "127.0.0.1", "8000")
-    run.said("mirroring 8000")
+    run.said(": mirroring 8000")
     ask(scene, bystander, made, "after")
     run.event(request="GET /after HTTP/1.1")
     assert run.process.poll() is None
