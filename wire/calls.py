@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from wire.frames import BadFrame
 from wire.messages import (
+    AddAgent,
     Attach,
     Attached,
     Configure,
@@ -25,6 +26,7 @@ from wire.messages import (
     GetEnviron,
     Message,
     Ping,
+    RemoveAgent,
     Retarget,
 )
 
@@ -35,6 +37,8 @@ ANSWER: dict[type[Message], type[Message]] = {
     GetCounters: CountersAre,
     Configure: Configured,
     Retarget: Done,
+    AddAgent: Done,
+    RemoveAgent: Done,
     Ping: Done,
 }
 """What each question is answered with, when it could be done. Any may be answered with Failure."""

@@ -154,6 +154,9 @@ class Counters:
 class Hello(Message):
     """First frame, from whoever dialled. ``secret`` (32 octets) proves the session; a runner's makes it.
     Since 1.
+
+    A founder that comes again with the same secret takes its session over: the link before it was cut.
+    ``resumes``, on a data link: go on where the link before was cut; ``received`` octets of it have come here.
     """
 
     TAG: ClassVar[int] = 1
@@ -164,16 +167,27 @@ class Hello(Message):
     session: Name
     secret: Secret = field(repr=False)
     author: Name = ""
-    founder: bool = False  # the runner's link: the session lives as long as it does
+    founder: bool = False  # the runner's link: the session lives as long as it does, and ``patience`` longer
+    namespace: Name = ""  # of the MirrorSession named ``session``; empty where there are no such objects
+    patience: U32 = 0  # seconds that the session outlives its founder's link, if the agent grants as many
+    keeps: bool = False  # a data link that may be resumed: both ends keep what is not acknowledged
+    resumes: bool = False
+    received: U64 = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome(Message):
-    """The agent's answer: ``protocol`` is the version both now speak. Since 1."""
+    """The agent's answer: ``protocol`` is the version both now speak. Since 1.
+
+    To a Hello that ``resumes``: whether it does. If so, ``received`` octets of the link have come to the agent,
+    and both sides go on from there; if not, this is a new link and every channel of the old one is gone.
+    """
 
     TAG: ClassVar[int] = 2
     protocol: U32
     product: Name
+    resumed: bool = False
+    received: U64 = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +242,7 @@ class Attach(Message):
     call: U32
     target: U32
     container: Name  # the full id: 64 hexadecimal digits
+    pod: Name = ""  # its pod's name, in the namespace of the session's object
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +355,7 @@ class Configure(Message):
     ignored: tuple[PortNumber, ...] = ()  # --ignore-port
     declared: tuple[Port, ...] = ()  # ports the target's image or configuration names
     log_level: Level = 30  # as of Python's logging
+    keeps: bool = False  # the way to agents may be cut: data links are resumed
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,11 +368,16 @@ class Configured(Message):
 
 @dataclass(frozen=True, slots=True)
 class Retarget(Message):
-    """Runner: the primary has a new identity (restarted elsewhere). Answer: Done. Since 1."""
+    """Runner: the primary has a new identity (restarted elsewhere). Answer: Done. Since 1.
+
+    What the app opens from now on goes out by ``agent``, from its ``target``.
+    """
 
     TAG: ClassVar[int] = 34
     call: U32
     identity: Identity
+    agent: U32 = 0
+    target: U32 = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,10 +390,46 @@ class AppListens(Message):
 
 @dataclass(frozen=True, slots=True)
 class LinkLost(Message):
-    """Bridge, a notice: a link to the agent ended; the app keeps running. Since 1."""
+    """Bridge, a notice: a link to this agent was cut; it is dialled again, and the app keeps running. Since 1."""
 
     TAG: ClassVar[int] = 36
     reason: Sentence
+    agent: U32 = 0
+    data: bool = False  # the data link; else the control link
+
+
+@dataclass(frozen=True, slots=True)
+class LinkBack(Message):
+    """Bridge, a notice: a link to this agent is up again. Since 1.
+
+    ``resumed``: a data link that lost nothing; otherwise its connections were reset.
+    """
+
+    TAG: ClassVar[int] = 37
+    agent: U32
+    data: bool
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AddAgent(Message):
+    """Runner: there is one more agent, behind this socket of the bridge's. Answer: Done, once both links are up, or
+    Failure. Agent 0 is Configure's. Since 1.
+    """
+
+    TAG: ClassVar[int] = 38
+    call: U32
+    agent: U32
+    socket: PathText
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveAgent(Message):
+    """Runner: this agent is needed no more; its links end, its connections are reset. Answer: Done. Since 1."""
+
+    TAG: ClassVar[int] = 39
+    call: U32
+    agent: U32
 
 
 # --- mirror-init and bridge, on the door --------------------------------------------------------------------
@@ -490,3 +547,14 @@ class Unreachable(Message):
     peer: IpOrNone
     port: PortNumber
     errno: Errno
+
+
+@dataclass(frozen=True, slots=True)
+class Ack(Message):
+    """On a link that ``keeps``: so many octets of the peer's, since the link's Welcome, have come. Since 1.
+
+    Sent after every 256 KiB, and every 5 s whatever came, so that a dead link is known by its silence.
+    """
+
+    TAG: ClassVar[int] = 72
+    received: U64

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from wire import frames
 from wire.messages import (
+    Ack,
+    AddAgent,
     Address,
     AppListens,
     AppPort,
@@ -35,6 +37,7 @@ from wire.messages import (
     Hello,
     Identity,
     InitHello,
+    LinkBack,
     LinkKind,
     LinkLost,
     Listening,
@@ -45,6 +48,7 @@ from wire.messages import (
     Ping,
     Port,
     Proto,
+    RemoveAgent,
     Reset,
     Retarget,
     Start,
@@ -75,7 +79,10 @@ VARIABLES = (b"PATH=/usr/bin:/bin", b"EMPTY=", b"ODD=\xff\xfe")
 EXAMPLES: tuple[Message, ...] = (
     Hello(1, 1, "mirror-run 0.1.0", LinkKind.CONTROL, "k7f2", SECRET, "ada@laptop", True),
     Hello(0xFFFFFFFF, 1, "mirror-run bridge 9.0.0", LinkKind.DATA, "k7f2", SECRET),
+    Hello(1, 1, "mirror-run 0.1.0", LinkKind.CONTROL, "cart-k7f2", SECRET, "ada", True, "shop", 60),
+    Hello(1, 1, "b", LinkKind.DATA, "k7f2", SECRET, keeps=True, resumes=True, received=0x100000000),
     Welcome(1, "mirror-run agent 0.1.0"),
+    Welcome(1, "mirror-run agent 0.1.0", True, 262144),
     Goodbye("the session ended"),
     Goodbye(""),
     Failure(7, "no container with this id runs here", 3),
@@ -83,6 +90,7 @@ EXAMPLES: tuple[Message, ...] = (
     Done(1),
     Ping(128),
     Attach(1, 0, ID),
+    Attach(2, 1, ID, "cart-7d9c5b6f4-x2x9p"),
     Attached(1, 0, 4194304, IDENTITY),
     Attached(2, 65535, 1, Identity("", (), b"", b"")),
     Detach(3, 2),
@@ -114,8 +122,13 @@ EXAMPLES: tuple[Message, ...] = (
     Configure(2, "s", SECRET, "/a", Identity("h", (), b"", b""), (), (), User(0, 0), "/"),
     Configured(1),
     Retarget(65535, IDENTITY),
+    Retarget(65536, IDENTITY, 1, 3),
     AppListens((Port(Proto.TCP, 1, True), Port(Proto.TCP, 65535))),
     LinkLost("the agent closed the link"),
+    LinkLost("nothing was heard for 15 s", 1, True),
+    LinkBack(1, True, True),
+    AddAgent(3, 1, "/run/mirror-run/agents/1.sock"),
+    RemoveAgent(4, 1),
     InitHello(1),
     Start((b"/bin/sh", b"-c", b"exit 3"), VARIABLES, USER, "/home/ada/src"),
     Start((b"true",), (), User(0, 0), "/"),
@@ -137,6 +150,8 @@ EXAMPLES: tuple[Message, ...] = (
     Datagram(5, V6, 65535, b""),
     Datagram(2, b"", 0, b"mirrored"),
     Unreachable(3, CLIENT6, 33434, 113),
+    Ack(0),
+    Ack(0x100000001),
 )
 
 
