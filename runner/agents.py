@@ -16,6 +16,7 @@ from links.link import Link, LinkEnded
 from runner import VERSION, multiplexed, plan
 from runner.engine import Engine, EngineError
 from runner.errors import Refusal
+from runner.place import Proof
 from wire.messages import OLDEST_PROTOCOL, PROTOCOL, Hello, LinkKind
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ async def find(engine: Engine, image_id: str, config: dict[str, Any]) -> str:
     raise Refusal(f"the agent {name} was there and gone {TRIES} times", f"`docker rm -f {name}`, then again")
 
 
-async def dial(engine: Engine, container: str, session: str, secret: bytes, author: str) -> Link:
+async def dial(engine: Engine, container: str, proof: Proof) -> Link:
     """Start the agent if it does not run, and open the session's founding link (not yet reading: use ``async with``).
 
     LinkEnded or EngineError if it ended meanwhile: look again. Refusal for a version that does not fit.
@@ -83,9 +84,9 @@ async def dial(engine: Engine, container: str, session: str, secret: bytes, auth
         oldest=OLDEST_PROTOCOL,
         product=f"mirror-run {VERSION}",
         kind=int(LinkKind.CONTROL),
-        session=session,
-        secret=secret,
-        author=author,
+        session=proof.session,
+        secret=proof.secret,
+        author=proof.author,
         founder=True,
     )
     try:

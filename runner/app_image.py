@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from runner.config import Caller, RunOptions
 from runner.engine import Engine, EngineError, Json
 from runner.errors import Refusal
+from runner.place import Original
 
 Progress = Callable[[str], None]
 
@@ -25,15 +26,14 @@ class AppImage:
 
 
 async def settle(
-    engine: Engine, options: RunOptions, caller: Caller, target: Json, progress: Progress
+    engine: Engine, options: RunOptions, caller: Caller, original: Original, progress: Progress
 ) -> AppImage:
-    """``target`` is the primary, inspected. Refusal if the image cannot be had."""
+    """Refusal if the image cannot be had."""
     if options.build:
         return await _built(engine, options, caller, progress)
     if options.image:
         return await _chosen(engine, options, progress)
-    # By id: the target's tag may have moved on since it was started.
-    return AppImage(target["Image"], target["Config"])
+    return AppImage(original.image, original.config)
 
 
 async def _built(engine: Engine, options: RunOptions, caller: Caller, progress: Progress) -> AppImage:

@@ -150,11 +150,13 @@ def names(session: str, options: RunOptions) -> Names:
 
 
 def bridge(
-    image: str, agent_id: str, options: RunOptions, target: Json, engine: EngineTraits, marks: Marks
+    image: str, way: Json, options: RunOptions, config: Json, engine: EngineTraits, marks: Marks
 ) -> Json:
-    """The bridge's container: the network namespace that it and the app share, and docker's options about it."""
+    """The bridge's container: the network namespace that it and the app share, and docker's options about it.
+
+    ``way`` is what of HostConfig lets it reach the agents, ``config`` names the target in docker's words.
+    """
     exposed, bindings = ports.published(options.publish)
-    config = target.get("Config", {})
     network = options.network or ("bridge" if options.publish else "none")
     if network == "host" or network.startswith("container:"):
         raise Refusal(
@@ -176,14 +178,14 @@ def bridge(
             "AutoRemove": True,
             "NetworkMode": network,
             "PortBindings": bindings,
-            "VolumesFrom": [agent_id],
             "CapDrop": ["ALL"],
             "CapAdd": BRIDGE_CAPABILITIES,
             "Devices": [TUN],
             "SecurityOpt": engine.security,
             "Sysctls": sysctls(engine),
             "LogConfig": {"Type": "none"},
-        },
+        }
+        | way,
     }
 
 

@@ -19,7 +19,7 @@ OPTIONS = RunOptions(target="container/x", command=("sh",))
 CALLER = Caller(1000, 1000, "ann", Path("/home/ann"), Path("/home/ann/src/a"), "Linux", {})
 TREE = WorkTree(Path("/home/ann/src"))
 MARKS = Marks("abcd", "container/x", "ann")
-TARGET = {"Config": {"Hostname": "web-1", "Domainname": "example", "ExposedPorts": {"80/tcp": {}}}}
+TARGET = {"Hostname": "web-1", "Domainname": "example", "ExposedPorts": {"80/tcp": {}}}
 PLAIN = plan.EngineTraits()
 
 
@@ -30,7 +30,7 @@ def app(options: RunOptions = OPTIONS, tree: WorkTree = TREE) -> plan.Json:
 
 
 def bridge(options: RunOptions = OPTIONS, traits: plan.EngineTraits = PLAIN) -> plan.Json:
-    return plan.bridge("img", "agent-id", options, TARGET, traits, MARKS)
+    return plan.bridge("img", {"VolumesFrom": ["agent-id"]}, options, TARGET, traits, MARKS)
 
 
 def test_every_container_removes_itself_and_is_marked() -> None:
