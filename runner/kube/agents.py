@@ -1,0 +1,76 @@
+"""An agent for each pod, however it comes to be there: made for the session (Jobs, ephemeral containers) or installed.
+
+What a place asks of them is the Protocol here; which kind it is shows in nothing but what they say to the user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Protocol
+
+from runner.kube.pod import Pod
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPod:
+    """A pod in which an agent runs, and the port on that pod's loopback where it listens. ``key`` is its own among a
+    session's agents; a successor has another.
+
+    Its container runs, but its program may need another half second until it listens: who dials tries again.
+    """
+
+    key: str
+    node: str
+    namespace: str
+    pod: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class FounderSays:
+    """What the founder's Hello tells an agent: the session, the 32 octets that prove it, and the namespace of its
+    MirrorSession ("" where there is none)."""
+
+    session: str
+    secret: bytes = field(repr=False)
+    namespace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentWishes:
+    """How agents made for a session are to be: the user's configuration. ``labels`` and ``annotations`` are added to
+    what is made, ``pull_secrets`` are names of secrets in the agent's namespace, ``ttl`` is seconds that a finished Job
+    stays to be looked at."""
+
+    image: str
+    namespace: str = ""  # of Jobs; "": the target's
+    pull_secrets: tuple[str, ...] = ()
+    labels: Mapping[str, str] = NOTHING
+    annotations: Mapping[str, str] = NOTHING
+    ttl: int = 30
+    log_level: str = "WARNING"
+
+
+class Agents(Protocol):
+    """The agents of one session."""
+
+    founder: FounderSays
+
+    async def prepare(self) -> None:
+        """Look whether it can work (rights, admission, installed version) before anything is made. Refusal."""
+
+    async def agent_for(self, pods: Sequence[Pod]) -> dict[str, AgentPod]:
+        """The agent of each pod, by the pod's uid; makes what is missing, and waits until it runs. Refusal."""
+
+    async def again(self, agent: AgentPod) -> AgentPod:
+        """A link to it ended: itself if its container still runs, else its successor. Refusal."""
+
+    async def keep(self, uids: Collection[str]) -> None:
+        """These pods are followed, and no others: agents that none of them needs are ended."""
+
+    async def close(self) -> None:
+        """What was made for the session is deleted; bounded, and said where it failed."""
