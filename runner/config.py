@@ -12,6 +12,35 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """Which cluster, what of it, and how agents get there; kubectl's and mirrord's options have their meaning.
+    Empty means: not given. Times are seconds; ``mirror_rate`` octets for each second, 0 for no limit."""
+
+    namespace: str = ""
+    context: str = ""
+    kubeconfig: str = ""
+    as_user: str = ""
+    as_groups: tuple[str, ...] = ()
+    container: str = ""
+    selector: str = ""
+    pod: str = ""
+    targetless: bool = False
+    agent: str = ""
+    agent_namespace: str = ""
+    agent_image: str = ""
+    agent_ttl: float = 60.0
+    pod_running_timeout: float = 60.0
+    mirror_rate: int = 25_000_000
+
+    @property
+    def named(self) -> bool:
+        """Whether a cluster, or something that only a cluster has, was asked for."""
+        return any(
+            (self.namespace, self.context, self.kubeconfig, self.container, self.selector, self.pod)
+        ) or bool(self.targetless or self.agent)
+
+
+@dataclass(frozen=True, slots=True)
 class RunOptions:
     """The options of ``run``, as given; docker's have docker's meaning. Empty means: not given."""
 
@@ -43,7 +72,8 @@ class RunOptions:
     cap_add: tuple[str, ...] = ()
     map_ports: tuple[str, ...] = ()
     ignore_ports: tuple[int, ...] = ()
-    context: str = ""
+    cluster: ClusterOptions = ClusterOptions()
+    docker_context: str = ""
     quiet: bool = False
     log_level: int = 30
 

@@ -38,10 +38,10 @@ class Endpoint:
 
 
 def choose(environ: Mapping[str, str], home: Path, asked: str = "") -> list[Endpoint]:
-    """The endpoints to try, in order; ``asked`` is --context. More than one only where nothing was chosen by
+    """The endpoints to try, in order; ``asked`` is --docker-context. More than one only where nothing was chosen by
     anybody."""
     if asked:
-        return [_of_context(asked, _folder(environ, home), "--context")]
+        return [_of_context(asked, _folder(environ, home), "--docker-context")]
     if url := environ.get("DOCKER_HOST"):
         return [_of_host(url, environ, home)]
     folder = _folder(environ, home)

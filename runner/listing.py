@@ -8,7 +8,7 @@ from collections import defaultdict
 from contextlib import suppress
 
 from runner import contexts, targets
-from runner.config import Caller
+from runner.config import Caller, ClusterOptions
 from runner.engine import Engine, EngineError, Json, connect
 from runner.errors import Refusal
 from runner.labels import AUTHOR, ROLE, SESSION, TARGET
@@ -19,8 +19,8 @@ STOPS_WITHIN = 10.0
 """Seconds after SIGTERM, as of `docker stop`."""
 
 
-async def targets_table(caller: Caller, context: str, screen: Screen) -> int:
-    """Every target once, its containers' state, image and ports."""
+async def targets_table(caller: Caller, context: str, cluster: ClusterOptions, screen: Screen) -> int:  # noqa: ARG001
+    """Every target once, its containers' state, image and ports; or those of the cluster."""
     engine = await connect(contexts.choose(caller.environ, caller.home, context))
     by_name: dict[str, list[targets.Container]] = defaultdict(list)
     for container in targets.listed(await engine.containers(everything=True)):

@@ -86,7 +86,7 @@ class Session:
     # --- look: who is who, nothing is made yet ---------------------------------------------------------------------
 
     async def _look(self, undo: AsyncExitStack) -> None:
-        found = contexts.choose(self.caller.environ, self.caller.home, self.options.context)
+        found = contexts.choose(self.caller.environ, self.caller.home, self.options.docker_context)
         self.engine = await connect(found)
         tree = worktree.around(self.caller.cwd, self.caller.home)
         names = plan.names(self.proof.session, self.options)

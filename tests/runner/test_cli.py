@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runner import cli, conduct
-from runner.config import RunOptions
+from runner.config import ClusterOptions, RunOptions
 from runner.errors import Interrupted, Refusal
 
 
@@ -44,6 +44,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[RunOptions]:
         ("api curl -v -e x", "api", ("curl", "-v", "-e", "x")),
         ("api git log -- file", "api", ("git", "log", "--", "file")),
         ("--target api -- ls -- x", "api", ("ls", "--", "x")),
+        ("--target api curl -v -e x", "api", ("curl", "-v", "-e", "x")),
         ("container/ls -- ls", "container/ls", ("ls",)),
         ("api -e A=1 -- env", "api", ("env",)),
         ("-e A=1 api env", "api", ("env",)),
@@ -76,7 +77,74 @@ def test_a_bare_t_forces_nothing(asked: list[RunOptions]) -> None:
     assert (asked[1].tty, asked[1].interactive) == (True, True)
 
 
-@pytest.mark.parametrize("words", ["--nonsense", "api --ignore-port x -- sh", "--pull sometimes api"])
+@pytest.mark.parametrize(
+    ("words", "target", "command"),
+    [
+        ("-l app=cart -- npm run dev", "", ("npm", "run", "dev")),
+        ("-l app=cart npm run dev", "", ("npm", "run", "dev")),
+        ("--targetless -n shop -- sh", "", ("sh",)),
+        ("--targetless sh -c true", "", ("sh", "-c", "true")),
+        ("-n shop deploy/cart/web -c web -- sh", "deploy/cart/web", ("sh",)),
+    ],
+)
+def test_targets_without_a_word(
+    asked: list[RunOptions], words: str, target: str, command: tuple[str, ...]
+) -> None:
+    assert cli.run_words(words.split()) == 7
+    assert (asked[0].target, asked[0].command) == (target, command)
+
+
+def test_options_about_the_cluster(asked: list[RunOptions]) -> None:
+    words = (
+        "--target-namespace shop --context prod --kubeconfig /k --as ann --as-group dev --as-group ops "
+        "--target deploy/x -c web --pod x-1 --agent job --agent-namespace tools --agent-image r/a:1 --agent-ttl 90 "
+        "--pod-running-timeout 1m30s --mirror-rate 500kB/s --label a=b --docker-context far -- sh"
+    )
+    cli.run_words(words.split())
+    assert asked[0].cluster == ClusterOptions(
+        namespace="shop",
+        context="prod",
+        kubeconfig="/k",
+        as_user="ann",
+        as_groups=("dev", "ops"),
+        container="web",
+        pod="x-1",
+        agent="job",
+        agent_namespace="tools",
+        agent_image="r/a:1",
+        agent_ttl=90.0,
+        pod_running_timeout=90.0,
+        mirror_rate=500_000,
+    )
+    assert (asked[0].docker_context, asked[0].labels) == ("far", ("a=b",))
+    assert asked[0].cluster.named
+
+
+def test_nothing_about_a_cluster_names_none(asked: list[RunOptions]) -> None:
+    cli.run_words(["api", "--", "sh"])
+    assert asked[0].cluster == ClusterOptions()
+    assert not asked[0].cluster.named
+
+
+@pytest.mark.parametrize(
+    ("words", "agent"), [("--ephemeral-container", "ephemeral"), ("--agent daemonset", "daemonset"), ("", "")]
+)
+def test_the_kind_of_agent(asked: list[RunOptions], words: str, agent: str) -> None:
+    cli.run_words([*words.split(), "deploy/x", "--", "sh"])
+    assert asked[0].cluster.agent == agent
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--agent job --ephemeral-container deploy/x",
+        "--mirror-rate much deploy/x",
+        "--agent-ttl soon deploy/x",
+        "--nonsense",
+        "api --ignore-port x -- sh",
+        "--pull sometimes api",
+    ],
+)
 def test_wrong_options_are_125_with_a_next_step(words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run_words(words.split()) == 125
     assert "--help" in capsys.readouterr().err

@@ -1,0 +1,242 @@
+"""The options of the command line, each named as the field of RunOptions or ClusterOptions that it becomes."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from runner import config
+from runner.screen import Screen, ScreenHandler
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+NOISY = ("urllib3", "docker", "asyncio", "kubernetes", "websockets", "aiohttp")
+"""Libraries whose debugging is nobody's business here (and would show headers)."""
+
+Options = Callable[[Any], Any]
+
+
+UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+
+
+class Seconds(click.ParamType):
+    """A length of time as Go and kubectl write it (60s, 1m30s), or a plain number of seconds; becomes a float."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value)
+        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", text)
+        if parts and "".join(number + unit for number, unit in parts) == text:
+            return sum(float(number) * UNITS[unit] for number, unit in parts)
+        try:
+            return float(text)
+        except ValueError:
+            self.fail(f"{text!r} is no length of time; write 60s, 1m30s, or seconds", param, ctx)
+
+
+class Rate(click.ParamType):
+    """Octets for each second: 25M, 500k, 1G (decimal, "B" and "/s" may follow); 0 or "none" is no limit."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip().lower().removesuffix("/s").removesuffix("b")
+        if text == "none":
+            return 0
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)", text)
+        if found is None:
+            self.fail(f"{value!r} is no rate; write 25M, 500k or none", param, ctx)
+        return int(float(found[1]) * 1000 ** " kmg".index(found[2] or " "))
+
+
+def _many(*names: str, help: str, metavar: str = "") -> Options:  # noqa: A002 - click's own word
+    return click.option(*names, multiple=True, help=help, metavar=metavar or None)
+
+
+RUN = [
+    click.option("--target", default="", metavar="TARGET", help="The target; or it is the first word."),
+    _many(
+        "-e", "--env", "env", metavar="NAME[=VALUE]", help="A variable of the app; wins over the target's."
+    ),
+    _many("--env-file", "env_files", metavar="FILE", help="Lines NAME=VALUE."),
+    click.option(
+        "--override-env-vars-include",
+        "env_include",
+        default="",
+        metavar="NAMES",
+        help="Of the target's, only these (A;B_*).",
+    ),
+    click.option(
+        "--override-env-vars-exclude",
+        "env_exclude",
+        default="",
+        metavar="NAMES",
+        help="Of the target's, not these.",
+    ),
+    _many("-v", "--volume", "volumes", metavar="SRC:DST[:ro]", help="Mount a folder or volume."),
+    click.option("-w", "--workdir", default="", metavar="DIR", help="The command's directory."),
+    click.option(
+        "-u", "--user", default="", metavar="USER[:GROUP]", help="Whom the command runs as; else the caller."
+    ),
+    _many(
+        "-p", "--publish", "publish", metavar="[HOST:]PORT", help="Publish a port of the app on this machine."
+    ),
+    click.option("--name", default="", help="The app container's name."),
+    click.option("--entrypoint", default=None, help="Replace the image's ENTRYPOINT (and drop its CMD)."),
+    click.option("--image", default="", help="Run in this image, not in the target's."),
+    click.option(
+        "--build", default="", metavar="DIR", help="Run in the image that this folder's Dockerfile makes."
+    ),
+    click.option(
+        "-f",
+        "--file",
+        "dockerfile",
+        default="",
+        metavar="FILE",
+        help="The Dockerfile, inside --build's folder.",
+    ),
+    click.option(
+        "--pull", type=click.Choice(["always", "missing", "never"]), default="missing", show_default=True
+    ),
+    click.option("--platform", default="", metavar="OS/ARCH", help="The image's platform."),
+    click.option("--network", default="", help="Attach this Docker network too."),
+    _many("--add-host", "add_hosts", metavar="NAME:IP", help="A line for the app's /etc/hosts."),
+    click.option("--hostname", default="", help="A host name other than the target's."),
+    click.option(
+        "-i", "--interactive/--no-interactive", default=None, help="Give the app our stdin (the default)."
+    ),
+    click.option("-t", "small_t", is_flag=True, help="A terminal, if we have one (the default)."),
+    click.option("--tty/--no-tty", default=None, help="A terminal, whether or not we have one."),
+    click.option("-m", "--memory", default="", metavar="SIZE", help="Memory limit of the app."),
+    click.option("--cpus", type=float, default=0.0, help="CPU limit of the app."),
+    _many("--label", "labels", metavar="NAME=VALUE", help="A label of the app container."),
+    _many("--cap-add", metavar="NAME", help="A capability for the app."),
+    click.option("--rm", is_flag=True, help="Accepted and without effect: nothing of a run is ever kept."),
+    _many(
+        "--map-port",
+        "map_ports",
+        metavar="APP:TARGET",
+        help="Traffic of the target's port goes to this port of the app.",
+    ),
+    click.option(
+        "--ignore-port",
+        "ignore_ports",
+        type=click.IntRange(1, 65535),
+        multiple=True,
+        help="Leave this port alone.",
+    ),
+]
+
+CLUSTER = [
+    click.option(
+        "-n",
+        "--namespace",
+        "--target-namespace",
+        "namespace",
+        default="",
+        metavar="NS",
+        help="The target's namespace.",
+    ),
+    click.option("--context", default="", metavar="NAME", help="The context of the kubeconfig."),
+    click.option("--kubeconfig", default="", metavar="FILE", help="The kubeconfig; else $KUBECONFIG's."),
+    click.option("--as", "as_user", default="", metavar="USER", help="Act as this user, as kubectl --as."),
+    _many("--as-group", "as_groups", metavar="GROUP", help="And as one of these groups."),
+]
+
+TARGET_IN_CLUSTER = [
+    click.option("-c", "--container", default="", metavar="NAME", help="The container of the target's pods."),
+    click.option("-l", "--selector", default="", metavar="LABELS", help="The pods with these labels."),
+    click.option("--pod", default="", metavar="NAME", help="Of the target's pods, this one alone."),
+    click.option("--targetless", is_flag=True, help="No target: only a place in the cluster's network."),
+    click.option(
+        "--agent",
+        type=click.Choice(["daemonset", "job", "ephemeral"]),
+        help="How agents get there; else the installed daemonset, else a job.",
+    ),
+    click.option("--ephemeral-container", is_flag=True, help="The same as --agent ephemeral."),
+    click.option("--agent-namespace", default="", metavar="NS", help="Where jobs with agents are made."),
+    click.option("--agent-image", default="", metavar="IMAGE", help="The agent's image, for the cluster."),
+    click.option(
+        "--agent-ttl",
+        type=Seconds(),
+        default=60.0,
+        metavar="TIME",
+        help="How long a finished job with an agent is kept.",
+    ),
+    click.option(
+        "--pod-running-timeout",
+        type=Seconds(),
+        default=60.0,
+        metavar="TIME",
+        help="How long to wait for a pod of the target to be ready.",
+    ),
+    click.option(
+        "--mirror-rate",
+        type=Rate(),
+        default="25M",
+        metavar="RATE",
+        show_default=True,
+        help="Copies over a port-forward: octets for each second.",
+    ),
+]
+
+ENGINE = [
+    click.option("--docker-context", default="", metavar="NAME", help="The docker context of the engine."),
+    click.option("-q", "--quiet", is_flag=True, help="Errors only."),
+    click.option("--verbose", is_flag=True, help="Say more (--log-level info)."),
+    click.option(
+        "--log-level", type=click.Choice(list(LEVELS)), help="What goes to stderr besides progress."
+    ),
+]
+
+
+def having(*groups: Sequence[Options]) -> Options:
+    """A decorator: the command with these options, in this order."""
+
+    def decorate(command: Any) -> Any:
+        for option in reversed([option for group in groups for option in group]):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def run_options(given: dict[str, Any]) -> config.RunOptions:
+    """What was given to ``run``, as a value."""
+    names = {field.name for field in dataclasses.fields(config.RunOptions)} - {"cluster", "log_level"}
+    return config.RunOptions(
+        **{name: given[name] for name in names}, cluster=cluster_options(given), log_level=level(given)
+    )
+
+
+def cluster_options(given: dict[str, Any]) -> config.ClusterOptions:
+    """What was given about the cluster; not every command takes all of it."""
+    names = {field.name for field in dataclasses.fields(config.ClusterOptions)}
+    found = {name: given[name] for name in names if name in given}
+    if given.get("ephemeral_container"):
+        if found["agent"] not in (None, "ephemeral"):
+            raise click.UsageError(f"--ephemeral-container, and --agent {found['agent']}: name one of them")
+        found["agent"] = "ephemeral"
+    found["agent"] = found.get("agent") or ""
+    return config.ClusterOptions(**found)
+
+
+def level(given: dict[str, Any]) -> int:
+    """As of logging."""
+    return LEVELS[given["log_level"] or ("info" if given["verbose"] else "warning")]
+
+
+def screen(given: dict[str, Any]) -> Screen:
+    """The screen that was asked for, with the log on it."""
+    made = Screen(quiet=given["quiet"])
+    logging.basicConfig(level=level(given), handlers=[ScreenHandler(made)])
+    if level(given) <= logging.DEBUG:
+        for noisy in NOISY:
+            logging.getLogger(noisy).setLevel(logging.INFO)
+    return made
