@@ -1,0 +1,263 @@
+"""The way to one API server: its address, TLS, proxy, and the headers that say who asks. For calls and streams."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import socket
+import ssl
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from runner.kube.credentials import Credential, Credentials, pem_of
+from runner.kube.errors import KubeError
+from runner.kube.proxies import proxy_for
+
+Json = dict[str, Any]
+
+CONNECT_TIME = 20.0
+"""Seconds for TCP, proxy and TLS together. kubectl waits 30 for TCP alone."""
+LIMIT = 262_144
+"""Octets that a connection reads ahead, twice at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """``prefix`` is the path before /api (a management plane's), without a slash at its end."""
+
+    host: str
+    port: int
+    secure: bool
+    prefix: str
+
+    @property
+    def authority(self) -> str:
+        """As of the Host header (RFC 9110, 7.2)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
+
+
+class Server:
+    """One API server as one user. ``url`` is as the kubeconfig says it."""
+
+    def __init__(
+        self,
+        cluster: Json,
+        credentials: Credentials,
+        environ: Mapping[str, str],
+        impersonated: tuple[tuple[str, str], ...] = (),
+        agent: str = "mirror-run",
+    ) -> None:
+        self.url = _with_scheme(str(cluster["server"]), cluster)
+        self.address = _address(self.url)
+        self.proxy = str(cluster.get("proxy-url") or "") or proxy_for(self.url, environ)
+        self.credentials = credentials
+        self._cluster = cluster
+        self._fixed = (("Host", self.address.authority), ("User-Agent", agent), *impersonated)
+        self._contexts: dict[tuple[bytes, bytes], ssl.SSLContext] = {}
+
+    @property
+    def server_name(self) -> str:
+        """What the server's certificate must be for."""
+        return str(self._cluster.get("tls-server-name") or self.address.host)
+
+    def headers(self, credential: Credential) -> list[tuple[str, str]]:
+        authorization = [("Authorization", credential.authorization)] if credential.authorization else []
+        return [*self._fixed, *authorization]
+
+    def tls(self, credential: Credential) -> ssl.SSLContext | None:
+        """The context for this credential's certificate; None for plain HTTP."""
+        if not self.address.secure:
+            return None
+        pair = (credential.certificate, credential.key)
+        if (context := self._contexts.get(pair)) is None:
+            self._contexts.clear()  # a renewed certificate replaces the former
+            context = self._contexts[pair] = self._make_context(credential)
+        return context
+
+    def _make_context(self, credential: Credential) -> ssl.SSLContext:
+        authority = pem_of(self._cluster, "certificate-authority")
+        try:
+            context = ssl.create_default_context(cadata=authority.decode() if authority else None)
+        except (ssl.SSLError, ValueError) as error:
+            raise KubeError(
+                0, "", f"the certificate-authority of {self.url} cannot be read: {error}", _MEND
+            ) from error
+        # Clusters' own authorities lack fields that Python 3.13 asks for by default (RFC 5280) and kubectl does not.
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context.set_alpn_protocols(["http/1.1"])
+        if self._cluster.get("insecure-skip-tls-verify"):
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        if credential.certificate:
+            _load_pair(context, credential)
+        return context
+
+    async def dial(self, credential: Credential) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to it, through the proxy where there is one. KubeError (status 0) with the next step."""
+        context = self.tls(credential)
+        try:
+            async with asyncio.timeout(CONNECT_TIME):
+                reader, writer = await (
+                    self._through_proxy(context) if self.proxy else self._straight(context)
+                )
+        except TimeoutError:
+            raise self.unreachable(f"no answer within {CONNECT_TIME:.0f} s") from None
+        except (OSError, EOFError) as error:  # ssl.SSLError is an OSError
+            raise self.explained(error) from error
+        keep_alive(writer.get_extra_info("socket"))
+        return reader, writer
+
+    async def _straight(
+        self, context: ssl.SSLContext | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(
+            self.address.host,
+            self.address.port,
+            ssl=context,
+            server_hostname=self.server_name if context else None,
+            happy_eyeballs_delay=0.25,
+            limit=LIMIT,
+        )
+
+    async def _through_proxy(
+        self, context: ssl.SSLContext | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        proxy = urlsplit(self.proxy)
+        if proxy.scheme in ("http", "https"):
+            reader, writer = await self._connect_method(proxy.scheme == "https")
+            if context is not None:
+                try:
+                    await writer.start_tls(context, server_hostname=self.server_name)
+                except BaseException:
+                    writer.transport.abort()
+                    raise
+            return reader, writer
+        from python_socks import ProxyError
+        from python_socks.async_.asyncio import Proxy
+
+        try:
+            sock = await Proxy.from_url(self.proxy).connect(self.address.host, self.address.port)
+        except (ProxyError, ValueError) as error:
+            raise self.unreachable(f"the proxy {_shown(self.proxy)}: {error}") from error
+        name = self.server_name if context else None
+        return await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name, limit=LIMIT)
+
+    async def _connect_method(self, secure: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """RFC 9110, 9.3.6. With plain HTTP servers too: a forward needs the same connection both ways."""
+        proxy = urlsplit(self.proxy)
+        reader, writer = await asyncio.open_connection(
+            proxy.hostname, proxy.port or (443 if secure else 80), ssl=secure or None, limit=LIMIT
+        )
+        try:
+            host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
+            lines = [f"CONNECT {host}:{self.address.port} HTTP/1.1", f"Host: {host}:{self.address.port}"]
+            if proxy.username:
+                pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()
+                lines.append(f"Proxy-Authorization: Basic {base64.b64encode(pair).decode()}")
+            writer.write("\r\n".join([*lines, "", ""]).encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            self._check_connected(head)
+        except BaseException:
+            writer.transport.abort()
+            raise
+        return reader, writer
+
+    def _check_connected(self, head: bytes) -> None:
+        status = head.split(b"\r\n", 1)[0].split(b" ", 2)
+        if len(status) < 2 or not status[1].startswith(b"2"):
+            said = b" ".join(status[1:]).decode(errors="replace")
+            raise self.unreachable(f"the proxy {_shown(self.proxy)} answered {said!r}")
+
+    def explained(self, error: BaseException) -> KubeError:
+        """Why no connection could be made, for whom it stopped."""
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return KubeError(
+                0,
+                "",
+                f"the certificate of {self.url} is not to be trusted: {error.verify_message or error}",
+                "compare certificate-authority-data and tls-server-name of the kubeconfig with what you were given",
+            )
+        if isinstance(error, ssl.SSLError):
+            return self.unreachable(f"TLS: {error.reason or error}")
+        if isinstance(error, asyncio.IncompleteReadError | EOFError):
+            return self.unreachable("the connection was closed")
+        if isinstance(error, socket.gaierror):
+            return self.unreachable(f"its name is not known: {error.strerror}")
+        if isinstance(error, OSError) and error.errno and error.errno > 0:
+            return self.unreachable(os.strerror(error.errno))
+        return self.unreachable(str(error) or type(error).__name__)
+
+    def unreachable(self, why: str) -> KubeError:
+        through = f" (through the proxy {_shown(self.proxy)})" if self.proxy and "proxy" not in why else ""
+        return KubeError(
+            0,
+            "",
+            f"the API server at {self.url}{through} cannot be reached: {why}",
+            "is the cluster up, and are you in its network (VPN)? `kubectl version` should fail alike; "
+            "--context chooses another",
+        )
+
+
+_MEND = "mend the kubeconfig"
+
+
+def keep_alive(sock: Any) -> None:
+    """A peer that is gone without a word is noticed within half a minute; boxes between see that somebody is there."""
+    with contextlib.suppress(OSError):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        idle = getattr(socket, "TCP_KEEPIDLE", getattr(socket, "TCP_KEEPALIVE", None))
+        if idle is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, idle, 15)
+        if hasattr(socket, "TCP_KEEPINTVL"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+
+
+def _load_pair(context: ssl.SSLContext, credential: Credential) -> None:
+    """OpenSSL takes a certificate from files alone; ours lives for this call, readable by its owner only."""
+    fd, path = tempfile.mkstemp(prefix="mirror-run-")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(credential.certificate + b"\n" + credential.key)
+        context.load_cert_chain(path)
+    except ssl.SSLError as error:
+        raise KubeError(
+            0, "", f"the client certificate or its key cannot be read: {error.reason}", _MEND
+        ) from error
+    finally:
+        os.unlink(path)
+
+
+def _with_scheme(url: str, cluster: Json) -> str:
+    """Without one, kubectl takes https where there is anything about certificates."""
+    if "://" in url:
+        return url.rstrip("/")
+    certified = any(key in cluster for key in ("certificate-authority", "certificate-authority-data"))
+    return ("https://" if certified or cluster.get("insecure-skip-tls-verify") else "http://") + url.rstrip(
+        "/"
+    )
+
+
+def _address(url: str) -> Address:
+    wrong = KubeError(0, "", f"{url!r} is no address of an API server", _MEND)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise wrong
+    secure = parts.scheme == "https"
+    return Address(parts.hostname, port or (443 if secure else 80), secure, parts.path.rstrip("/"))
+
+
+def _shown(proxy: str) -> str:
+    """Without its password."""
+    parts = urlsplit(proxy)
+    return f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
