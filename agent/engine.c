@@ -17,7 +17,7 @@
 
 #define OUTBOX_LIMIT  (256 * 1024)
 #define LISTENERS_MAX 4096
-enum { TELLS_LINK_GONE = 1 };
+enum { TELLS_LINK_GONE = 1, TELLS_LINK_CUT = 2 };
 
 struct engine {
     struct loop *loop;
@@ -40,6 +40,7 @@ struct session {
     struct engine *engine;
     uint32_t number, link;
     struct mux *mux; /* NULL: no link */
+    bool keeps;
     struct place *places;
     struct mirror_counters past; /* of mirrors that are no more */
     uint64_t dialled;
@@ -88,7 +89,7 @@ static void place_free(struct session *s, struct place *p) {
     free(p);
 }
 
-static void session_cut(struct session *s) {
+static void session_unlink(struct session *s) {
     for (struct place *p = s->places; p; p = p->next)
         place_mirror_end(s, p);
     if (s->mux)
@@ -97,7 +98,7 @@ static void session_cut(struct session *s) {
 }
 
 static void session_free(struct session *s) {
-    session_cut(s);
+    session_unlink(s);
     while (s->places) {
         struct place *p = s->places;
         s->places = p->next;
@@ -119,20 +120,27 @@ static struct channel *on_open(void *owner, const struct channel_open *o, int *e
     return dial_open(&p->target, o, err);
 }
 
-static void on_gone(void *owner, const struct fault *why) {
-    struct session *s = owner;
+static void tell(const struct session *s, unsigned what, const struct fault *why) {
     uint8_t message[OUTBOX_MESSAGE];
     struct pen w = pen_on(message, sizeof message);
     pen_mp_array(&w, 4);
-    pen_mp_uint(&w, TELLS_LINK_GONE);
+    pen_mp_uint(&w, what);
     pen_mp_uint(&w, s->number);
     pen_mp_uint(&w, s->link);
     pen_mp_str(&w, why->text);
     outbox_post(s->engine->outbox, message, (size_t)(w.at - message));
-    session_cut(s);
 }
 
-static const struct mux_ops mux_ops = {.open = on_open, .gone = on_gone};
+static void on_gone(void *owner, const struct fault *why) {
+    tell(owner, TELLS_LINK_GONE, why);
+    session_unlink(owner);
+}
+
+static void on_cut(void *owner, const struct fault *why) {
+    tell(owner, TELLS_LINK_CUT, why);
+}
+
+static const struct mux_ops mux_ops = {.open = on_open, .gone = on_gone, .cut = on_cut};
 
 /* --- the engine ---------------------------------------------------------------------------------------------------- */
 
@@ -202,6 +210,8 @@ struct call {
     struct engine *engine;
     uint32_t session, target;
     int fd;
+    bool keeps;
+    uint64_t received;
     const struct engine_port *ports;
     size_t n;
     struct engine_counters *counters;
@@ -258,18 +268,22 @@ static void link_add(void *arg) {
         close(c->fd);
         return;
     }
-    session_cut(s);
+    session_unlink(s);
+    c->result = -1;
     s->mux = mux_new(c->engine->loop, c->fd, false, &mux_ops, s, c->fault);
-    if (!s->mux) {
-        c->result = -1;
+    if (!s->mux)
+        return;
+    if (c->keeps && mux_keep(s->mux, c->fault) < 0) {
+        session_unlink(s);
         return;
     }
+    s->keeps = c->keeps;
     s->link = ++c->engine->last_link;
     c->result = s->link;
 }
 
-int64_t engine_link_add(struct engine *e, uint32_t session, int fd, struct fault *f) {
-    struct call c = {.engine = e, .session = session, .fd = fd, .fault = f};
+int64_t engine_link_add(struct engine *e, uint32_t session, int fd, bool keeps, struct fault *f) {
+    struct call c = {.engine = e, .session = session, .fd = fd, .keeps = keeps, .fault = f};
     loop_call(e->loop, link_add, &c);
     return c.result;
 }
@@ -278,12 +292,54 @@ static void link_del(void *arg) {
     struct call *c = arg;
     struct session *s = session_find(c->engine, c->session);
     if (s)
-        session_cut(s);
+        session_unlink(s);
 }
 
 void engine_link_del(struct engine *e, uint32_t session) {
     struct call c = {.engine = e, .session = session};
     loop_call(e->loop, link_del, &c);
+}
+
+static struct session *kept_of(struct call *c) {
+    struct session *s = session_of(c);
+    if (s && s->mux && s->keeps)
+        return s;
+    if (s)
+        c->result = fault_set(c->fault, ENOTCONN, "the session has no data link that keeps");
+    return NULL;
+}
+
+static void link_cut(void *arg) {
+    struct call *c = arg;
+    struct session *s = kept_of(c);
+    if (!s)
+        return;
+    c->received = mux_cut(s->mux);
+    c->result = s->link;
+}
+
+int64_t engine_link_cut(struct engine *e, uint32_t session, uint64_t *received, struct fault *f) {
+    struct call c = {.engine = e, .session = session, .fault = f};
+    loop_call(e->loop, link_cut, &c);
+    if (c.result >= 0)
+        *received = c.received;
+    return c.result;
+}
+
+static void link_resume(void *arg) {
+    struct call *c = arg;
+    struct session *s = kept_of(c);
+    if (s)
+        c->result = mux_resume(s->mux, c->fd, c->received, c->fault);
+    else
+        close(c->fd);
+}
+
+int engine_link_resume(struct engine *e, uint32_t session, int fd, uint64_t received,
+                       struct fault *f) {
+    struct call c = {.engine = e, .session = session, .fd = fd, .received = received, .fault = f};
+    loop_call(e->loop, link_resume, &c);
+    return (int)c.result;
 }
 
 static void place_remove(struct session *s, uint32_t index) {

@@ -8,6 +8,7 @@
 
 #include "native/fault.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,9 +46,18 @@ int engine_session_add(struct engine *e, uint32_t session, struct fault *f);
 void engine_session_del(struct engine *e,
                         uint32_t session); /* its link and connections at once; unknown: nothing */
 
-/* Takes `fd`, also on failure. A link that the session had is closed first, its channels reset. Its number, or -1. */
-int64_t engine_link_add(struct engine *e, uint32_t session, int fd, struct fault *f);
+/* Takes `fd`, also on failure. A link that the session had is closed first, its channels reset. Its number, or -1. `keeps`:
+ * it may be resumed, and its Hello said so. */
+int64_t engine_link_add(struct engine *e, uint32_t session, int fd, bool keeps, struct fault *f);
 void engine_link_del(struct engine *e, uint32_t session);
+
+/* Takes the session's link off its socket, if that has not happened by itself. Its number, and in *received how many octets
+ * of it have come; -1: the session has none that keeps. */
+int64_t engine_link_cut(struct engine *e, uint32_t session, uint64_t *received, struct fault *f);
+/* Goes on by `fd` (taken, also on failure), the peer having `received` octets. -1: there is no such link, or that cannot be;
+ * the link is as it was, engine_link_del is due. */
+int engine_link_resume(struct engine *e, uint32_t session, int fd, uint64_t received,
+                       struct fault *f);
 
 /* `netns` is duplicated. The same index again replaces: what was open from it is reset. */
 int engine_target_set(struct engine *e, uint32_t session, uint32_t target, int netns,
@@ -60,7 +70,8 @@ int engine_mirror_ports(struct engine *e, uint32_t session, uint32_t target,
 int engine_counters(struct engine *e, uint32_t session, struct engine_counters *out,
                     struct fault *f);
 
-/* Outbox: arrays [1, session, link number, reason]: this link has ended by itself. */
+/* Outbox, arrays: [1, session, link number, reason]: this link has ended by itself;
+ * [2, session, link number, reason]: it has lost its socket, and engine_link_resume or engine_link_del is due. */
 int engine_outbox_fd(const struct engine *e);
 size_t engine_outbox_pull(struct engine *e, void *buf, size_t capacity);
 

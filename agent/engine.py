@@ -24,6 +24,7 @@ _ADDRESSES = 256
 _NAME = 256
 _MESSAGE = 4096
 _LINK_GONE = 1
+_LINK_CUT = 2
 
 
 class EngineFault(Exception):
@@ -38,6 +39,15 @@ class EngineFault(Exception):
 @dataclass(frozen=True, slots=True)
 class LinkGone:
     """A session's data link ended by itself. ``link`` is the number that ``link_add`` gave it."""
+
+    session: int
+    link: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCut:
+    """A session's data link lost its socket; it waits for ``link_resume``, or ``link_del``."""
 
     session: int
     link: int
@@ -78,14 +88,16 @@ class Engine:
         """An fd, readable while ``events`` has something to return. It stays the engine's."""
         return int(lib.engine_outbox_fd(self._engine))
 
-    def events(self) -> list[LinkGone]:
+    def events(self) -> list[LinkGone | LinkCut]:
         """What has happened since the last call. Never waits."""
-        happened: list[LinkGone] = []
+        happened: list[LinkGone | LinkCut] = []
         buffer = ffi.new("uint8_t[]", _MESSAGE)
         while (size := lib.engine_outbox_pull(self._engine, buffer, _MESSAGE)) > 0:
             tag, *fields = msgpack.unpackb(ffi.buffer(buffer, size)[:])
             if tag == _LINK_GONE:
                 happened.append(LinkGone(*fields))
+            elif tag == _LINK_CUT:
+                happened.append(LinkCut(*fields))
         return happened
 
     def session_add(self, session: int) -> None:
@@ -96,9 +108,27 @@ class Engine:
         """Its link, its connections and its mirrors end at once."""
         lib.engine_session_del(self._engine, session)
 
-    def link_add(self, session: int, fd: int) -> int:
-        """The session's data link, its handshake done; one that it had is closed. Takes ``fd``. Its number."""
-        return self._check(lib.engine_link_add, session, fd)
+    def link_add(self, session: int, fd: int, *, keeps: bool = False) -> int:
+        """The session's data link, its handshake done; one that it had is closed. Takes ``fd``. Its number.
+
+        ``keeps``: it survives its socket (LinkCut), and can be resumed.
+        """
+        return self._check(lib.engine_link_add, session, fd, keeps)
+
+    def link_cut(self, session: int) -> tuple[int, int]:
+        """Takes the session's link off its socket: its number, and how many octets of it have come.
+
+        EngineFault: the session has no link that keeps. No LinkCut comes of it.
+        """
+        received = ffi.new("uint64_t *")
+        return self._check(lib.engine_link_cut, session, received), int(received[0])
+
+    def link_resume(self, session: int, fd: int, received: int) -> None:
+        """Goes on by ``fd`` (taken, also when it fails), the peer having ``received`` octets of the link.
+
+        EngineFault: there is no such link, or that cannot be; ``link_del`` is due.
+        """
+        self._check(lib.engine_link_resume, session, fd, received)
 
     def link_del(self, session: int) -> None:
         """Closes the session's data link, if it has one."""

@@ -29,12 +29,16 @@ enum {
     READS = 4,          /* of a batch */
     DIRECT = 16 * 1024, /* payload from here on is not copied if the socket takes it */
     GATHER = 64 * 1024, /* so much in the queue is not kept for the end of the batch */
-    LAST_READS = 64,    /* when writing has failed: what the peer may have said before it went */
+    CONTROL = 2 * 1024 * 1024 + 768 * 1024,
+    LAST_READS = 64, /* when writing has failed: what the peer may have said before it went */
 };
 
 _Static_assert(READ_BUFFER >= 2 * (MUX_FRAME_MAX + FRAME_LENGTH),
                "a frame fits behind the rest of another");
-_Static_assert(QUEUE_CAPACITY >= 2 * MUX_QUEUE + MUX_FRAME_MAX,
+/* Of a kept link, sent or not. */
+#define KEPT_CAPACITY (MUX_KEPT + MUX_FRAME_MAX + CONTROL)
+
+_Static_assert(QUEUE_CAPACITY >= MUX_QUEUE + MUX_FRAME_MAX + CONTROL && KEPT_MAX >= KEPT_CAPACITY,
                "control frames have room of their own");
 
 static void enter(struct mux *m) {
@@ -44,6 +48,7 @@ static void enter(struct mux *m) {
 static void free_memory(struct mux *m) {
     table_free(&m->table);
     queue_free(&m->queue);
+    kept_free(m->kept.sent);
     free(m->in);
     free(m);
 }
@@ -55,7 +60,7 @@ static void leave(struct mux *m) {
 
 /* --- the end -------------------------------------------------------------------------------------------------------- */
 
-/* Nothing is read or written any more; everybody is told at the end of the batch, not inside whatever found out. */
+/* Nothing is read, written or resumed any more; everybody is told at the end of the batch, not inside whatever found out. */
 static void die(struct mux *m, const struct fault *why) {
     if (m->dead)
         return;
@@ -63,6 +68,7 @@ static void die(struct mux *m, const struct fault *why) {
     m->why = *why;
     loop_del(m->loop, &m->io);
     loop_undefer(m->loop, &m->work);
+    timer_cancel(m->loop, &m->kept.beat);
     loop_defer(m->loop, &m->end);
 }
 
@@ -70,6 +76,16 @@ static void die_for(struct mux *m, int err, const char *text) {
     struct fault why;
     fault_set(&why, err, "%s", text);
     die(m, &why);
+}
+
+void mux_lost(struct mux *m, int err, const char *text) {
+    if (m->kept.sent == NULL) {
+        die_for(m, err, text);
+    } else if (!m->dead && !m->kept.cut) {
+        fault_set(&m->why, err, "%s", text);
+        mux_cut_off(m);
+        loop_defer(m->loop, &m->end);
+    }
 }
 
 static void reset_all(struct mux *m) {
@@ -85,16 +101,17 @@ static void reset_all(struct mux *m) {
 static void run_end(struct task *t) {
     struct mux *m = container_of(t, struct mux, end);
     enter(m);
-    reset_all(m);
+    if (m->dead)
+        reset_all(m);
     if (!m->freed)
-        m->ops->gone(m->owner, &m->why);
+        (m->dead ? m->ops->gone : m->ops->cut)(m->owner, &m->why);
     leave(m);
 }
 
 /* --- writing ---------------------------------------------------------------------------------------------------------- */
 
 static void watch(struct mux *m) {
-    if (!m->dead)
+    if (!m->dead && !m->kept.cut)
         loop_watch(m->loop, &m->io, m->blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
@@ -103,8 +120,14 @@ void mux_kick(struct mux *m) {
         loop_defer(m->loop, &m->work);
 }
 
+/* What waits, and then `more`, of which a kept link has none. */
+static enum queue_result send_on(struct mux *m, const struct iovec *more, int count) {
+    return m->kept.sent != NULL ? kept_send(m->kept.sent, m->io.fd)
+                                : queue_send(&m->queue, m->io.fd, more, count);
+}
+
 static void push(struct mux *m, const struct iovec *more, int count) {
-    switch (queue_send(&m->queue, m->io.fd, more, count)) {
+    switch (send_on(m, more, count)) {
     case QUEUE_EMPTY:
         break;
     case QUEUE_BLOCKED:
@@ -119,17 +142,33 @@ static void push(struct mux *m, const struct iovec *more, int count) {
     }
 }
 
+static bool has_place(const struct mux *m, size_t n) {
+    return m->kept.sent != NULL ? kept_held(m->kept.sent) + n <= KEPT_CAPACITY
+                                : queue_fits(&m->queue, n);
+}
+
+bool mux_opens(const struct mux *m) {
+    return has_place(m, CONTROL / 2);
+}
+
 static bool fits(struct mux *m, size_t n) {
-    if (queue_fits(&m->queue, n))
+    if (has_place(m, n))
         return true;
     die_for(m, 0, "the peer has long read nothing, and the queue of what it must be told is full");
     return false;
 }
 
+static void put(struct mux *m, const void *p, size_t n) {
+    if (m->kept.sent == NULL)
+        queue_put(&m->queue, p, n);
+    else if (!m->dead && !kept_put(m->kept.sent, p, n))
+        die_for(m, ENOMEM, "keep what was sent on the link");
+}
+
 void mux_control(struct mux *m, const uint8_t *head, size_t n) {
     if (m->dead || !fits(m, n))
         return;
-    queue_put(&m->queue, head, n);
+    put(m, head, n);
     if (!m->blocked)
         mux_kick(m);
 }
@@ -137,15 +176,15 @@ void mux_control(struct mux *m, const uint8_t *head, size_t n) {
 void mux_payload(struct mux *m, const struct iovec *frame, int count, size_t n) {
     if (m->dead || !fits(m, n + FRAME_HEAD))
         return;
-    if (n >= DIRECT && !m->blocked) {
+    if (n >= DIRECT && !m->blocked && m->kept.sent == NULL) {
         push(m, frame, count);
         return;
     }
     for (int i = 0; i < count; i++)
-        queue_put(&m->queue, frame[i].iov_base, frame[i].iov_len);
-    if (m->blocked)
+        put(m, frame[i].iov_base, frame[i].iov_len);
+    if (m->blocked || m->dead)
         return;
-    if (m->queue.used >= GATHER)
+    if (n >= DIRECT || mux_unsent(m) >= GATHER)
         push(m, NULL, 0);
     else
         mux_kick(m);
@@ -161,9 +200,9 @@ static void blame(struct mux *m, const char *what) {
     fault_set(&why, 0, "the peer sent %s", what);
     uint8_t goodbye[FRAME_GOODBYE_MAX];
     size_t n = frame_goodbye(goodbye, why.text);
-    if (m->broken == 0 && queue_fits(&m->queue, n)) {
-        queue_put(&m->queue, goodbye, n);
-        queue_send(&m->queue, m->io.fd, NULL, 0);
+    if (m->broken == 0 && !m->kept.cut && has_place(m, n)) {
+        put(m, goodbye, n);
+        send_on(m, NULL, 0);
     }
     die(m, &why);
 }
@@ -180,6 +219,8 @@ static void take_frame(struct mux *m, const uint8_t *p, size_t n) {
     }
     if (wrong == NULL && f.tag == FRAME_OPEN)
         channel_offer(m, &f, &wrong);
+    else if (wrong == NULL && f.tag == FRAME_ACK)
+        mux_acked(m, f.received, &wrong);
     else if (wrong == NULL)
         channel_frame(m, &f, &wrong);
     if (wrong != NULL)
@@ -219,10 +260,11 @@ static bool read_once(struct mux *m) {
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return errno == EINTR;
     if (n <= 0) {
-        die_for(m, n == 0 ? 0 : errno, n == 0 ? "the peer closed the link" : "read from the link");
+        mux_lost(m, n == 0 ? 0 : errno, n == 0 ? "the peer closed the link" : "read from the link");
         return false;
     }
     m->filled += (size_t)n;
+    mux_came(m, (size_t)n);
     parse(m);
     if (m->dead)
         return false;
@@ -231,7 +273,7 @@ static bool read_once(struct mux *m) {
 }
 
 static void read_some(struct mux *m, int reads) {
-    while (reads-- > 0 && !m->dead && read_once(m))
+    while (reads-- > 0 && !m->dead && !m->kept.cut && read_once(m))
         continue;
 }
 
@@ -239,18 +281,19 @@ static void read_some(struct mux *m, int reads) {
 
 static void write_failed(struct mux *m) {
     read_some(m, LAST_READS);
-    die_for(m, m->broken, "write to the link");
+    if (m->broken != 0) /* else it has another socket by now */
+        mux_lost(m, m->broken, "write to the link");
 }
 
 static void flush_and_serve(struct mux *m) {
-    if (m->queue.used > 0 && !m->blocked)
+    if (mux_unsent(m) > 0 && !m->blocked)
         push(m, NULL, 0);
     channel_serve(m);
     if (m->dead || m->blocked)
         return;
-    if (m->queue.used > 0)
+    if (mux_unsent(m) > 0)
         push(m, NULL, 0);
-    if (m->ring != NULL && !m->blocked)
+    if (m->ring != NULL && !mux_stalled(m))
         mux_kick(m);
 }
 
@@ -279,11 +322,12 @@ static void ready(struct loop_fd *h, uint32_t events) {
 
 /* --- life ----------------------------------------------------------------------------------------------------------- */
 
-static int prepare_socket(int fd, struct fault *f) {
+int mux_socket(struct mux *m, int fd, struct fault *f) {
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
         return fault_set(f, errno, "make the link's socket non-blocking");
-    return 0;
+    m->io = (struct loop_fd){.fd = fd, .ready = ready};
+    return loop_add(m->loop, &m->io, EPOLLIN, f);
 }
 
 struct mux *mux_new(struct loop *l, int fd, bool odd, const struct mux_ops *ops, void *owner,
@@ -298,7 +342,6 @@ struct mux *mux_new(struct loop *l, int fd, bool odd, const struct mux_ops *ops,
                       .owner = owner,
                       .own_next = odd ? 1 : 2,
                       .peer_last = odd ? 0 : UINT32_MAX};
-    m->io = (struct loop_fd){.fd = fd, .ready = ready};
     m->work.run = run_work;
     m->end.run = run_end;
     m->in = malloc(READ_BUFFER);
@@ -306,7 +349,7 @@ struct mux *mux_new(struct loop *l, int fd, bool odd, const struct mux_ops *ops,
         fault_set(f, ENOMEM, "make a link");
         goto free_mux;
     }
-    if (prepare_socket(fd, f) != 0 || loop_add(l, &m->io, EPOLLIN, f) != 0)
+    if (mux_socket(m, fd, f) != 0)
         goto free_mux;
     return m;
 
@@ -326,7 +369,9 @@ void mux_free(struct mux *m) {
     loop_del(m->loop, &m->io);
     loop_undefer(m->loop, &m->work);
     loop_undefer(m->loop, &m->end);
-    close(m->io.fd);
+    timer_cancel(m->loop, &m->kept.beat);
+    if (!m->kept.cut)
+        close(m->io.fd);
     reset_all(
         m); /* also from inside one of its own callbacks: the outer round then finds nobody left */
     leave(m);

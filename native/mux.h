@@ -6,6 +6,12 @@
  * on the way. At zero credit only that channel stops. The link's own queue is bounded too (MUX_QUEUE): above it no
  * channel has room, and as it drains, channels that asked (channel_want_room) are served in turn, one frame each.
  *
+ * A link may be kept (mux_keep): then its socket's end is not its own. It is CUT until mux_resume gives it another socket,
+ * on which each side goes on from the octet that the other has; its channels have no room meanwhile and notice nothing else.
+ *
+ *     UP --the socket ended, failed, or was silent for MUX_SILENT; mux_cut--> CUT --mux_resume--> UP
+ *     UP, CUT --Goodbye, a broken protocol, or a queue that is full--> ended (ops->gone)
+ *
  * A channel is embedded in its owner's struct, zeroed. The mux forgets it in channel_reset (no further callback), ahead of
  * ops->reset (the last callback), or when EOF went both ways: inside channel_eof if ours was second, ahead of ops->eof,
  * then the last callback, if theirs was. `channel_attached` tells, inside the callback too. Calls on a forgotten channel
@@ -28,6 +34,13 @@
 #define MUX_FRAME_DATA 65536
 #define MUX_FRAME_MAX  (65536 + 128)
 #define MUX_QUEUE      (1024 * 1024)
+
+/* Of a link that is kept: what the peer has not acknowledged before no channel has room; after how many octets, or how much
+ * time (ns), it is acknowledged; and the silence (ns) that is a cut: three acknowledgements missing. */
+#define MUX_KEPT      (16 * 1024 * 1024)
+#define MUX_ACK_EVERY (256 * 1024)
+#define MUX_BEAT      (5ull * 1000 * 1000 * 1000)
+#define MUX_SILENT    (3 * MUX_BEAT)
 
 enum channel_kind {
     CHANNEL_TCP = 1,
@@ -80,6 +93,8 @@ struct mux_ops {
     /* The link has ended (peer closed it, broke the protocol, or the socket failed); all channels have been reset.
      * The owner calls mux_free, now or later. */
     void (*gone)(void *owner, const struct fault *why);
+    /* A kept link has lost its socket, which is closed. The owner calls mux_resume or mux_free, now or later. */
+    void (*cut)(void *owner, const struct fault *why);
 };
 
 /* Takes `fd` (made non-blocking; closed by mux_free, also on failure). `odd`: this side's channels are odd (the bridge). */
@@ -87,6 +102,19 @@ struct mux *mux_new(struct loop *l, int fd, bool odd, const struct mux_ops *ops,
                     struct fault *f);
 /* Resets what is still open (ops->reset, ENETRESET), sends nothing more, closes. `gone` is not called. */
 void mux_free(struct mux *m);
+
+/* Before anything is sent: the peer does the same, and the link survives its socket. 0, or -1 (ENOMEM). */
+int mux_keep(struct mux *m, struct fault *f);
+/* Takes a kept link off its socket, now and without a callback (one that is due is not made). Octets that have come: what
+ * the peer's mux_resume is to be told. On a link that is CUT: that again. */
+uint64_t mux_cut(struct mux *m);
+/* Takes `fd`, also on failure. `received`: what the peer's mux_cut returned. One that is UP is cut first. -1: the link has
+ * ended, or the peer claims octets that were never sent, or lacks some that it has acknowledged; it stays CUT. */
+int mux_resume(struct mux *m, int fd, uint64_t received, struct fault *f);
+
+/* Whether there is room for the beginning and end of another channel: always while the peer reads. While it does not, or
+ * the link is CUT, an owner that goes on opening channels would at last end the link. */
+bool mux_opens(const struct mux *m);
 uint32_t mux_channels(const struct mux *m);
 uint64_t mux_datagrams_dropped(const struct mux *m);
 

@@ -25,7 +25,7 @@ static void ring_add(struct mux *m, struct channel *c) {
     }
     c->flags |= CHANNEL_IN_RING;
     m->waiting++;
-    if (!m->blocked) /* else EPOLLOUT will come */
+    if (!mux_stalled(m))
         mux_kick(m);
 }
 
@@ -48,7 +48,7 @@ static void credit_came(struct channel *c) {
 }
 
 void channel_serve(struct mux *m) {
-    for (uint32_t n = m->waiting; n > 0 && m->ring != NULL && !m->dead && !m->blocked; n--) {
+    for (uint32_t n = m->waiting; n > 0 && m->ring != NULL && !m->dead && !mux_stalled(m); n--) {
         struct channel *c = m->ring;
         ring_remove(m, c);
         c->flags &= ~(uint32_t)CHANNEL_WANTS;
@@ -154,10 +154,11 @@ size_t channel_room(const struct channel *c) {
     if (m == NULL || m->dead || c->credit <= 0 ||
         (c->flags & (CHANNEL_OPEN | CHANNEL_EOF_SENT)) != CHANNEL_OPEN)
         return 0;
-    size_t used = m->queue.used;
-    if (used >= MUX_QUEUE)
+    size_t link = mux_space(m);
+    if (link == 0)
         return 0;
-    size_t link = MUX_QUEUE - used > LEAST ? MUX_QUEUE - used : LEAST;
+    if (link < LEAST)
+        link = LEAST;
     if (m->ring != NULL && link > MUX_FRAME_DATA) /* others wait: one frame each */
         link = MUX_FRAME_DATA;
     return (size_t)c->credit < link ? (size_t)c->credit : link;
@@ -225,7 +226,7 @@ bool channel_datagram(struct channel *c, const struct endpoint *peer, const void
     CHECK(n <= MUX_FRAME_DATA);
     if (m == NULL || m->dead || c->flags & CHANNEL_EOF_SENT)
         return false;
-    if (m->queue.used + n > MUX_QUEUE) {
+    if (n > mux_space(m)) {
         m->dropped++;
         return false;
     }
@@ -240,7 +241,7 @@ void channel_unreachable(struct channel *c, const struct endpoint *peer, int err
     struct mux *m = c->mux;
     if (m == NULL || m->dead || c->flags & CHANNEL_EOF_SENT)
         return;
-    if (m->queue.used > MUX_QUEUE) { /* an answer to datagrams may be lost as they may */
+    if (mux_space(m) == 0) { /* an answer to datagrams may be lost as they may */
         m->dropped++;
         return;
     }

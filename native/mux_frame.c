@@ -90,6 +90,21 @@ static void fields_of(struct span *s, struct frame *out, uint32_t left) {
     }
 }
 
+/* The frames that are about no channel, after their tag. */
+static const char *of_the_link(struct span *s, struct frame *out, uint32_t count) {
+    if (out->tag == FRAME_GOODBYE) {
+        const char *text = NULL;
+        if (!span_mp_str(s, &text, &out->payload_len))
+            return "a goodbye without a reason";
+        out->payload = (const uint8_t *)text;
+        return NULL;
+    }
+    span_mp_uint(s, &out->received);
+    for (uint32_t i = 2; i < count && !s->bad; i++)
+        span_mp_skip(s);
+    return s->bad || span_left(s) != 0 ? "a malformed acknowledgement" : NULL;
+}
+
 const char *frame_read(const uint8_t *p, size_t n, struct frame *out) {
     struct span s = span_of(p, n);
     uint32_t count = 0, needed, known;
@@ -98,13 +113,8 @@ const char *frame_read(const uint8_t *p, size_t n, struct frame *out) {
     *out = (struct frame){.tag = number(&s, UINT32_MAX)};
     if (s.bad)
         return "a frame without a tag";
-    if (out->tag == FRAME_GOODBYE) {
-        const char *text = NULL;
-        if (!span_mp_str(&s, &text, &out->payload_len))
-            return "a goodbye without a reason";
-        out->payload = (const uint8_t *)text;
-        return NULL;
-    }
+    if (out->tag == FRAME_GOODBYE || out->tag == FRAME_ACK)
+        return of_the_link(&s, out, count);
     if (out->tag < FRAME_OPEN || out->tag > FRAME_UNREACHABLE)
         return "a frame of an unknown kind";
     arity(out->tag, &needed, &known);
@@ -181,6 +191,14 @@ size_t frame_number(uint8_t out[FRAME_HEAD], enum frame_tag tag, uint32_t channe
 
 size_t frame_eof(uint8_t out[FRAME_HEAD], uint32_t channel) {
     struct pen w = begin(out, 0, FRAME_EOF, channel);
+    return end(out, &w, 0);
+}
+
+size_t frame_ack(uint8_t out[FRAME_HEAD], uint64_t received) {
+    struct pen w = pen_on(out + FRAME_LENGTH, FRAME_HEAD - FRAME_LENGTH);
+    pen_mp_array(&w, 2);
+    pen_mp_uint(&w, FRAME_ACK);
+    pen_mp_uint(&w, received);
     return end(out, &w, 0);
 }
 

@@ -1,6 +1,6 @@
 /* The frames of a data link, written and read: octets in, fields out; knows no channel and no socket.
  *
- * `wire/messages.py` defines them (tags 64 to 71, and Goodbye); the octets are those of its Python codec.
+ * `wire/messages.py` defines them (tags 64 to 72, and Goodbye); the octets are those of its Python codec.
  */
 #pragma once
 
@@ -20,6 +20,7 @@ enum frame_tag {
     FRAME_RESET = 69,
     FRAME_DATAGRAM = 70,
     FRAME_UNREACHABLE = 71,
+    FRAME_ACK = 72,
 };
 
 enum {
@@ -34,6 +35,7 @@ struct frame {
     uint32_t channel;
     uint32_t octets;          /* GRANT, OPENED (its window) */
     int err;                  /* RESET, UNREACHABLE */
+    uint64_t received;        /* ACK */
     struct channel_open open; /* OPEN */
     struct endpoint peer;     /* DATAGRAM, UNREACHABLE */
     const uint8_t *payload;   /* DATA, DATAGRAM; GOODBYE: its sentence */
@@ -53,4 +55,5 @@ size_t frame_unreachable(uint8_t out[FRAME_HEAD], uint32_t channel, const struct
 size_t frame_number(uint8_t out[FRAME_HEAD], enum frame_tag tag, uint32_t channel,
                     uint32_t number); /* OPENED, GRANT, RESET */
 size_t frame_eof(uint8_t out[FRAME_HEAD], uint32_t channel);
+size_t frame_ack(uint8_t out[FRAME_HEAD], uint64_t received);
 size_t frame_goodbye(uint8_t out[FRAME_GOODBYE_MAX], const char *reason);

@@ -3,6 +3,7 @@
 
 #include "mux.h"
 #include "mux_frame.h"
+#include "mux_kept.h"
 #include "mux_queue.h"
 
 enum {
@@ -23,16 +24,27 @@ struct mux_table {
     uint32_t count;
 };
 
+/* What a link that is kept has besides (mux_resume.c). */
+struct mux_kept {
+    struct kept *sent;   /* NULL: the link is not kept */
+    uint64_t received;   /* octets that have come */
+    uint64_t told;       /* of them, those that an ACK was said for */
+    uint64_t heard, due; /* ns: when the last of them came; when the next ACK is due */
+    struct timer beat;
+    bool cut; /* there is no socket */
+};
+
 struct mux {
     struct loop *loop;
     struct loop_fd io;
     struct task work; /* flush what was gathered, then serve the ring */
-    struct task end;  /* the link has died: tell everybody */
+    struct task end;  /* the link has died, or was cut: tell everybody */
     const struct mux_ops *ops;
     void *owner;
 
-    struct mux_queue queue;
-    bool blocked; /* the socket was full; EPOLLOUT is awaited */
+    struct mux_queue queue; /* of a link that is not kept */
+    struct mux_kept kept;
+    bool blocked; /* the socket was full: EPOLLOUT is awaited; or there is none */
     int broken;   /* errno of a write that failed; 0: none */
     uint8_t *in;  /* MUX_READ octets; in[start..filled) is not parsed yet */
     size_t start, filled;
@@ -57,6 +69,32 @@ void mux_control(struct mux *m, const uint8_t *head, size_t n); /* sent at the e
 void mux_payload(struct mux *m, const struct iovec *frame, int count,
                  size_t n);   /* a head and n octets of payload */
 void mux_kick(struct mux *m); /* work to do at the end of the batch */
+/* It lost its socket, or one is taken from it: CUT if it is kept, else dead. */
+void mux_lost(struct mux *m, int err, const char *text);
+int mux_socket(struct mux *m, int fd, struct fault *f); /* is read and written from now on */
+
+static inline size_t mux_unsent(const struct mux *m) {
+    return m->kept.sent != NULL ? kept_unsent(m->kept.sent) : m->queue.used;
+}
+
+/* What may be put before the marks: of what is not sent, and of what is not acknowledged. */
+static inline size_t mux_space(const struct mux *m) {
+    size_t unsent = mux_unsent(m), space = unsent < MUX_QUEUE ? MUX_QUEUE - unsent : 0;
+    if (m->kept.sent == NULL)
+        return space;
+    size_t held = kept_held(m->kept.sent), more = held < MUX_KEPT ? MUX_KEPT - held : 0;
+    return m->kept.cut ? 0 : space < more ? space : more;
+}
+
+/* Nobody is served now: the socket's EPOLLOUT, the peer's ACK or mux_resume begins it again. */
+static inline bool mux_stalled(const struct mux *m) {
+    return m->blocked || (m->kept.sent != NULL && kept_held(m->kept.sent) >= MUX_KEPT);
+}
+
+/* mux_resume.c: what a kept link does besides; nothing on others */
+void mux_came(struct mux *m, size_t n); /* so many octets were read */
+void mux_acked(struct mux *m, uint64_t received, const char **wrong);
+void mux_cut_off(struct mux *m); /* UP to CUT; nobody is told */
 
 /* mux_table.c */
 bool table_init(struct mux_table *t);

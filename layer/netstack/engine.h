@@ -22,6 +22,8 @@ struct link { /* a data link */
     struct netstack *ns;
     struct mux *mux; /* NULL: it has ended, netstack_link_del is still due */
     int id;
+    bool keeps;
+    uint32_t target; /* of new connections */
     struct link *next;
 };
 

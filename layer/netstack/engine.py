@@ -76,13 +76,39 @@ class Netstack:
             lib.netstack_free(self._netstack)
             self._netstack = ffi.NULL
 
-    def link_add(self, fd: int, *, primary: bool = True) -> int:
-        """Takes a stream socket that has had its handshake, also when it fails; the link's number."""
+    def link_add(self, fd: int, *, primary: bool = True, keeps: bool = False) -> int:
+        """Takes a stream socket that has had its handshake, also when it fails; the link's number.
+
+        ``keeps``: it survives its socket (``link-cut``), and can be resumed.
+        """
         fault = ffi.new("struct fault *")
-        link = lib.netstack_link_add(self._netstack, fd, primary, fault)
+        link = lib.netstack_link_add(self._netstack, fd, primary, keeps, fault)
         if link < 0:
             raise _error(fault)
         return int(link)
+
+    def link_primary(self, link: int, target: int) -> None:
+        """New connections go out by this link, from its agent's target of this number."""
+        fault = ffi.new("struct fault *")
+        if lib.netstack_link_primary(self._netstack, link, target, fault) < 0:
+            raise _error(fault)
+
+    def link_cut(self, link: int) -> int:
+        """Takes a kept link off its socket: how many octets of it have come. No ``link-cut`` comes of it."""
+        fault = ffi.new("struct fault *")
+        received = ffi.new("uint64_t *")
+        if lib.netstack_link_cut(self._netstack, link, received, fault) < 0:
+            raise _error(fault)
+        return int(received[0])
+
+    def link_resume(self, link: int, fd: int, received: int) -> None:
+        """Goes on by ``fd`` (taken, also when it fails), the agent having ``received`` octets of the link.
+
+        NetstackError: there is no such link, or that cannot be; ``link_del`` is due.
+        """
+        fault = ffi.new("struct fault *")
+        if lib.netstack_link_resume(self._netstack, link, fd, received, fault) < 0:
+            raise _error(fault)
 
     def link_del(self, link: int) -> None:
         """Ends a link, or forgets one that is gone."""

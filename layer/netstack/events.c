@@ -45,12 +45,20 @@ void event_refused(struct netstack *ns, int err, const struct endpoint *to) {
     post(ns, &w, room);
 }
 
-void event_link_gone(struct netstack *ns, int link, const char *reason) {
+static void of_link(struct netstack *ns, const char *name, int link, const char *reason) {
     uint8_t room[OUTBOX_MESSAGE];
-    struct pen w = begin(room, "link-gone", 2);
+    struct pen w = begin(room, name, 2);
     pen_mp_uint(&w, (uint64_t)link);
     pen_mp_str(&w, reason);
     post(ns, &w, room);
+}
+
+void event_link_gone(struct netstack *ns, int link, const char *reason) {
+    of_link(ns, "link-gone", link, reason);
+}
+
+void event_link_cut(struct netstack *ns, int link, const char *reason) {
+    of_link(ns, "link-cut", link, reason);
 }
 
 void event_failed(struct netstack *ns, const char *what) {

@@ -13,4 +13,5 @@ void event_listening(struct netstack *ns, const struct sockdiag_port *ports, siz
 void event_self(struct netstack *ns, uint16_t port);
 void event_refused(struct netstack *ns, int err, const struct endpoint *to);
 void event_link_gone(struct netstack *ns, int link, const char *reason);
+void event_link_cut(struct netstack *ns, int link, const char *reason);
 void event_failed(struct netstack *ns, const char *what);

@@ -139,15 +139,30 @@ static void on_gone(void *owner, const struct fault *why) {
     link_end(l);
 }
 
-static const struct mux_ops link_ops = {.open = on_open, .gone = on_gone};
+static void on_cut(void *owner, const struct fault *why) {
+    struct link *l = owner;
+    event_link_cut(l->ns, l->id, why->text);
+}
+
+static const struct mux_ops link_ops = {.open = on_open, .gone = on_gone, .cut = on_cut};
 
 struct link_call {
     struct netstack *ns;
     int fd;
-    bool primary;
+    bool primary, keeps;
     int link; /* in or out */
+    uint32_t target;
+    uint64_t received; /* in or out */
+    int result;
     struct fault *f;
 };
+
+static struct link **link_place(const struct link_call *c) {
+    struct link **at = &c->ns->links;
+    while (*at && (*at)->id != c->link)
+        at = &(*at)->next;
+    return at;
+}
 
 static void do_link_add(void *arg) {
     struct link_call *c = arg;
@@ -161,10 +176,12 @@ static void do_link_add(void *arg) {
     }
     l->ns = ns;
     l->mux = mux_new(ns->loop, c->fd, true, &link_ops, l, c->f);
-    if (!l->mux) {
+    if (!l->mux || (c->keeps && mux_keep(l->mux, c->f) < 0)) {
+        mux_free(l->mux);
         free(l);
         return;
     }
+    l->keeps = c->keeps;
     c->link = l->id = ++ns->last_link;
     l->next = ns->links;
     ns->links = l;
@@ -173,11 +190,7 @@ static void do_link_add(void *arg) {
 }
 
 static void do_link_del(void *arg) {
-    struct link_call *c = arg;
-    struct link **at = &c->ns->links;
-    while (*at && (*at)->id != c->link)
-        at = &(*at)->next;
-    struct link *l = *at;
+    struct link **at = link_place(arg), *l = *at;
     if (!l)
         return;
     *at = l->next;
@@ -185,8 +198,8 @@ static void do_link_del(void *arg) {
     free(l);
 }
 
-int netstack_link_add(struct netstack *ns, int fd, bool primary, struct fault *f) {
-    struct link_call c = {.ns = ns, .fd = fd, .primary = primary, .f = f};
+int netstack_link_add(struct netstack *ns, int fd, bool primary, bool keeps, struct fault *f) {
+    struct link_call c = {.ns = ns, .fd = fd, .primary = primary, .keeps = keeps, .f = f};
     loop_call(ns->loop, do_link_add, &c);
     return c.link;
 }
@@ -194,6 +207,69 @@ int netstack_link_add(struct netstack *ns, int fd, bool primary, struct fault *f
 void netstack_link_del(struct netstack *ns, int link) {
     struct link_call c = {.ns = ns, .link = link};
     loop_call(ns->loop, do_link_del, &c);
+}
+
+/* One that is there, and has not ended. */
+static struct link *link_alive(struct link_call *c) {
+    struct link *l = *link_place(c);
+    if (l && l->mux)
+        return l;
+    c->result = fault_set(c->f, ENOTCONN, "the link has ended");
+    return NULL;
+}
+
+static struct link *link_kept(struct link_call *c) {
+    struct link *l = link_alive(c);
+    if (!l || l->keeps)
+        return l;
+    c->result = fault_set(c->f, ENOTCONN, "the link keeps nothing");
+    return NULL;
+}
+
+static void do_link_primary(void *arg) {
+    struct link_call *c = arg;
+    struct link *l = link_alive(c);
+    if (!l)
+        return;
+    l->target = c->target;
+    c->ns->primary = l;
+}
+
+int netstack_link_primary(struct netstack *ns, int link, uint32_t target, struct fault *f) {
+    struct link_call c = {.ns = ns, .link = link, .target = target, .f = f};
+    loop_call(ns->loop, do_link_primary, &c);
+    return c.result;
+}
+
+static void do_link_cut(void *arg) {
+    struct link_call *c = arg;
+    struct link *l = link_kept(c);
+    if (l)
+        c->received = mux_cut(l->mux);
+}
+
+int netstack_link_cut(struct netstack *ns, int link, uint64_t *received, struct fault *f) {
+    struct link_call c = {.ns = ns, .link = link, .f = f};
+    loop_call(ns->loop, do_link_cut, &c);
+    if (c.result == 0)
+        *received = c.received;
+    return c.result;
+}
+
+static void do_link_resume(void *arg) {
+    struct link_call *c = arg;
+    struct link *l = link_kept(c);
+    if (l)
+        c->result = mux_resume(l->mux, c->fd, c->received, c->f);
+    else
+        close(c->fd);
+}
+
+int netstack_link_resume(struct netstack *ns, int link, int fd, uint64_t received,
+                         struct fault *f) {
+    struct link_call c = {.ns = ns, .link = link, .fd = fd, .received = received, .f = f};
+    loop_call(ns->loop, do_link_resume, &c);
+    return c.result;
 }
 
 /* --- other calls ------------------------------------------------------------------------------------------------------ */

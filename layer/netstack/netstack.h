@@ -13,6 +13,7 @@
  *   ["self", port]              a SYN for an address of this machine came out to tun0, and now somebody accepts there
  *   ["refused", errno, ip, port]   a connect inside the target failed as no packet can say; the app got a RST
  *   ["link-gone", link, reason]    a data link ended by itself; netstack_link_del is still due
+ *   ["link-cut", link, reason]     a kept link has lost its socket; netstack_link_resume, or _del, is due
  *   ["failed", what]            something of this machine failed (tun0, sock_diag) and the engine goes on without it
  */
 #pragma once
@@ -48,8 +49,17 @@ void netstack_free(
     struct netstack *ns); /* not while it runs; connections end as with a cut cable */
 
 /* Takes `fd`, a stream socket after the handshake (closed also on failure). New connections go to the primary link, the one
- * added last as such. The link's number, or -1. */
-int netstack_link_add(struct netstack *ns, int fd, bool primary, struct fault *f);
+ * added last as such. The link's number, or -1. `keeps`: it may be resumed, and its Hello said so. */
+int netstack_link_add(struct netstack *ns, int fd, bool primary, bool keeps, struct fault *f);
+/* New connections go to this link, for its agent's target of this number; those that are open stay where they are. -1: there
+ * is no such link. */
+int netstack_link_primary(struct netstack *ns, int link, uint32_t target, struct fault *f);
+/* Takes a kept link off its socket, if that has not happened by itself; in *received how many octets of it have come. -1: it
+ * has ended, or does not keep. */
+int netstack_link_cut(struct netstack *ns, int link, uint64_t *received, struct fault *f);
+/* Goes on by `fd` (taken, also on failure), the agent having `received` octets. -1: there is no such link, or that cannot be;
+ * then netstack_link_del is due. */
+int netstack_link_resume(struct netstack *ns, int link, int fd, uint64_t received, struct fault *f);
 void netstack_link_del(struct netstack *ns,
                        int link); /* its connections are reset; unknown numbers are ignored */
 

@@ -63,7 +63,8 @@ static void ask(struct flow *f) {
     struct channel_open o = {.kind = CHANNEL_TCP,
                              .window = relay_window(f->ns),
                              .source = f->app,
-                             .destination = f->peer};
+                             .destination = f->peer,
+                             .target = f->ns->primary->target};
     wait_for_repetition(f);
     channel_open(f->ns->primary->mux, &f->channel, &relay_ops, &o);
 }
@@ -136,8 +137,8 @@ static void cancel(struct flow *f) {
 void syn_new(struct netstack *ns, const struct ip_view *ip, const struct tcp_view *tcp) {
     struct endpoint app = {.addr = ip->src, .port = tcp->src_port},
                     peer = {.addr = ip->dst, .port = tcp->dst_port};
-    if (listeners_own(ns, ip, &app, &peer) ||
-        !ns->primary) /* without a link: the app's kernel repeats it */
+    if (listeners_own(ns, ip, &app, &peer) || !ns->primary ||
+        !mux_opens(ns->primary->mux)) /* without a link: the app's kernel repeats it */
         return;
     struct flow *f = flow_new(ns, &app, &peer);
     if (!f)

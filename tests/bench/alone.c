@@ -20,7 +20,7 @@ int main(int argc, char **argv) {
         return 2;
     signal(SIGTERM, stop);
     struct netstack *stack = netstack_new(atoi(argv[1]), &f);
-    if (!stack || netstack_link_add(stack, ends[0], true, &f) < 0 || printf("ready\n") < 0 ||
+    if (!stack || netstack_link_add(stack, ends[0], true, false, &f) < 0 || printf("ready\n") < 0 ||
         fflush(stdout) || netstack_run(stack, &f) < 0) {
         fprintf(stderr, "alone: %s\n", f.text);
         return 1;

@@ -8,6 +8,7 @@
 #include "native/mux.h"
 
 #include <endian.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -139,6 +140,27 @@ void mux_free(struct mux *m) {
     loop_undefer(m->loop, &m->pump);
     close(m->fd);
     free(m);
+}
+
+int mux_keep(struct mux *m, struct fault *f) {
+    (void)m;
+    return fault_set(f, ENOTSUP, "nobody is there to keep anything for");
+}
+
+uint64_t mux_cut(struct mux *m) {
+    (void)m;
+    return 0;
+}
+
+int mux_resume(struct mux *m, int fd, uint64_t received, struct fault *f) {
+    (void)m, (void)received;
+    close(fd);
+    return fault_set(f, ENOTSUP, "nobody is there to resume with");
+}
+
+bool mux_opens(const struct mux *m) {
+    (void)m;
+    return true;
 }
 
 uint32_t mux_channels(const struct mux *m) {

@@ -33,7 +33,7 @@ static void make(void) {
     EXPECT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, fds) == 0);
     wire = fds[1];
     ns = netstack_new(fds[0], &f);
-    EXPECT(ns && netstack_link_add(ns, far_make(&far), true, &f) == 1);
+    EXPECT(ns && netstack_link_add(ns, far_make(&far), true, false, &f) == 1);
 }
 
 static void unmake(void) {

@@ -109,7 +109,7 @@ static pid_t start_agent(const char *netns, int link, int until, int others) {
     pthread_t thread;
     must(pthread_create(&thread, NULL, run_engine, e) == 0, "a thread");
     must(engine_session_add(e, 1, &f) == 0 && engine_target_set(e, 1, 0, target, &f) == 0, f.text);
-    must(engine_link_add(e, 1, link, &f) > 0, f.text);
+    must(engine_link_add(e, 1, link, false, &f) > 0, f.text);
     close(target);
     char end;
     must(read(until, &end, 1) == 0, "wait for the end");
