@@ -7,12 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Protocol
 
 from runner.kube.pod import Pod
-
-NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +46,8 @@ class AgentWishes:
     image: str
     namespace: str = ""  # of Jobs; "": the target's
     pull_secrets: tuple[str, ...] = ()
-    labels: Mapping[str, str] = NOTHING
-    annotations: Mapping[str, str] = NOTHING
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
     ttl: int = 30
     log_level: str = "WARNING"
 

@@ -1,0 +1,265 @@
+"""Agents made for one session: a Job on each node where a followed pod runs, gone with the session.
+
+A Job is pinned to the uids of the pods it was made for: its agent enters no other. A pod that comes to that node later
+gets a further one. Everything made is remembered before it is made, so that ``close`` finds it; and where ``close``
+never comes (kill -9), the agent ends by itself and the Job by its ttl.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+
+from runner.errors import Refusal
+from runner.kube import agent_state, manifests
+from runner.kube.agent_start import pod_of_job
+from runner.kube.agents import AgentPod, AgentWishes, FounderSays
+from runner.kube.api import Cluster
+from runner.kube.errors import KubeError
+from runner.kube.manifests import Json, Marks
+from runner.kube.pod import Pod
+from runner.kube.refused import lacks_right, refused
+from runner.screen import Screen
+from runner.together import together
+
+log = logging.getLogger(__name__)
+
+PORTS = range(61_000, 65_536)
+"""Outside of ip_local_port_range (32768 to 60999, ip-sysctl), so that no connection has taken it."""
+
+CLOSED_WITHIN = 5.0
+"""Seconds for the deletion of all Jobs at the end."""
+
+NEEDED = (
+    ("create", "jobs", "batch", ""),
+    ("delete", "jobs", "batch", ""),
+    ("get", "pods", "", ""),
+    ("list", "pods", "", ""),
+    ("watch", "pods", "", ""),
+    ("create", "pods", "", "portforward"),
+)
+"""verb, resource, group, subresource in the agents' namespace."""
+
+Provide = Callable[[Collection[str]], Awaitable[None]]
+"""Has the agent's image on these nodes, where that is in our hands (nodes that are containers of this engine)."""
+
+
+@dataclass(slots=True)
+class _Made:
+    """One Job, and the pods it is for."""
+
+    agent: AgentPod
+    uids: set[str]
+    heir: asyncio.Task[AgentPod] | None = field(default=None)
+
+
+class Jobs:
+    """``namespace`` is where they are made; ``provide`` is called with the nodes before that."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        wishes: AgentWishes,
+        marks: Marks,
+        founder: FounderSays,
+        screen: Screen,
+        provide: Provide | None = None,
+    ) -> None:
+        self.founder = founder
+        self.namespace = namespace
+        self._cluster = cluster
+        self._wishes = wishes
+        self._marks = marks
+        self._screen = screen
+        self._provide = provide
+        self._jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        self._pods = f"/api/v1/namespaces/{namespace}/pods"
+        self._numbers = count()
+        self._coming: dict[str, asyncio.Task[AgentPod]] = {}  # by pod uid
+        self._made: dict[str, _Made] = {}  # by key, which is the Job's name
+        self._names: set[str] = set()  # of all Jobs that may be there
+        self._may_patch = False
+
+    async def prepare(self) -> None:
+        """Rights, and a pod like the agent's for the API server's admission to judge. Nothing is made."""
+        asked = [*NEEDED, ("patch", "jobs", "batch", "")]
+        allowed: list[bool]
+        *allowed, _ = await together(*(self._allowed(*one) for one in asked), self._try_admission())
+        self._may_patch = allowed.pop()
+        missing = [_named(*one) for one, granted in zip(NEEDED, allowed, strict=True) if not granted]
+        if missing:
+            raise Refusal(
+                f"you lack {', '.join(missing)} in namespace {self.namespace}, "
+                "which agents made for a session need",
+                "ask who runs the cluster for these rights or for `mirror-run install`; "
+                "or name a namespace where you have them: --agent-namespace NS",
+            )
+
+    async def agent_for(self, pods: Sequence[Pod]) -> dict[str, AgentPod]:
+        """See Agents. One pod's failure is told at once; what was begun for others goes on until ``close``."""
+        fresh: dict[str, set[str]] = {}
+        for pod in pods:
+            if pod.uid not in self._coming:
+                fresh.setdefault(pod.node, set()).add(pod.uid)
+        for node, uids in fresh.items():
+            self._begin(node, uids)
+        tasks = {pod.uid: self._coming[pod.uid] for pod in pods}
+        if tasks:
+            done, _ = await asyncio.wait(set(tasks.values()), return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        return {uid: task.result() for uid, task in tasks.items()}
+
+    async def again(self, agent: AgentPod) -> AgentPod:
+        """See Agents. However many ask, one successor is made."""
+        made = self._made.get(agent.key)
+        if made is None:
+            raise Refusal(f"the agent {agent.key} serves no pod that is still followed")
+        if made.heir is None:
+            if await self._runs(agent):
+                return agent
+            if made.heir is None:
+                log.info("agent %s on node %s is gone: another is made", agent.key, agent.node)
+                made.heir = self._begin(agent.node, made.uids)
+        heir = await asyncio.shield(made.heir)
+        self._made.pop(agent.key, None)
+        await self._delete(agent.key)
+        return heir
+
+    async def keep(self, uids: Collection[str]) -> None:
+        """See Agents."""
+        for uid in self._coming.keys() - set(uids):
+            task = self._coming.pop(uid)
+            if task not in self._coming.values():
+                task.cancel()
+        for key, made in list(self._made.items()):
+            made.uids &= set(uids)
+            if not made.uids:
+                del self._made[key]
+                await self._delete(key)
+
+    async def close(self) -> None:
+        """See Agents."""
+        tasks = set(self._coming.values()) | {made.heir for made in self._made.values() if made.heir}
+        self._coming.clear()
+        self._made.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSED_WITHIN):
+                await asyncio.gather(*(self._delete(name) for name in list(self._names)))
+        for name in sorted(self._names):
+            self._screen.warn(
+                f"job {name} in namespace {self.namespace} could not be deleted: it ends by itself within two minutes"
+            )
+
+    # --- making one ------------------------------------------------------------------------------------------------
+
+    def _begin(self, node: str, uids: set[str]) -> asyncio.Task[AgentPod]:
+        task = asyncio.create_task(self._make(node, uids), name=f"agent on {node}")
+        for uid in uids:
+            self._coming[uid] = task
+        task.add_done_callback(self._settled)
+        return task
+
+    def _settled(self, task: asyncio.Task[AgentPod]) -> None:
+        """What failed may be tried anew."""
+        if task.cancelled() or task.exception() is not None:
+            self._coming = {uid: one for uid, one in self._coming.items() if one is not task}
+
+    async def _make(self, node: str, uids: set[str]) -> AgentPod:
+        if self._provide is not None:
+            await self._provide([node])
+        name = f"mirror-run-{self.founder.session}-{next(self._numbers)}"
+        port = secrets.choice(PORTS)
+        made = self._manifest(name, node, port, sorted(uids))
+        self._screen.notice(
+            f"creates {manifests.what_it_is(made)} in namespace {self.namespace} on node {node}"
+        )
+        self._names.add(name)
+        creating = asyncio.create_task(self._cluster.create(self._jobs, made), name=f"create {name}")
+        try:
+            job = await asyncio.shield(creating)
+            pod = await pod_of_job(self._cluster, job, self._screen.step)
+            await self._lift_deadline(name)
+        except KubeError as error:
+            await self._delete(name)
+            raise refused(error, f"an agent for node {node}", self.namespace) from error
+        except BaseException:
+            await asyncio.wait([creating])  # or it would be made behind our back
+            await self._delete(name)
+            raise
+        agent = AgentPod(key=name, node=node, namespace=self.namespace, pod=pod, port=port)
+        self._made[name] = _Made(agent, set(uids))
+        return agent
+
+    def _manifest(self, name: str, node: str, port: int, uids: Sequence[str]) -> Json:
+        wishes = self._wishes
+        proof = hashlib.sha256(self.founder.secret).hexdigest()
+        arguments = manifests.arguments(port, proof, uids, wishes.log_level)
+        return manifests.job(
+            name,
+            node,
+            manifests.container(wishes.image, arguments),
+            self._marks,
+            pull_secrets=wishes.pull_secrets,
+            labels=wishes.labels,
+            annotations=wishes.annotations,
+            ttl=wishes.ttl,
+            deadline=manifests.STARTS_WITHIN if self._may_patch else None,
+        )
+
+    async def _lift_deadline(self, name: str) -> None:
+        """The agent runs: from here on it is the session that says how long."""
+        if self._may_patch:
+            await self._cluster.patch(f"{self._jobs}/{name}", {"spec": {"activeDeadlineSeconds": None}})
+
+    # --- asking ----------------------------------------------------------------------------------------------------
+
+    async def _allowed(self, verb: str, resource: str, group: str, subresource: str) -> bool:
+        return await self._cluster.allowed(
+            verb, resource, namespace=self.namespace, group=group, subresource=subresource
+        )
+
+    async def _try_admission(self) -> None:
+        """A Job's pod is refused long after the Job was made, by an event that not everybody may read. A pod that is
+        only tried is judged at once; who may make Jobs but no pods learns it from the event."""
+        name = f"mirror-run-{self.founder.session}"
+        pod = manifests.pod_of(self._manifest(name, "", PORTS[0], []))
+        try:
+            await self._cluster.create(self._pods, pod, dryRun="All")
+        except KubeError as error:
+            if not lacks_right(error):
+                raise refused(error, "an agent's pod", self.namespace) from error
+
+    async def _runs(self, agent: AgentPod) -> bool:
+        try:
+            pod = await self._cluster.get(f"{self._pods}/{agent.pod}")
+        except KubeError as error:
+            if error.missing:
+                return False
+            raise error.refusal() from error
+        return isinstance(agent_state.of_pod(pod, manifests.CONTAINER), agent_state.Runs)
+
+    async def _delete(self, name: str) -> None:
+        """With its pod, in the background. One that is not there is as good as deleted."""
+        try:
+            await self._cluster.delete(f"{self._jobs}/{name}", propagationPolicy="Background")
+        except KubeError as error:
+            log.info("job %s: %s", name, error)
+            return
+        self._names.discard(name)
+
+
+def _named(verb: str, resource: str, group: str, subresource: str) -> str:
+    """As RBAC writes it: create jobs.batch, create pods/portforward."""
+    whole = f"{resource}.{group}" if group else resource
+    return f"{verb} {whole}/{subresource}" if subresource else f"{verb} {whole}"
