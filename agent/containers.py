@@ -21,6 +21,15 @@ INITS = frozenset({"tini", "docker-init", "dumb-init", "catatonit"})
 """First processes that only reap and pass on signals: the service is their first child."""
 
 
+POD = re.compile(r"pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12})(?![0-9a-f])")
+"""The kubelet's name for a pod's cgroup (Kubernetes, cmd/kubelet: --cgroup-driver): pod and its uid, whose dashes are
+underscores where systemd makes the cgroups, since a dash is a slash in a slice's name (systemd.slice(5))."""
+
+OWN_POD = re.compile(r"/pods/([0-9a-f-]{36})/(?:etc-hosts|containers/)")
+"""Where the kubelet's own files for a pod lie, as mountinfo (proc(5)) names what is mounted at /etc/hosts and
+/dev/termination-log."""
+
+
 class NotHere(Exception):
     """No process of this container is running on this machine."""
 
@@ -35,9 +44,31 @@ def first_pid(container: str, proc: str = "/proc") -> int:
     return found[1]
 
 
+def pod_of(container: str, proc: str = "/proc") -> str:
+    """The uid of the pod that the container belongs to; empty when its cgroup is no pod's. NotHere, ValueError.
+
+    The outermost of the pods in the path is the one: what lies below its cgroup may be named by the container itself.
+    """
+    lines = _read(f"{proc}/{first_pid(container, proc)}/cgroup").splitlines()
+    named = {_pod(line, container, proc) for line in lines if container in line}
+    return named.pop() if len(named) == 1 else ""
+
+
+def _pod(line: str, container: str, proc: str) -> str:
+    before = line[: line.index(container)]
+    if found := POD.search(before):
+        return found[1].replace("_", "-")
+    # Seen from a cgroup namespace whose root is a container's cgroup of the same pod (cgroup_namespaces(7)).
+    if re.search(r":/\.\./[^/]*$", before) and (own := OWN_POD.search(_read(f"{proc}/self/mountinfo"))):
+        return own[1]
+    return ""
+
+
 def is_member(pid: int, container: str, proc: str = "/proc") -> bool:
-    """Whether this process is (still) one of the container's."""
-    return container in _read(f"{proc}/{pid}/cgroup")
+    """Whether this process is (still) one of the container's. The monitor that CRI-O and Podman run beside each is not:
+    its cgroup is crio-conmon-ID.scope."""
+    cgroup = _read(f"{proc}/{pid}/cgroup")
+    return container in cgroup and f"conmon-{container}" not in cgroup
 
 
 def has_begun(pid: int, proc: str = "/proc") -> bool:

@@ -1,4 +1,5 @@
-"""When the agent ends by itself: a while after its last session, or a longer while after its start if none came.
+"""When the agent ends by itself: a while after its last session, or a longer while after its start if none came; or
+never, where it was installed to stay.
 
 Sans-io: time comes in as an argument (seconds of one clock), and ``deadline`` says when to ask again.
 """
@@ -17,9 +18,11 @@ LINGERS = 2.0
 
 @dataclass(slots=True)
 class Lifetime:
-    """``began``: when the agent started."""
+    """``began``: when the agent started. ``first``, ``idle``: seconds, as above; an ``idle`` of 0 means never."""
 
     began: float
+    first: float = FIRST_WITHIN
+    idle: float = LINGERS
     _sessions: set[str] = field(default_factory=set)
     _idle_since: float | None = None
 
@@ -33,7 +36,7 @@ class Lifetime:
         self._idle_since = now
 
     def deadline(self) -> float | None:
-        """When it ends if nothing happens; None while there are sessions."""
-        if self._sessions:
+        """When it ends if nothing happens; None while there are sessions, and where it stays."""
+        if self._sessions or not self.idle:
             return None
-        return self.began + FIRST_WITHIN if self._idle_since is None else self._idle_since + LINGERS
+        return self.began + self.first if self._idle_since is None else self._idle_since + self.idle
