@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from links.link import LinkEnded
 from wire import frames, handshake
@@ -32,6 +34,12 @@ async def read_frame(sock: socket.socket, limit: int = frames.FIRST_FRAME) -> Me
 
 
 async def dial(path: str, hello: Hello, timeout: float) -> socket.socket:
+    """``introduce`` where the Welcome has nothing to tell but that one is."""
+    sock, _ = await introduce(path, hello, timeout)
+    return sock
+
+
+async def introduce(path: str, hello: Hello, timeout: float) -> tuple[socket.socket, Welcome]:
     """Connect to the Unix socket at ``path`` ("\\0name" is abstract), say Hello, hear Welcome; all within
     ``timeout`` seconds.
 
@@ -44,8 +52,7 @@ async def dial(path: str, hello: Hello, timeout: float) -> socket.socket:
         async with asyncio.timeout(timeout):
             await asyncio.get_running_loop().sock_connect(sock, path)
             await send_frame(sock, hello)
-            handshake.welcomed(await read_frame(sock), hello)
-        return sock
+            return sock, handshake.welcomed(await read_frame(sock), hello)
     except BaseException as error:
         sock.close()
         match error:
@@ -58,23 +65,38 @@ async def dial(path: str, hello: Hello, timeout: float) -> socket.socket:
         raise
 
 
-async def meet(sock: socket.socket, product: str, timeout: float) -> tuple[Hello, Welcome]:
-    """The side that was dialled: read Hello and settle the version. The caller proves the secret, then sends
-    the Welcome.
+async def everybody(hello: Hello) -> None:
+    """Where whoever can connect is trusted: nothing to prove."""
 
-    On LinkEnded the peer has been told why, if it could be; the socket stays the caller's to close.
+
+async def meet(
+    sock: socket.socket,
+    product: str,
+    timeout: float,
+    prove: Callable[[Hello], Awaitable[None]] = everybody,
+) -> tuple[Hello, Welcome]:
+    """The side that was dialled: read Hello, within ``timeout`` seconds, let ``prove`` look at its secret, settle the
+    version. The caller sends the Welcome.
+
+    What ``prove`` raises comes out; until it has returned, nothing has been said. On LinkEnded a peer that proved
+    itself has been told why, if it could be; the socket stays the caller's to close.
     """
     try:
         async with asyncio.timeout(timeout):
-            try:
-                return handshake.judge(await read_frame(sock), product)
-            except handshake.Refused as refused:
-                await send_frame(sock, Goodbye(str(refused)))
-                raise LinkEnded(str(refused)) from None
+            first = await read_frame(sock)
     except TimeoutError:
         raise LinkEnded(f"no Hello within {timeout:g} s") from None
     except OSError as error:
         raise LinkEnded(error.strerror or type(error).__name__) from error
+    if isinstance(first, Hello):
+        await prove(first)
+    try:
+        return handshake.judge(first, product)
+    except handshake.Refused as refused:
+        if isinstance(first, Hello):
+            with suppress(OSError):  # it is gone, and knows what it speaks
+                await send_frame(sock, Goodbye(str(refused)))
+        raise LinkEnded(str(refused)) from None
 
 
 async def adopt(sock: socket.socket) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -30,6 +30,12 @@ CHUNK = 65_536
 LAST_WORDS = 2.0
 """Seconds that what was sent before the end may still take to leave."""
 
+HEARTBEAT = 5.0
+"""Seconds between two questions whether the peer is there, on links that are asked so."""
+
+MISSED = 3
+"""Heartbeats in a row without a frame from the peer, of whatever kind, that end the link."""
+
 
 class LinkEnded(Exception):
     """The link is over. ``reason`` is a sentence: the peer's Goodbye, its silence, or what it did wrong."""
@@ -51,12 +57,24 @@ class CallFailed(Exception):
 class Link:
     """One link, read from ``async with`` to its end. ``name`` is how logs and reasons call the peer.
 
-    ``ended`` holds the reason once the link is over, whoever ended it.
+    ``ended`` holds the reason once the link is over, whoever ended it; ``dismissed`` whether the peer ended it with a
+    Goodbye, and so on purpose. ``heartbeat``: seconds between two Pings; a peer that says nothing at all for MISSED of
+    them is lost. 0: it may be silent for ever.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, name: str) -> None:
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        name: str,
+        heartbeat: float = 0.0,
+    ) -> None:
         self.name = name
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.dismissed = False
+        self._heartbeat = heartbeat
+        self._missed = 0
         self._reader = reader
         self._writer = writer
         self._frames = frames.FrameReader()
@@ -67,9 +85,12 @@ class Link:
         self._space = asyncio.Event()  # _unread is below its bound
         self._space.set()
         self._task: asyncio.Task[None] | None = None
+        self._next_beat: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._read(), name=f"link {self.name}")
+        if self._heartbeat and not self.ended.done():
+            self._next_beat = asyncio.get_running_loop().call_later(self._heartbeat, self._beat)
         return self
 
     async def __aexit__(
@@ -140,7 +161,9 @@ class Link:
             while octets := await self._reader.read(CHUNK):
                 self._frames.feed(octets)
                 while (message := self._frames.take()) is not None:
+                    self._missed = 0
                     if isinstance(message, Goodbye):
+                        self.dismissed = True
                         self._end(message.reason or reason)
                         return
                     await self._took(message)
@@ -172,11 +195,31 @@ class Link:
             self._unread.append(message)
             self._changed.set()
 
+    def _beat(self) -> None:
+        """Beats are counted, not seconds: when this process itself was stopped for a minute, that is one beat.
+
+        A link that is not read because nobody takes what it brought is not the peer's silence either.
+        """
+        if self.ended.done():
+            return
+        self._missed = self._missed + 1 if self._space.is_set() else 0
+        if self._missed >= MISSED:
+            self._end(f"{self.name}: nothing was heard for {MISSED * self._heartbeat:g} s")
+            self._writer.transport.abort()
+            return
+        if not self._writer.transport.get_write_buffer_size():  # else what waits there asks as well
+            ping = self._book.ask(Ping(0))
+            self._book.give_up(ping.call)
+            self._writer.write(frames.pack(ping))
+        self._next_beat = asyncio.get_running_loop().call_later(self._heartbeat, self._beat)
+
     def _end(self, reason: str) -> None:
         """The one place where a link ends: everyone who waits is told. The first reason stands."""
         if self.ended.done():
             return
         self.ended.set_result(reason)
+        if self._next_beat is not None:
+            self._next_beat.cancel()
         for number in self._book.end():
             if (waits := self._waiting.get(number)) is not None and not waits.done():
                 waits.set_exception(LinkEnded(reason))
