@@ -11,6 +11,9 @@ from typing import Protocol
 
 from runner.kube.pod import Pod
 
+PORTS = range(61_000, 65_536)
+"""For agents on loopback: outside of ip_local_port_range (32768 to 60999, ip-sysctl), so that no connection has it."""
+
 
 @dataclass(frozen=True, slots=True)
 class AgentPod:

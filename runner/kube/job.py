@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from runner.errors import Refusal
-from runner.kube import agent_state, manifests
+from runner.kube import agent_rights, agent_state, manifests
 from runner.kube.agent_start import pod_of_job
-from runner.kube.agents import AgentPod, AgentWishes, FounderSays
+from runner.kube.agents import PORTS, AgentPod, AgentWishes, FounderSays
 from runner.kube.api import Cluster
 from runner.kube.errors import KubeError
 from runner.kube.manifests import Json, Marks
@@ -30,21 +30,13 @@ from runner.together import together
 
 log = logging.getLogger(__name__)
 
-PORTS = range(61_000, 65_536)
-"""Outside of ip_local_port_range (32768 to 60999, ip-sysctl), so that no connection has taken it."""
-
 CLOSED_WITHIN = 5.0
 """Seconds for the deletion of all Jobs at the end."""
 
-NEEDED = (
-    ("create", "jobs", "batch", ""),
-    ("delete", "jobs", "batch", ""),
-    ("get", "pods", "", ""),
-    ("list", "pods", "", ""),
-    ("watch", "pods", "", ""),
-    ("create", "pods", "", "portforward"),
+NEXT_STEP = (
+    "ask who runs the cluster for these rights or for `mirror-run install`, "
+    "or name a namespace where you have them: --agent-namespace NS"
 )
-"""verb, resource, group, subresource in the agents' namespace."""
 
 Provide = Callable[[Collection[str]], Awaitable[None]]
 """Has the agent's image on these nodes, where that is in our hands (nodes that are containers of this engine)."""
@@ -89,18 +81,11 @@ class Jobs:
 
     async def prepare(self) -> None:
         """Rights, and a pod like the agent's for the API server's admission to judge. Nothing is made."""
-        asked = [*NEEDED, ("patch", "jobs", "batch", "")]
-        allowed: list[bool]
-        *allowed, _ = await together(*(self._allowed(*one) for one in asked), self._try_admission())
-        self._may_patch = allowed.pop()
-        missing = [_named(*one) for one, granted in zip(NEEDED, allowed, strict=True) if not granted]
-        if missing:
-            raise Refusal(
-                f"you lack {', '.join(missing)} in namespace {self.namespace}, "
-                "which agents made for a session need",
-                "ask who runs the cluster for these rights or for `mirror-run install`; "
-                "or name a namespace where you have them: --agent-namespace NS",
-            )
+        _, _, self._may_patch = await together(
+            agent_rights.need(self._cluster, self.namespace, agent_rights.JOB, NEXT_STEP),
+            self._try_admission(),
+            agent_rights.has(self._cluster, self.namespace, agent_rights.LIFT),
+        )
 
     async def agent_for(self, pods: Sequence[Pod]) -> dict[str, AgentPod]:
         """See Agents. One pod's failure is told at once; what was begun for others goes on until ``close``."""
@@ -182,7 +167,8 @@ class Jobs:
         port = secrets.choice(PORTS)
         made = self._manifest(name, node, port, sorted(uids))
         self._screen.notice(
-            f"creates {manifests.what_it_is(made)} in namespace {self.namespace} on node {node}"
+            f"creates a pod with hostPID, {manifests.capabilities_said()} "
+            f"in namespace {self.namespace} on node {node}"
         )
         self._names.add(name)
         creating = asyncio.create_task(self._cluster.create(self._jobs, made), name=f"create {name}")
@@ -224,11 +210,6 @@ class Jobs:
 
     # --- asking ----------------------------------------------------------------------------------------------------
 
-    async def _allowed(self, verb: str, resource: str, group: str, subresource: str) -> bool:
-        return await self._cluster.allowed(
-            verb, resource, namespace=self.namespace, group=group, subresource=subresource
-        )
-
     async def _try_admission(self) -> None:
         """A Job's pod is refused long after the Job was made, by an event that not everybody may read. A pod that is
         only tried is judged at once; who may make Jobs but no pods learns it from the event."""
@@ -257,9 +238,3 @@ class Jobs:
             log.info("job %s: %s", name, error)
             return
         self._names.discard(name)
-
-
-def _named(verb: str, resource: str, group: str, subresource: str) -> str:
-    """As RBAC writes it: create jobs.batch, create pods/portforward."""
-    whole = f"{resource}.{group}" if group else resource
-    return f"{verb} {whole}/{subresource}" if subresource else f"{verb} {whole}"

@@ -199,8 +199,7 @@ def ephemeral(main: Json, target_container: str) -> Json:
     return {"spec": {"ephemeralContainers": [main | {"targetContainerName": target_container}]}}
 
 
-def what_it_is(made: Json) -> str:
-    """One line for the user: what an agent's pod may do. ``made`` is a Job."""
-    spec = made["spec"]["template"]["spec"]
-    *most, last = spec["containers"][0]["securityContext"]["capabilities"]["add"]
-    return f"a pod with hostPID, {', '.join(most)} and {last}"
+def capabilities_said(capabilities: Sequence[str] = AGENT_CAPABILITIES) -> str:
+    """For a sentence: "SYS_ADMIN, SYS_PTRACE and NET_ADMIN"."""
+    *most, last = capabilities
+    return f"{', '.join(most)} and {last}" if most else last

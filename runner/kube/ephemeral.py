@@ -1,0 +1,201 @@
+"""Agents inside the target pods: an ephemeral container beside the target's, which needs no right over the node.
+
+It lives in the pod's network and, by ``targetContainerName``, in the pid namespace of the target's container; so it can
+reach no other pod, whatever it is asked. Kubernetes never removes an ephemeral container from a pod: it ends with the
+session, and its terminated entry stays until the pod goes (Kubernetes, "Ephemeral Containers").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import secrets
+from collections.abc import Collection, Sequence
+from contextlib import aclosing
+from itertools import count
+
+from runner.errors import Refusal
+from runner.kube import agent_rights, agent_state, manifests
+from runner.kube.agent_start import RUNS_WITHIN
+from runner.kube.agent_state import Over, Runs, State
+from runner.kube.agents import PORTS, AgentPod, AgentWishes, FounderSays
+from runner.kube.api import Cluster
+from runner.kube.errors import KubeError
+from runner.kube.manifests import Json
+from runner.kube.pod import Pod
+from runner.kube.refused import refused
+from runner.screen import Screen
+
+log = logging.getLogger(__name__)
+
+TRIES = 3
+"""Ports, should somebody in the pod listen on the one that was drawn."""
+
+PORT_TAKEN = "in use"
+"""In the agent's last words."""
+
+
+class Ephemerals:
+    """``namespace`` is the target's: an ephemeral container is nowhere else."""
+
+    def __init__(
+        self, cluster: Cluster, namespace: str, wishes: AgentWishes, founder: FounderSays, screen: Screen
+    ) -> None:
+        self.founder = founder
+        self.namespace = namespace
+        self._cluster = cluster
+        self._wishes = wishes
+        self._screen = screen
+        self._pods = f"/api/v1/namespaces/{namespace}/pods"
+        self._numbers = count()
+        self._coming: dict[str, asyncio.Task[AgentPod]] = {}  # by pod uid
+        self._of: dict[str, Pod] = {}  # by key, which is the container's name
+        self._told = False
+
+    async def prepare(self) -> None:
+        """Rights. What Pod Security says is known when a pod is patched: it judges the whole pod."""
+        if self._wishes.namespace not in ("", self.namespace):
+            raise Refusal(
+                f"an ephemeral container is in the target's own namespace, {self.namespace}",
+                "leave out --agent-namespace, or --ephemeral-container",
+            )
+        if self._wishes.pull_secrets:
+            log.warning("pull secrets are the pod's own for an ephemeral container: those given are not used")
+        await agent_rights.need(
+            self._cluster,
+            self.namespace,
+            agent_rights.EPHEMERAL,
+            "ask who runs the cluster for these rights, or leave out --ephemeral-container",
+        )
+
+    async def agent_for(self, pods: Sequence[Pod]) -> dict[str, AgentPod]:
+        """See Agents."""
+        tasks = {pod.uid: self._coming.get(pod.uid) or self._begin(pod) for pod in pods}
+        if tasks:
+            done, _ = await asyncio.wait(set(tasks.values()), return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
+        return {uid: task.result() for uid, task in tasks.items()}
+
+    async def again(self, agent: AgentPod) -> AgentPod:
+        """See Agents."""
+        pod = self._of.get(agent.key)
+        if pod is None:
+            raise Refusal(f"the agent {agent.key} serves no pod that is still followed")
+        coming = self._coming.get(pod.uid)
+        if coming is not None and coming.done() and coming.result().key == agent.key:
+            if await self._runs(agent):
+                return agent
+            if self._coming.get(pod.uid) is coming:
+                log.info("agent %s in pod %s is gone: another is made", agent.key, agent.pod)
+                coming = self._begin(pod)
+        return await asyncio.shield(self._coming.get(pod.uid) or self._begin(pod))
+
+    async def keep(self, uids: Collection[str]) -> None:
+        """See Agents. Those of other pods end by themselves when their session has ended there."""
+        for uid in self._coming.keys() - set(uids):
+            self._coming.pop(uid).cancel()
+        self._of = {key: pod for key, pod in self._of.items() if pod.uid in uids}
+
+    async def close(self) -> None:
+        """See Agents. Nothing can be deleted: an agent ends when its session has."""
+        tasks = list(self._coming.values())
+        self._coming.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- making one ------------------------------------------------------------------------------------------------
+
+    def _begin(self, pod: Pod) -> asyncio.Task[AgentPod]:
+        task = asyncio.create_task(self._make(pod), name=f"agent in {pod.name}")
+        self._coming[pod.uid] = task
+        task.add_done_callback(lambda done: self._settled(pod.uid, done))
+        return task
+
+    def _settled(self, uid: str, task: asyncio.Task[AgentPod]) -> None:
+        """What failed may be tried anew."""
+        if (task.cancelled() or task.exception() is not None) and self._coming.get(uid) is task:
+            del self._coming[uid]
+
+    async def _make(self, pod: Pod) -> AgentPod:
+        for _ in range(TRIES):
+            name = f"mirror-run-{self.founder.session}-{next(self._numbers)}"
+            port = secrets.choice(PORTS)
+            self._tell(pod)
+            try:
+                await self._cluster.patch(
+                    f"{self._pods}/{pod.name}/ephemeralcontainers",
+                    self._patch(name, port, pod),
+                    kind="strategic",
+                )
+                state = await self._settles(name, pod)
+            except KubeError as error:
+                what = f"an ephemeral container with {manifests.capabilities_said()}"
+                raise refused(error, what, self.namespace) from error
+            if isinstance(state, Runs):
+                agent = AgentPod(key=name, node=pod.node, namespace=self.namespace, pod=pod.name, port=port)
+                self._of[name] = pod
+                return agent
+            if not (isinstance(state, Over) and PORT_TAKEN in state.what):
+                break
+        assert isinstance(state, Over)
+        raise Refusal(f"the agent in pod {pod.name} does not run: {state.what}", state.next_step)
+
+    def _patch(self, name: str, port: int, pod: Pod) -> Json:
+        proof = hashlib.sha256(self.founder.secret).hexdigest()
+        arguments = manifests.arguments(port, proof, [pod.uid], self._wishes.log_level)
+        main = manifests.container(self._wishes.image, arguments, name=name)
+        return manifests.ephemeral(main, pod.container)
+
+    def _tell(self, pod: Pod) -> None:
+        stays = "" if self._told else "; Kubernetes keeps its entry, terminated, until the pod goes"
+        self._told = True
+        self._screen.notice(
+            f"adds an ephemeral container with {manifests.capabilities_said()} to pod {pod.name} "
+            f"in namespace {self.namespace}{stays}"
+        )
+
+    # --- watching --------------------------------------------------------------------------------------------------
+
+    async def _settles(self, name: str, pod: Pod) -> State:
+        """Runs or Over."""
+        last: State | None = None
+        try:
+            async with asyncio.timeout(RUNS_WITHIN):
+                while True:
+                    try:
+                        async with aclosing(
+                            self._cluster.watch(self._pods, "", fieldSelector=f"metadata.name={pod.name}")
+                        ) as changes:
+                            async for kind, seen in changes:
+                                if kind == "DELETED" or seen["metadata"]["uid"] != pod.uid:
+                                    return Over("the pod is gone")
+                                last = _state(seen, name)
+                                if isinstance(last, Runs | Over):
+                                    return last
+                    except KubeError as error:
+                        if error.status != 410:
+                            raise
+        except TimeoutError:
+            return Over(
+                f"nothing came of it within {RUNS_WITHIN:.0f} s ({last or 'nothing was heard of it'})",
+                f"`kubectl describe pod {pod.name} -n {self.namespace}` may say why",
+            )
+
+    async def _runs(self, agent: AgentPod) -> bool:
+        try:
+            pod = await self._cluster.get(f"{self._pods}/{agent.pod}")
+        except KubeError as error:
+            if error.missing:
+                raise Refusal(f"pod {agent.pod} is gone, and its agent with it") from None
+            raise error.refusal() from error
+        if pod["metadata"]["uid"] != self._of[agent.key].uid:
+            raise Refusal(f"pod {agent.pod} is another one by now, and the agent is gone with the former")
+        return isinstance(_state(pod, agent.key), Runs)
+
+
+def _state(pod: Json, name: str) -> State:
+    statuses = (pod.get("status") or {}).get("ephemeralContainerStatuses") or ()
+    return agent_state.of_container(statuses, name, pod["spec"])
