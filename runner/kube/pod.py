@@ -85,8 +85,8 @@ class Pod:
     waits: str = ""
 
 
-def read(pod: Json, container: str) -> Pod:
-    """The pod, with that container meant."""
+def read(pod: Json, container: str, node: Json | None = None) -> Pod:
+    """The pod, with that container meant. ``node``: its Node, if it can be read."""
     meta, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
     said = container_status(pod, container)
     running = "running" in (said.get("state") or {})
@@ -104,7 +104,7 @@ def read(pod: Json, container: str) -> Pod:
         restarts=said.get("restartCount", 0),
         over=status.get("phase") in ("Succeeded", "Failed"),
         since=ready.get("lastTransitionTime") or "" if ready.get("status") == "True" else "",
-        unfit=_unfit(pod, container),
+        unfit=_unfit(pod, container, node),
         waits=((said.get("state") or {}).get("waiting") or {}).get("reason", ""),
     )
 
@@ -210,8 +210,8 @@ def _with(reason: str, message: str) -> str:
     return f"{reason}: {first[:300]}" if first else reason
 
 
-def _unfit(pod: Json, container: str) -> str:
-    if against := unfit.judge(pod):
+def _unfit(pod: Json, container: str, node: Json | None) -> str:
+    if against := unfit.judge(pod, node):
         return against.why
     if container in containers(pod.get("spec") or {}):
         return ""
