@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 from runner.kube.errors import KubeError, of_answer
@@ -29,6 +29,7 @@ class Memory:
         self.asked: list[str] = []
         self.down = False
         self._version = 100
+        self._moved = asyncio.Event()
         self._watches: list[tuple[str, asyncio.Queue[tuple[str, Json] | KubeError]]] = []
 
     # --- the test's side ----------------------------------------------------------------------------------------------
@@ -55,6 +56,12 @@ class Memory:
         """Every watch ends with an error."""
         for _, queue in self._watches:
             queue.put_nowait(KubeError(status, "Expired" if status == 410 else "", "the watch broke"))
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Until this is so; it is looked at whenever something was asked for."""
+        while not holds():
+            self._moved.clear()
+            await self._moved.wait()
 
     @property
     def watches(self) -> int:
@@ -93,6 +100,7 @@ class Memory:
         queue: asyncio.Queue[tuple[str, Json] | KubeError] = asyncio.Queue()
         entry = (path, queue)
         self._watches.append(entry)
+        self._moved.set()
         try:
             for key, body in list(self.objects.items()):  # what came between the list and this
                 if key.rpartition("/")[0] == path and int(body["metadata"]["resourceVersion"]) > int(version):
@@ -108,6 +116,7 @@ class Memory:
 
     def _check(self, method: str, path: str) -> None:
         self.asked.append(path)
+        self._moved.set()
         if self.down:
             raise KubeError(0, "", "the API server does not answer")
         words = set(path.split("/"))
