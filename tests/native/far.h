@@ -10,9 +10,9 @@
 
 struct far {
     int fd;
-    int opens, openeds, resets, datagrams, unreachables, eofs; /* since far_clear */
-    struct frame last[FRAME_UNREACHABLE + 1];                  /* by tag; payloads are not kept */
-    uint32_t opened[8192]; /* the channels of the OPENs, in order */
+    int opens, openeds, resets, datagrams, unreachables, eofs, acks; /* since far_clear */
+    struct frame last[FRAME_ACK + 1]; /* by tag; payloads are not kept */
+    uint32_t opened[8192];            /* the channels of the OPENs, in order */
 };
 
 /* Makes the pair; the near end's fd. */
@@ -32,6 +32,7 @@ static inline void far_take(struct far *f, const struct frame *said) {
     f->datagrams += said->tag == FRAME_DATAGRAM;
     f->unreachables += said->tag == FRAME_UNREACHABLE;
     f->eofs += said->tag == FRAME_EOF;
+    f->acks += said->tag == FRAME_ACK;
     if (said->tag == FRAME_OPEN)
         f->opened[f->opens++ % 8192] = said->channel;
 }

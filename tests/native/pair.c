@@ -9,7 +9,7 @@
 
 enum { PERIOD = 251, BLOCK = 128 * 1024 };
 
-static const uint8_t *pattern(uint64_t offset) {
+const uint8_t *talk_pattern(uint64_t offset) {
     static uint8_t block[BLOCK + PERIOD];
     if (block[1] == 0) {
         for (size_t i = 0; i < sizeof block; i++)
@@ -53,7 +53,7 @@ void talk_pump(struct talk *t) {
         size_t n = t->to_send - t->sent < room ? t->to_send - t->sent : room;
         size_t most = 1 + (t->sent * 7919) % BLOCK;
         n = n < most ? n : most;
-        const uint8_t *p = pattern(t->sent);
+        const uint8_t *p = talk_pattern(t->sent);
         struct iovec iov[3] = {
             {(void *)(uintptr_t)p, n / 3}, {NULL, 0}, {(void *)(uintptr_t)(p + n / 3), n - n / 3}};
         t->sent += n;
@@ -79,7 +79,7 @@ static void on_opened(struct channel *c) {
 
 static void on_data(struct channel *c, const uint8_t *p, size_t n) {
     struct talk *t = container_of(c, struct talk, channel);
-    EXPECT(n <= MUX_FRAME_DATA && memcmp(p, pattern(t->got), n) == 0);
+    EXPECT(n <= MUX_FRAME_DATA && memcmp(p, talk_pattern(t->got), n) == 0);
     t->got += n;
     if (!hooked(t, "data") && !t->hoard)
         channel_grant(c, n);
@@ -88,7 +88,7 @@ static void on_data(struct channel *c, const uint8_t *p, size_t n) {
 static void on_datagram(struct channel *c, const struct endpoint *peer, const uint8_t *p,
                         size_t n) {
     struct talk *t = container_of(c, struct talk, channel);
-    EXPECT(memcmp(p, pattern(0), n) == 0);
+    EXPECT(memcmp(p, talk_pattern(0), n) == 0);
     t->datagrams++;
     t->peer = *peer;
     t->got += n;
@@ -157,14 +157,26 @@ static void on_gone(void *owner, const struct fault *why) {
     e->why = *why;
 }
 
+static void on_cut(void *owner, const struct fault *why) {
+    struct end *e = owner;
+    e->cuts++;
+    e->why = *why;
+}
+
 struct end *end_new(struct loop *l, int fd, bool odd) {
-    static const struct mux_ops ops = {.open = on_open, .gone = on_gone};
+    static const struct mux_ops ops = {.open = on_open, .gone = on_gone, .cut = on_cut};
     struct end *e = calloc(1, sizeof *e);
     e->loop = l;
     e->raw = -1;
     e->window = 256 * 1024;
     e->mux = mux_new(l, fd, odd, &ops, e, NULL);
     EXPECT(e->mux != NULL);
+    return e;
+}
+
+struct end *end_kept(struct loop *l, int fd, bool odd) {
+    struct end *e = end_new(l, fd, odd);
+    EXPECT(mux_keep(e->mux, NULL) == 0);
     return e;
 }
 

@@ -28,7 +28,7 @@ struct end {
     struct loop *loop;
     struct mux *mux;
     struct fault why;
-    int gone;
+    int gone, cuts;
     int raw; /* when the other side is a bare fd: that fd; else -1 */
 
     /* Decides about an OPEN; the default makes a talk and accepts at once with `window`. */
@@ -42,7 +42,8 @@ struct end {
 };
 
 struct end *end_new(struct loop *l, int fd, bool odd);
-void end_free(struct end *e); /* the mux too, and every talk */
+struct end *end_kept(struct loop *l, int fd, bool odd); /* its link may be resumed */
+void end_free(struct end *e);                           /* the mux too, and every talk */
 
 void pair_make(struct loop *l, struct end *ends[2]);
 /* One mux, and in ->raw the other end of its socket. */
@@ -54,6 +55,9 @@ struct talk *talk_new(struct end *e, uint32_t key);
 void talk_free(struct talk *t);
 void talk_pump(struct talk *t);
 extern const struct channel_ops talk_ops;
+
+/* The octets of a talk's stream from `offset` on, 128 KiB of them. */
+const uint8_t *talk_pattern(uint64_t offset);
 
 /* Runs the loop until `done` says so. */
 void run_until(struct loop *l, bool (*done)(void *arg), void *arg);

@@ -28,6 +28,8 @@ static size_t write_again(const struct frame *f, uint8_t *out) {
         return frame_number(out, FRAME_RESET, f->channel, (uint32_t)f->err);
     case FRAME_EOF:
         return frame_eof(out, f->channel);
+    case FRAME_ACK:
+        return frame_ack(out, f->received);
     case FRAME_UNREACHABLE:
         return frame_unreachable(out, f->channel, &f->peer, f->err);
     case FRAME_DATA:
@@ -48,8 +50,9 @@ static size_t write_again(const struct frame *f, uint8_t *out) {
 
 /* "Name hex" a line; names that are no frame of a data link are the control links' own. */
 static void golden(void) {
-    static const char *const names[] = {"Goodbye", "Open",  "Opened",   "Data",        "Grant",
-                                        "Eof",     "Reset", "Datagram", "Unreachable", NULL};
+    static const char *const names[] = {"Goodbye",     "Open", "Opened", "Data",
+                                        "Grant",       "Eof",  "Reset",  "Datagram",
+                                        "Unreachable", "Ack",  NULL};
     static uint8_t again[MUX_FRAME_MAX + FRAME_LENGTH];
     static char line[256 * 1024];
     const char *path = getenv("GOLDEN");
@@ -76,7 +79,7 @@ static void golden(void) {
         }
     }
     fclose(file);
-    EXPECT(seen == 0x1ff && count >= 15);
+    EXPECT(seen == 0x3ff && count >= 15);
 }
 
 static const char *read_hex(const char *text, struct frame *f) {
@@ -95,8 +98,11 @@ static void refused(void) {
         {"91", "without a tag"},
         {"91c0", "without a tag"},
         {"923f01", "unknown kind"},
-        {"924801", "unknown kind"},
-        {"9101", "unknown kind"}, /* Hello: not on a link that both gave to C */
+        {"924901", "unknown kind"},
+        {"9148", "acknowledgement"},
+        {"9248a0", "acknowledgement"},
+        {"92480100", "acknowledgement"}, /* an octet behind it */
+        {"9101", "unknown kind"},        /* Hello: not on a link that both gave to C */
         {"9203c0", "goodbye"},
         {"9144", "too few"},
         {"924201", "too few"},
@@ -142,6 +148,7 @@ static void trailing_fields(void) {
                     &f) == NULL);
     EXPECT(f.tag == FRAME_EOF && f.channel == 5);
     EXPECT(read_hex("9445056801", &f) == NULL && f.err == 104);
+    EXPECT(read_hex("944805c0a161", &f) == NULL && f.tag == FRAME_ACK && f.received == 5);
 }
 
 /* A payload of the largest size, and one more. */
