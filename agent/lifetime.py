@@ -23,16 +23,16 @@ class Lifetime:
     began: float
     first: float = FIRST_WITHIN
     idle: float = LINGERS
-    _sessions: set[str] = field(default_factory=set)
+    _sessions: set[int] = field(default_factory=set)
     _idle_since: float | None = None
 
-    def session_began(self, name: str) -> None:
+    def session_began(self, number: int) -> None:
         """From now on it is needed."""
-        self._sessions.add(name)
+        self._sessions.add(number)
 
-    def session_ended(self, name: str, now: float) -> None:
+    def session_ended(self, number: int, now: float) -> None:
         """The last one starts the clock."""
-        self._sessions.discard(name)
+        self._sessions.discard(number)
         self._idle_since = now
 
     def deadline(self) -> float | None:

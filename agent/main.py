@@ -4,38 +4,95 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import hashlib
 import logging
 import os
 import resource
 import signal
 import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 
 from agent import VERSION, capabilities
+from agent.doors import Door, on_path, on_port
 from agent.engine import Engine
+from agent.lifetime import FIRST_WITHIN, LINGERS, Lifetime
 from agent.server import Server
+from agent.warrants import Anyone, Pinned
 
 log = logging.getLogger("agent")
 
 
 def main() -> int:
     """The exit code: 0 when no session is left or a signal said so, 1 when it may not or cannot work."""
-    parser = argparse.ArgumentParser(prog="mirror-run-agent", description=__doc__)
-    parser.add_argument(
-        "--socket", default="/run/mirror-run/agent.sock", help="where runner and bridge find it"
-    )
-    parser.add_argument(
-        "--founders", default="", help="a socket of its own for runners: then no session begins on the other"
-    )
-    parser.add_argument("--log-level", default="WARNING", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
-    parser.add_argument("--version", action="version", version=f"mirror-run {VERSION}")
-    asked = parser.parse_args()
+    asked = _arguments()
     logging.basicConfig(stream=sys.stderr, level=asked.log_level, format="%(name)s: %(message)s")
     if not _may_work():
         return 1
     _raise_limits()
-    with Engine() as engine:
-        asyncio.run(_serve(engine, asked.socket, asked.founders))
+    with ExitStack() as doors, Engine() as engine:
+        try:
+            opened = _doors(asked, doors)
+        except OSError as error:
+            log.critical("the agent cannot listen: %s", error.strerror)
+            return 1
+        asyncio.run(_serve(engine, opened, asked.first, asked.idle))
         return 1 if engine.failed else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="mirror-run-agent", description=__doc__)
+    parser.add_argument("--socket", default="", help="a Unix socket, where runner and bridge find it")
+    parser.add_argument(
+        "--founders", default="", help="a socket of its own for runners: then no session begins on the other"
+    )
+    parser.add_argument(
+        "--port", type=int, default=0, help="on the loopback alone; the next free one if it is taken"
+    )
+    parser.add_argument(
+        "--secret-hash", type=_hash, default=None, help="SHA-256 of the secret that founds a session by the port"
+    )
+    parser.add_argument(
+        "--pod-uid", action="append", default=[], help="a pod whose containers such a session may enter"
+    )
+    parser.add_argument(
+        "--first", type=float, default=FIRST_WITHIN, help="seconds in which the first session must have come"
+    )
+    parser.add_argument(
+        "--idle", type=float, default=LINGERS, help="seconds after the last session; 0: stay for ever"
+    )
+    parser.add_argument("--log-level", default="WARNING", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    parser.add_argument("--version", action="version", version=f"mirror-run {VERSION}")
+    asked = parser.parse_args()
+    if asked.port and asked.secret_hash is None:
+        parser.error("--port needs --secret-hash: whoever may forward a port could found a session otherwise")
+    if not asked.port and not asked.socket:
+        asked.socket = "/run/mirror-run/agent.sock"
+    return asked
+
+
+def _hash(text: str) -> bytes:
+    octets = bytes.fromhex(text)
+    if len(octets) != hashlib.sha256().digest_size:
+        raise ValueError(text)
+    return octets
+
+
+def _doors(asked: argparse.Namespace, undo: ExitStack) -> list[Door]:
+    """Open until ``undo``. OSError."""
+    doors = []
+
+    def opened(door: Door) -> None:
+        undo.callback(door.close)
+        doors.append(door)
+
+    if asked.founders:
+        opened(on_path(asked.founders, Anyone()))
+    if asked.socket:
+        opened(on_path(asked.socket, None if asked.founders else Anyone()))
+    if asked.port:
+        opened(on_port(asked.port, Pinned(asked.secret_hash, asked.pod_uid)))
+    return doors
 
 
 def _may_work() -> bool:
@@ -55,13 +112,12 @@ def _raise_limits() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _serve(engine: Engine, path: str, founders: str) -> None:
-    server = Server(engine)
+async def _serve(engine: Engine, doors: Sequence[Door], first: float, idle: float) -> None:
+    loop = asyncio.get_running_loop()
+    server = Server(engine, Lifetime(loop.time(), first, idle))
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(
-            number, server.stop, f"the agent was ended ({number.name})"
-        )
-    await server.serve(path, founders)
+        loop.add_signal_handler(number, server.stop, f"the agent was ended ({number.name})")
+    await server.serve(doors)
 
 
 if __name__ == "__main__":

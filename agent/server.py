@@ -1,23 +1,26 @@
-"""The agent's door: a Unix socket, a handshake on each connection, and the session that it belongs to.
+"""The agent's house: who comes in by its doors proves a session's secret, and is led to that session.
 
-A founder's Hello makes a session with its secret; every other link must show that secret. Whoever cannot is told the
-same sentence whether the session exists or not.
+A founder's Hello makes a session, if there is a warrant for it, or takes over the one that its secret opens; every
+other link must show that secret. Whoever cannot is told the same sentence whatever the reason.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 
 from agent import VERSION
+from agent.doors import Door
 from agent.engine import Engine, EngineFault
 from agent.lifetime import Lifetime
 from agent.session import Session
+from agent.threshold import Threshold
+from agent.warrants import Refused, Unproved, Warrant
 from links.handshake import adopt, meet, send_frame
-from links.link import Link, LinkEnded
+from links.link import HEARTBEAT, Link, LinkEnded
 from wire.messages import Goodbye, Hello, LinkKind, Welcome
 
 log = logging.getLogger(__name__)
@@ -27,22 +30,24 @@ PRODUCT = f"mirror-run {VERSION}"
 HELLO_WITHIN = 10.0
 """Seconds in which a connection must have said who it is."""
 
-BACKLOG = 128
+NOT_PROVED = "no session of that name has that secret"
+"""Said whether or not there is such a session."""
 
-
-class Refused(Exception):
-    """This link does not begin; ``args[0]`` is the sentence for the peer."""
+ACCEPTS_AGAIN = 0.1
+"""Seconds until the next attempt when this process has no descriptor left."""
 
 
 class Server:
     """Serves until it is no longer needed, or ``stop``."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, lifetime: Lifetime) -> None:
         self._engine = engine
-        self._sessions: dict[str, Session] = {}
+        self._lifetime = lifetime
+        self._sessions: dict[int, Session] = {}
+        self._living: set[asyncio.Task[None]] = set()
         self._links: set[asyncio.Task[None]] = set()
+        self._threshold = Threshold()
         self._numbers = 0
-        self._lifetime = Lifetime(asyncio.get_running_loop().time())
         self._changed = asyncio.Event()
         self._stopped = ""
 
@@ -51,36 +56,31 @@ class Server:
         self._stopped = reason
         self._changed.set()
 
-    async def serve(self, path: str, founders: str = "") -> None:
-        """On Unix sockets that only this process's user may connect to: ``path``, and ``founders`` if given.
-
-        Every bridge reaches ``path``, which lies in a volume they share; with ``founders`` sessions begin there
-        alone, where only who may execute in the agent's own container comes.
-        """
-        paths = {path: not founders} | ({founders: True} if founders else {})
-        listeners = {one: _listen(one) for one in paths}
-        log.info("listening on %s", ", ".join(paths))
+    async def serve(self, doors: Sequence[Door]) -> None:
+        """On these doors, which stay the caller's to close."""
+        level = logging.WARNING if any(door.far for door in doors) else logging.INFO  # a pod's log says its port
+        log.log(level, "listening on %s", ", ".join(door.name for door in doors))
         loop = asyncio.get_running_loop()
         loop.add_reader(self._engine.outbox, self._engine_told)
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 accepting = [
-                    tasks.create_task(self._accept(listeners[one], may_found, tasks), name=f"accept on {one}")
-                    for one, may_found in paths.items()
+                    tasks.create_task(self._accept(one, door), name=f"accept on {door.name}")
+                    for door in doors
+                    for one in door.sockets
                 ]
                 await self._until_done()
                 for task in accepting:
                     task.cancel()
-                for session in list(self._sessions.values()):
-                    await session.end(self._stopped or "the agent has ended")
-                for link in list(self._links):
+                for session in self._sessions.values():
+                    session.end(self._stopped or "the agent has ended")
+                if self._living:
+                    await asyncio.wait(self._living)
+                for link in self._links:
                     link.cancel()
         finally:
             loop.remove_reader(self._engine.outbox)
-            for one, listener in listeners.items():
-                listener.close()
-                with suppress(FileNotFoundError):
-                    os.unlink(one)
 
     async def _until_done(self) -> None:
         loop = asyncio.get_running_loop()
@@ -94,93 +94,127 @@ class Server:
                     await self._changed.wait()
             self._changed.clear()
 
-    async def _accept(self, listener: socket.socket, may_found: bool, tasks: asyncio.TaskGroup) -> None:
+    # --- a connection ---
+
+    async def _accept(self, listener: socket.socket, door: Door) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            sock, _ = await loop.sock_accept(listener)
-            link = tasks.create_task(self._greet(sock, may_found), name="link")
-            self._links.add(link)
-            link.add_done_callback(self._links.discard)
+            try:
+                sock, _ = await loop.sock_accept(listener)
+            except OSError as error:  # no descriptor is left, or the peer has gone already
+                log.warning("%s: %s", door.name, error.strerror)
+                await asyncio.sleep(ACCEPTS_AGAIN)
+                continue
+            self._begin(self._links, self._greet(sock, door), "link")
 
-    async def _greet(self, sock: socket.socket, may_found: bool) -> None:
+    def _begin(self, among: set[asyncio.Task[None]], work: Coroutine[None, None, None], name: str) -> None:
+        task = self._tasks.create_task(work, name=name)
+        among.add(task)
+        task.add_done_callback(among.discard)
+
+    async def _greet(self, sock: socket.socket, door: Door) -> None:
         """Owns the socket until a session has it."""
         sock.setblocking(False)
+        warrant: Warrant | None = None
+
+        async def prove(hello: Hello) -> None:
+            nonlocal warrant
+            self._threshold.leave()
+            warrant = await self._proved(hello, door)
+
         try:
-            hello, welcome = await meet(sock, PRODUCT, HELLO_WITHIN)
-            await self._begin(sock, hello, welcome, may_found)
-        except LinkEnded as ended:
-            log.info("a link ended: %s", ended.reason)
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._threshold.enter()
+            try:
+                hello, welcome = await meet(sock, PRODUCT, HELLO_WITHIN, prove)
+            finally:
+                self._threshold.leave()
+            await self._lead(sock, hello, welcome, warrant, far=door.far)
+        except Unproved:
+            if await self._threshold.failed(f"at {door.name}"):
+                await _say(sock, NOT_PROVED)
         except Refused as refused:
             log.warning("refused a link: %s", refused)
-            with suppress(OSError):
-                await send_frame(sock, Goodbye(str(refused)))
+            await _say(sock, str(refused))
+        except LinkEnded as ended:
+            log.info("a link ended: %s", ended.reason)
         except (OSError, EngineFault) as error:
             log.warning("a link failed: %s", error)
         finally:
             if sock.fileno() >= 0:
                 sock.close()
 
-    async def _begin(self, sock: socket.socket, hello: Hello, welcome: Welcome, may_found: bool) -> None:
-        if hello.founder:
-            if not may_found:
-                raise Refused("no session begins here: a runner comes by the agent's own container")
-            await self._found(sock, hello, welcome)
-            return
-        session = self._proved(hello)
-        await send_frame(sock, welcome)
-        match LinkKind(hello.kind):
-            case LinkKind.DATA:
-                session.take_data_link(sock)
-            case LinkKind.CONTROL:
-                await session.serve_bridge(await _link(sock, f"the bridge of {session.name}"))
+    async def _proved(self, hello: Hello, door: Door) -> Warrant | None:
+        """A warrant for a new session; None for a link of one that there is. Unproved, Refused."""
+        if hello.founder and door.warrants is None:
+            raise Refused("no session begins here: a runner comes by the agent's own container")
+        if self._session(hello) is not None:
+            return None
+        if not hello.founder or door.warrants is None:
+            raise Unproved
+        return await door.warrants.warrant(hello)
 
-    async def _found(self, sock: socket.socket, hello: Hello, welcome: Welcome) -> None:
-        if hello.kind != LinkKind.CONTROL:
+    def _session(self, hello: Hello) -> Session | None:
+        """That this secret opens. Names are the dialler's to choose, so two sessions may share one."""
+        opened = [one for one in self._sessions.values() if one.proves(hello.secret)]
+        return next((one for one in opened if one.name == hello.session), None)
+
+    async def _lead(
+        self, sock: socket.socket, hello: Hello, welcome: Welcome, warrant: Warrant | None, *, far: bool
+    ) -> None:
+        """To its session, which is made if need be: another link may have made it, or it may have ended, meanwhile."""
+        kind = LinkKind(hello.kind)
+        if hello.founder and kind != LinkKind.CONTROL:
             raise Refused("a session begins with a control link")
-        if not hello.session or hello.session in self._sessions:
+        session = self._session(hello)
+        if session is None:
+            if warrant is None:
+                raise Refused("the session has ended")
+            session = self._found(hello, warrant)
+        if kind == LinkKind.DATA:
+            await session.take_data_link(sock, hello, welcome)
+            return
+        session.check_room()
+        await send_frame(sock, welcome)
+        whose = "runner" if hello.founder else "bridge"
+        name = f"the {whose} of {session.name}"
+        link = Link(*await adopt(sock), name=name, heartbeat=HEARTBEAT if far else 0)
+        if hello.founder:
+            await session.serve_founder(link, hello.patience)
+        else:
+            await session.serve_bridge(link)
+
+    # --- sessions ---
+
+    def _found(self, hello: Hello, warrant: Warrant) -> Session:
+        if not hello.session:
+            raise Refused("a session has a name")
+        if any((one.namespace, one.name) == (hello.namespace, hello.session) for one in self._sessions.values()):
             raise Refused(f"there is a session {hello.session!r} already")
         self._numbers += 1
-        session = Session(self._engine, self._numbers, hello.session, hello.secret)
-        self._sessions[session.name] = session
-        self._lifetime.session_began(session.name)
+        session = Session(self._engine, self._numbers, hello, warrant)
+        self._sessions[session.number] = session
+        self._lifetime.session_began(session.number)
         log.info("session %s: founded by %s", session.name, hello.author or "nobody named")
-        try:
-            await send_frame(sock, welcome)
-            await session.serve_founder(await _link(sock, f"the runner of {session.name}"))
-        finally:
-            del self._sessions[session.name]
-            await session.end("the session has ended")
-            self._lifetime.session_ended(session.name, asyncio.get_running_loop().time())
-            self._changed.set()
-
-    def _proved(self, hello: Hello) -> Session:
-        """The session of a link that is not a founder's. An unknown one takes as long as a wrong secret."""
-        session = self._sessions.get(hello.session)
-        if session is None or not session.proves(hello.secret):
-            raise Refused("no session of that name has that secret")
+        self._begin(self._living, self._live(session), f"session {session.name}")
         return session
 
+    async def _live(self, session: Session) -> None:
+        try:
+            await session.live()
+        finally:
+            del self._sessions[session.number]
+            self._lifetime.session_ended(session.number, asyncio.get_running_loop().time())
+            self._changed.set()
+        await session.report()
+
     def _engine_told(self) -> None:
-        by_number = {session.number: session for session in self._sessions.values()}
         for event in self._engine.events():
-            if session := by_number.get(event.session):
-                session.data_link_ended(event.link, event.reason)
+            if session := self._sessions.get(event.session):
+                session.heard(event)
 
 
-async def _link(sock: socket.socket, name: str) -> Link:
-    return Link(*await adopt(sock), name=name)
-
-
-def _listen(path: str) -> socket.socket:
-    """A socket that an earlier agent left behind in the volume is nobody's: containers of this kind run one agent."""
-    with suppress(FileNotFoundError):
-        os.unlink(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    listener.setblocking(False)
-    before = os.umask(0o177)
-    try:
-        listener.bind(path)
-    finally:
-        os.umask(before)
-    listener.listen(BACKLOG)
-    return listener
+async def _say(sock: socket.socket, last_words: str) -> None:
+    with suppress(OSError):
+        await send_frame(sock, Goodbye(last_words))

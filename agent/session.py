@@ -1,6 +1,7 @@
 """One session: the links that proved its secret, the targets it takes part in, and what is mirrored from them.
 
-It lives exactly as long as its founder's link. The engine acts; ``ports.mirrored`` decides.
+It lives as long as its founder's link and the patience that was asked for; until then another link of the founder's
+takes it over. The engine acts; ``ports.mirrored`` decides.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ import socket
 
 from agent import ports
 from agent.containers import NotHere
-from agent.engine import Engine, EngineFault
+from agent.data_link import DataLink
+from agent.engine import Engine, EngineFault, LinkCut, LinkGone
 from agent.target import Target
+from agent.warrants import NotAllowed, Refused, Warrant
 from links.link import Link, LinkEnded
 from wire.messages import (
     AppPort,
     Attach,
     Attached,
+    Counters,
     CountersAre,
     Detach,
     Done,
@@ -26,10 +30,12 @@ from wire.messages import (
     Failure,
     GetCounters,
     GetEnviron,
+    Hello,
     Listening,
     Message,
     Mirroring,
     TargetGone,
+    Welcome,
 )
 
 log = logging.getLogger(__name__)
@@ -40,77 +46,180 @@ LOOKS_EVERY = 0.5
 TARGETS = 64
 """Targets of one session at most: a guard against a peer that counts, well above any compose scale."""
 
+LINKS = 8
+"""Control links of one session at most: its founder's, its bridge's, and what is left of those before a cut."""
+
+PATIENCE = 60.0
+"""Seconds that a session outlives its founder's link at most."""
+
+
+REPORTED_WITHIN = 5.0
+"""Seconds that telling of a session's end may take."""
+
 
 class Session:
     """Made by its founder's Hello. Everything runs on the event loop's thread."""
 
-    def __init__(self, engine: Engine, number: int, name: str, secret: bytes) -> None:
-        self.name = name
+    def __init__(self, engine: Engine, number: int, hello: Hello, warrant: Warrant) -> None:
+        self.name = hello.session
+        self.namespace = hello.namespace
         self.number = number
         self._engine = engine
-        self._secret = secret
+        self._secret = hello.secret
+        self._warrant = warrant
         self._founder: Link | None = None
+        self._orphaned: asyncio.TimerHandle | None = None
+        self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._links: set[Link] = set()
         self._targets: dict[int, Target] = {}
-        self._wanted: dict[Link, tuple[AppPort, ...]] = {}
+        self._gone: set[int] = set()
+        self._patience = 0.0
+        self._wanted: tuple[AppPort, ...] = ()
+        self._wanted_by: Link | None = None
+        self._unwanted: asyncio.TimerHandle | None = None
         self._mirrored: dict[int, tuple[AppPort, ...]] = {}
-        self._data_link: int | None = None
         self._notices: set[asyncio.Task[None]] = set()
         self._look = asyncio.Event()
+        self._account = "the session has not ended", Counters()
+        self._data = DataLink(engine, number, self.name, self._mirror_anew)
         engine.session_add(number)
 
     def proves(self, secret: bytes) -> bool:
         """Whether this is the session's secret; takes the same time whatever it is."""
         return hmac.compare_digest(self._secret, secret)
 
-    async def serve_founder(self, link: Link) -> None:
-        """Until the runner's link ends."""
-        self._founder = link
-        self._links.add(link)
-        async with link, asyncio.TaskGroup() as tasks:
+    # --- its life ---
+
+    async def live(self) -> None:
+        """Until ``end``, its founder's, or its warrant's. Traffic stops first, then the targets are let go, then the
+        links are told why.
+        """
+        async with asyncio.TaskGroup() as tasks:
             looking = tasks.create_task(self._look_at_ports(), name=f"session {self.name} ports")
-            async for message in link.incoming():
-                await self._answer(link, message)
+            holding = tasks.create_task(self._hold(), name=f"session {self.name} warrant")
+            reason = await self._over
             looking.cancel()
-        log.info("session %s: %s", self.name, link.ended.result())
-
-    async def serve_bridge(self, link: Link) -> None:
-        """A control link of the bridge's, until it ends: it says what the app accepts on."""
-        self._links.add(link)
-        try:
-            async with link:
-                async for message in link.incoming():
-                    if isinstance(message, Listening):
-                        self._wanted[link] = message.ports
-                        self._look.set()
-                    else:
-                        await self._answer(link, message)
-        finally:
-            self._links.discard(link)
-            self._wanted.pop(link, None)
-            self._look.set()
-
-    def take_data_link(self, sock: socket.socket) -> None:
-        """The socket is C's from now on. What is mirrored begins anew: its channels belonged to the link before."""
-        self._data_link = self._engine.link_add(self.number, sock.detach())
-        self._mirrored.clear()
-        self._look.set()
-
-    def data_link_ended(self, link: int, reason: str) -> None:
-        """The engine told so. The bridge may dial another."""
-        if link == self._data_link:
-            log.info("session %s: data link: %s", self.name, reason)
-            self._data_link = None
-            self._mirrored.clear()
-
-    async def end(self, reason: str) -> None:
-        """Traffic first, then the targets, then the links, which are told why."""
+            holding.cancel()
+        log.info("session %s: %s", self.name, reason)
+        done = self._engine.counters(self.number)
         self._engine.session_del(self.number)
+        self._data.close()
+        for timer in (self._orphaned, self._unwanted):
+            if timer is not None:
+                timer.cancel()
         for target in self._targets.values():
             self._let_go(target)
         self._targets.clear()
         for link in list(self._links):
             await link.close(reason)
+        self._account = reason, done
+
+    def end(self, reason: str) -> None:
+        """Now; ``live`` does it."""
+        if not self._over.done():
+            self._over.set_result(reason)
+
+    async def report(self) -> None:
+        """After ``live``: to who gave the warrant."""
+        async with asyncio.timeout(REPORTED_WITHIN):
+            await self._warrant.ended(*self._account)
+
+    async def _hold(self) -> None:
+        self.end(await self._warrant.void())
+
+    async def serve_founder(self, link: Link, patience: float) -> None:
+        """Until this link of the runner's ends; the one before it is told that it was taken over."""
+        former, self._founder = self._founder, link
+        self._patience = min(patience, PATIENCE)
+        if self._orphaned is not None:
+            self._orphaned.cancel()
+            self._orphaned = None
+        async with link:
+            self._links.add(link)
+            try:
+                if former is not None:
+                    log.info("session %s: another link of the runner's takes over", self.name)
+                    await former.close("another link of the runner took over")
+                    self._say_anew()
+                async for message in link.incoming():
+                    await self._answer(link, message)
+            finally:
+                self._links.discard(link)
+                if self._founder is link:
+                    self._orphan(link)
+
+    def _orphan(self, link: Link) -> None:
+        """A runner that says goodbye has ended; one that says nothing may have been cut off."""
+        if self._over.done():
+            return
+        if link.dismissed or not self._patience:
+            self.end("the session has ended")
+            return
+        log.info("session %s: waiting %g s for its runner", self.name, self._patience)
+        self._orphaned = asyncio.get_running_loop().call_later(
+            self._patience, self.end, f"the runner did not come back within {self._patience:g} s"
+        )
+
+    def _say_anew(self) -> None:
+        """What could not be told while nobody was there, and what may have been lost with the link before."""
+        for index in sorted(self._gone):
+            self._notice(TargetGone(index))
+        for index in sorted(self._targets):
+            self._notice(Mirroring(index, self._mirrored.get(index, ())))
+
+    # --- the bridge's links ---
+
+    async def serve_bridge(self, link: Link) -> None:
+        """A control link of the bridge's, until it ends: it says what the app accepts on."""
+        async with link:
+            self._links.add(link)
+            try:
+                async for message in link.incoming():
+                    if isinstance(message, Listening):
+                        self._want(message.ports, link)
+                    else:
+                        await self._answer(link, message)
+            finally:
+                self._links.discard(link)
+                if link is self._wanted_by:
+                    self._miss(link)
+
+    def _want(self, wanted: tuple[AppPort, ...], by: Link | None) -> None:
+        """What was last said counts: a session has one bridge, and a link of its that was cut may still be here."""
+        if self._unwanted is not None:
+            self._unwanted.cancel()
+            self._unwanted = None
+        self._wanted, self._wanted_by = wanted, by
+        self._look.set()
+
+    def _miss(self, link: Link) -> None:
+        """The bridge's link ended. One that was cut off still wants what it said, so mirroring goes on."""
+        if link.dismissed or not self._patience or self._over.done():
+            self._want((), None)
+        else:
+            self._unwanted = asyncio.get_running_loop().call_later(self._patience, self._want, (), None)
+
+    def check_room(self) -> None:
+        """Refused when there are as many control links as a session may have."""
+        if len(self._links) >= LINKS or self._over.done():
+            raise Refused(f"a session has at most {LINKS} links")
+
+    async def take_data_link(self, sock: socket.socket, hello: Hello, welcome: Welcome) -> None:
+        """The socket is C's from now on, and what was mirrored goes on or begins anew. OSError, EngineFault."""
+        await self._data.take(sock, hello, welcome)
+
+    def heard(self, event: LinkGone | LinkCut) -> None:
+        """The engine told so of the session's data link. The bridge may dial another."""
+        match event:
+            case LinkGone():
+                self._data.gone(event.link, event.reason)
+            case LinkCut():
+                self._data.was_cut(event.link, event.reason)
+
+    def _mirror_anew(self) -> None:
+        """The channels of what is mirrored belonged to the link before."""
+        self._mirrored.clear()
+        self._look.set()
 
     # --- calls ---
 
@@ -123,7 +232,7 @@ class Session:
             return
         try:
             answer = await self._done(link, message)
-        except (EngineFault, NotHere, ValueError, OSError) as error:
+        except (EngineFault, NotHere, NotAllowed, ValueError, OSError) as error:
             reason = str(error.strerror or error) if isinstance(error, OSError) else str(error)
             answer = Failure(call, reason, getattr(error, "errno", None) or 0)
         await _tell(link, answer)
@@ -132,13 +241,16 @@ class Session:
         if link is not self._founder:
             raise ValueError(f"{type(message).__name__} is the runner's to ask")
         match message:
-            case Attach(call=call, target=index, container=container):
-                target = await self._attach(index, container)
+            case Attach(call=call, target=index):
+                target = await self._attach(link, message)
                 return Attached(call, index, target.pid, target.identity)
             case Detach(call=call, target=index):
+                self._gone.discard(index)
                 self._detach(index)
                 return Done(call)
             case GetEnviron(call=call, target=index):
+                if "env" not in self._warrant.rights:
+                    raise NotAllowed(f"no environment: {self._warrant.lacking('env')}")
                 if index not in self._targets:
                     raise ValueError(f"there is no target {index}")
                 variables, cwd = self._targets[index].environ()
@@ -148,10 +260,15 @@ class Session:
             case _:
                 raise ValueError(f"{type(message).__name__} is not a question for an agent")
 
-    async def _attach(self, index: int, container: str) -> Target:
+    async def _attach(self, link: Link, asked: Attach) -> Target:
+        index = asked.target
         if index not in self._targets and len(self._targets) >= TARGETS:
             raise ValueError(f"a session takes part in at most {TARGETS} targets")
-        target = await Target.find(index, container)
+        await self._warrant.may_enter(asked.container, asked.pod)
+        target = await Target.find(index, asked.container, asked.pod)
+        if link is not self._founder or self._over.done():
+            target.close()
+            raise ValueError("the runner has another link by now")
         try:
             self._engine.target_set(self.number, index, target.netns)
         except BaseException:
@@ -160,8 +277,10 @@ class Session:
         if index in self._targets:
             self._let_go(self._targets[index])
         self._targets[index] = target
+        self._gone.discard(index)
         self._mirrored.pop(index, None)
         asyncio.get_running_loop().add_reader(target.pidfd, self._target_ended, target)
+        self._warrant.entered(target.container, target.pod)
         self._look.set()
         log.info("session %s: target %d is pid %d", self.name, index, target.pid)
         return target
@@ -176,10 +295,12 @@ class Session:
     def _target_ended(self, target: Target) -> None:
         if self._targets.get(target.index) is target:
             self._detach(target.index)
+            self._gone.add(target.index)
             self._notice(TargetGone(target.index))
 
     def _let_go(self, target: Target) -> None:
         asyncio.get_running_loop().remove_reader(target.pidfd)
+        self._warrant.left(target.container, target.pod)
         target.close()
 
     # --- what is mirrored ---
@@ -194,15 +315,14 @@ class Session:
             except TimeoutError:
                 pass
             self._look.clear()
-            if self._data_link is not None:
+            if self._data.there and "mirror" in self._warrant.rights:
                 for index in sorted(self._targets):
                     self._apply(self._targets[index])
 
     def _apply(self, target: Target) -> None:
         """A fault is told once and not tried again until what is wanted changes."""
-        wanted = [port for ports_of_link in self._wanted.values() for port in ports_of_link]
         try:
-            chosen = ports.mirrored(wanted, target.listening() if wanted else ())
+            chosen = ports.mirrored(self._wanted, target.listening() if self._wanted else ())
         except EngineFault as fault:
             log.warning("session %s: what target %d listens on: %s", self.name, target.index, fault.reason)
             return

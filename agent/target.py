@@ -28,10 +28,11 @@ BEGINS_WITHIN = 5.0
 
 @dataclass(slots=True)
 class Target:
-    """Open until ``close``. ``pid`` is as this process's pid namespace numbers it."""
+    """Open until ``close``. ``pid`` is as this process's pid namespace numbers it, ``pod`` what the runner calls it."""
 
     index: int
     container: str
+    pod: str
     pid: int
     pidfd: int
     netns: int
@@ -40,7 +41,7 @@ class Target:
     _opened: ExitStack
 
     @classmethod
-    async def find(cls, index: int, container: str) -> Target:
+    async def find(cls, index: int, container: str, pod: str = "") -> Target:
         """By the container's full id. NotHere, ValueError, OSError or EngineFault when it cannot be had."""
         pid = containers.first_pid(container)
         with ExitStack() as undo:
@@ -52,7 +53,7 @@ class Target:
             identity = _identity(pid, netns)
             if has_ended(pidfd) or not containers.is_member(pid, container):
                 raise containers.NotHere(f"container {container[:12]} ended while it was being looked at")
-            return cls(index, container, pid, pidfd, netns, diag, identity, undo.pop_all())
+            return cls(index, container, pod, pid, pidfd, netns, diag, identity, undo.pop_all())
 
     def close(self) -> None:
         """Lets go of the container. Nothing of ours was in it but sockets, which the engine closes."""

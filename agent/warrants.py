@@ -69,11 +69,10 @@ class Warrant:
     async def ended(self, reason: str, done: Counters) -> None:
         """The session is over; its traffic has stopped already."""
 
-    def demand(self, right: str) -> None:
-        """NotAllowed when the right is missing, in the words of whoever may give it."""
-        if right not in self.rights:
-            resource = "mirrorsessions" if right == "mirror" else f"mirrorsessions/{right}"
-            raise NotAllowed(f"you lack create {resource} in {self.namespace}")
+    def lacking(self, right: str) -> str:
+        """What to say of a right that is missing, in the words of whoever may give it."""
+        resource = "mirrorsessions" if right == "mirror" else f"mirrorsessions/{right}"
+        return f"you lack create {resource} in {self.namespace}"
 
 
 class Warrants(Protocol):
@@ -89,7 +88,7 @@ class Warrants(Protocol):
 class Anyone:
     """Whoever can connect may do everything: the socket's permissions are the proof."""
 
-    async def warrant(self, hello: Hello) -> Warrant:
+    async def warrant(self, hello: Hello) -> Warrant:  # noqa: ARG002 it is a Warrants
         """Of nobody in particular."""
         return Warrant()
 
@@ -114,7 +113,7 @@ class PinnedWarrant(Warrant):
     def __init__(self, pods: frozenset[str]) -> None:
         self._pods = pods
 
-    async def may_enter(self, container: str, pod: str) -> None:
+    async def may_enter(self, container: str, pod: str) -> None:  # noqa: ARG002 it is a Warrant
         """By the pod's uid in the cgroup that the kubelet made for the container: its name proves nothing.
 
         ValueError, containers.NotHere.
