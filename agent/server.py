@@ -11,6 +11,7 @@ import logging
 import socket
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 from agent import VERSION
 from agent.doors import Door
@@ -172,6 +173,8 @@ class Server:
             if warrant is None:
                 raise Refused("the session has ended")
             session = self._found(hello, warrant)
+        elif hello.founder:
+            welcome = replace(welcome, resumed=True)
         if kind == LinkKind.DATA:
             await session.take_data_link(sock, hello, welcome)
             return

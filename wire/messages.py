@@ -181,6 +181,7 @@ class Welcome(Message):
 
     To a Hello that ``resumes``: whether it does. If so, ``received`` octets of the link have come to the agent,
     and both sides go on from there; if not, this is a new link and every channel of the old one is gone.
+    To a founder: whether it took over a session that was there; if not, this is a new one, which knows no target.
     """
 
     TAG: ClassVar[int] = 2
