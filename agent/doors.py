@@ -7,7 +7,6 @@ agent's own pod, where only the API server's port-forward and the pod's own cont
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
 from contextlib import ExitStack, suppress
@@ -15,12 +14,7 @@ from dataclasses import dataclass
 
 from agent.warrants import Warrants
 
-log = logging.getLogger(__name__)
-
 BACKLOG = 128
-
-PORTS = 10
-"""Ports that are tried, from the one that was asked for: in an ephemeral container the loopback is the target's."""
 
 
 @dataclass(slots=True)
@@ -63,18 +57,9 @@ def on_path(path: str, warrants: Warrants | None) -> Door:
     return Door(path, (listener,), warrants, path=path)
 
 
-def on_port(first: int, warrants: Warrants) -> Door:
-    """127.0.0.1 and ::1 at ``first``, or at the next port that is free at both. OSError when PORTS are taken."""
-    for port in range(first, first + PORTS):
-        try:
-            sockets = _both(port)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            log.warning("port %d is taken", port)
-            continue
-        return Door(f"port {port}", sockets, warrants, far=True)
-    raise OSError(errno.EADDRINUSE, f"the ports {first} to {first + PORTS - 1} are all taken")
+def on_port(port: int, warrants: Warrants) -> Door:
+    """127.0.0.1 and ::1 at ``port``, and at no other: a runner shows its secret to whoever listens there. OSError."""
+    return Door(f"port {port}", _both(port), warrants, far=True)
 
 
 def _both(port: int) -> tuple[socket.socket, ...]:

@@ -47,7 +47,7 @@ def _arguments() -> argparse.Namespace:
         "--founders", default="", help="a socket of its own for runners: then no session begins on the other"
     )
     parser.add_argument(
-        "--port", type=int, default=0, help="on the loopback alone; the next free one if it is taken"
+        "--port", type=int, default=0, help="on the loopback alone; if it is taken, the agent ends"
     )
     parser.add_argument(
         "--secret-hash", type=_hash, default=None, help="SHA-256 of the secret that founds a session by the port"
