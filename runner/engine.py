@@ -217,6 +217,10 @@ class Engine:
 
         await self._ask(f"build {folder}", make)
 
+    async def work(self, what: str, task: Callable[[Any], Any]) -> Any:
+        """A longer piece of work with ``api``, in a thread; what the engine refuses meanwhile is an EngineError."""
+        return await self._ask(what, lambda: task(self.api))
+
     async def subscribe(self) -> Subscription:
         """Follow the containers' events; those after the return of this call are all seen."""
         filters = {"type": "container", "event": ["start", "die", "destroy"]}

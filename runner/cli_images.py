@@ -1,0 +1,101 @@
+"""``mirror-run images``: the product's images on the engine, and the agent's where a cluster can have it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from runner import cli_options as opt
+from runner import config
+from runner.screen import Screen
+
+
+@click.group("images")
+def images() -> None:
+    """The images that a session runs in, and the agent's for a cluster.
+
+    \b
+    mirror-run images push registry.example/tools      then: --agent-image registry.example/tools/mirror-run-agent
+    mirror-run images save agent.tar                   then: kind load image-archive agent.tar
+
+    Instead of --agent-image the variable MIRROR_RUN_AGENT_IMAGE may be set. A name without a tag means the tag that
+    `push` gives to this version.
+    """
+
+
+@images.command("build")
+@opt.having(opt.ENGINE)
+def build(**given: Any) -> int:
+    """Have bridge and agent on the engine. A run does the same when they are missing."""
+
+    def work(api: Any, screen: Screen, caller: config.Caller) -> None:
+        from runner import images as product
+
+        made = product.ensure(api, screen.step, caller.environ)
+        screen.say(f"{made.bridge}\n{made.agent}")
+
+    return _on_engine(work, given)
+
+
+@images.command("push")
+@click.argument("where", metavar="REGISTRY[/PATH]")
+@opt.having(opt.ENGINE)
+def push(where: str, **given: Any) -> int:
+    """Push the agent's image; prints the reference by digest. Credentials are docker's (`docker login`)."""
+
+    def work(api: Any, screen: Screen, caller: config.Caller) -> None:
+        from runner import images as product
+        from runner.kube import agent_images
+
+        made = product.ensure(api, screen.step, caller.environ)
+        to = agent_images.destination(where, made.agent)
+        pushed = agent_images.push(api, made.agent, to, screen.step)
+        screen.settle()
+        screen.say(str(pushed))
+        screen.notice(
+            f"use it with --agent-image, or once for all: export {agent_images.VARIABLE}={to.repository}"
+        )
+
+    return _on_engine(work, given)
+
+
+@images.command("save")
+@click.argument("file", type=click.Path(dir_okay=False))
+@opt.having(opt.ENGINE)
+def save(file: str, **given: Any) -> int:
+    """Write the agent's image to FILE, a docker archive: for `ctr -n k8s.io images import FILE` on each node, or
+    `kind load image-archive FILE`."""
+
+    def work(api: Any, screen: Screen, caller: config.Caller) -> None:
+        from runner import images as product
+        from runner.kube import agent_images
+
+        made = product.ensure(api, screen.step, caller.environ)
+        octets = agent_images.save(api, made.agent, file, screen.step)
+        screen.settle()
+        screen.say(made.agent)
+        screen.notice(f"{octets / 1e6:.0f} MB; nodes that have it need no --agent-image")
+
+    return _on_engine(work, given)
+
+
+def _on_engine(work: Callable[[Any, Screen, config.Caller], None], given: dict[str, Any]) -> int:
+    from runner import contexts
+    from runner.engine import EngineError, connect
+    from runner.refusals import translated
+
+    caller, screen = config.caller(), opt.screen(given)
+
+    async def run() -> None:
+        found = contexts.choose(caller.environ, caller.home, given["docker_context"])
+        engine = await connect(found)
+        try:
+            await engine.work("images", lambda api: work(api, screen, caller))
+        except EngineError as error:
+            raise translated(error.sentence) from error
+
+    asyncio.run(run())
+    return 0
