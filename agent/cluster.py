@@ -73,7 +73,7 @@ class ClusterWarrants:
             raise Refused(f"the agent cannot look the session up: {fault}") from None
         return ClusterWarrant(self._api, self._node, judged, self._words)
 
-    async def sweep(self) -> None:
+    async def tend(self) -> None:
         """Until cancelled: lapsed sessions are deleted."""
         lapses = Lapses()
         while True:

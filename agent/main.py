@@ -18,7 +18,7 @@ from agent.doors import Door, on_path, on_port
 from agent.engine import Engine
 from agent.lifetime import FIRST_WITHIN, LINGERS, Lifetime
 from agent.server import Server
-from agent.warrants import Anyone, Pinned
+from agent.warrants import Anyone, Pinned, Warrants
 
 log = logging.getLogger("agent")
 
@@ -50,10 +50,23 @@ def _arguments() -> argparse.Namespace:
         "--port", type=int, default=0, help="on the loopback alone; if it is taken, the agent ends"
     )
     parser.add_argument(
-        "--secret-hash", type=_hash, default=None, help="SHA-256 of the secret that founds a session by the port"
+        "--secret-hash",
+        type=_hash,
+        default=None,
+        help="SHA-256 of the secret that founds a session by the port",
     )
     parser.add_argument(
         "--pod-uid", action="append", default=[], help="a pod whose containers such a session may enter"
+    )
+    parser.add_argument(
+        "--cluster",
+        type=_address,
+        default=None,
+        help="sessions are MirrorSessions at this API server, HOST:PORT",
+    )
+    parser.add_argument("--node", default="", help="with --cluster: the node this is, by its name there")
+    parser.add_argument(
+        "--judged-by", default="", help="with --cluster: SHA-256 of the admission policy's specs"
     )
     parser.add_argument(
         "--first", type=float, default=FIRST_WITHIN, help="seconds in which the first session must have come"
@@ -64,8 +77,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--log-level", default="WARNING", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     parser.add_argument("--version", action="version", version=f"mirror-run {VERSION}")
     asked = parser.parse_args()
-    if asked.port and asked.secret_hash is None:
-        parser.error("--port needs --secret-hash: whoever may forward a port could found a session otherwise")
+    if asked.cluster and not (asked.node and asked.judged_by):
+        parser.error("--cluster needs --node and --judged-by")
+    if asked.port and asked.secret_hash is None and not asked.cluster:
+        parser.error(
+            "--port needs --secret-hash or --cluster: whoever may forward a port could found a session otherwise"
+        )
     if not asked.port and not asked.socket:
         asked.socket = "/run/mirror-run/agent.sock"
     return asked
@@ -76,6 +93,11 @@ def _hash(text: str) -> bytes:
     if len(octets) != hashlib.sha256().digest_size:
         raise ValueError(text)
     return octets
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host, int(port)
 
 
 def _doors(asked: argparse.Namespace, undo: ExitStack) -> list[Door]:
@@ -91,8 +113,17 @@ def _doors(asked: argparse.Namespace, undo: ExitStack) -> list[Door]:
     if asked.socket:
         opened(on_path(asked.socket, None if asked.founders else Anyone()))
     if asked.port:
-        opened(on_port(asked.port, Pinned(asked.secret_hash, asked.pod_uid)))
+        opened(on_port(asked.port, _warrants(asked)))
     return doors
+
+
+def _warrants(asked: argparse.Namespace) -> Warrants:
+    if not asked.cluster:
+        return Pinned(asked.secret_hash, asked.pod_uid)
+    from agent.api_server import ApiServer  # HTTP and TLS, for those agents alone that need them
+    from agent.cluster import ClusterWarrants
+
+    return ClusterWarrants(ApiServer(*asked.cluster), asked.node, asked.judged_by)
 
 
 def _may_work() -> bool:
@@ -117,7 +148,17 @@ async def _serve(engine: Engine, doors: Sequence[Door], first: float, idle: floa
     server = Server(engine, Lifetime(loop.time(), first, idle))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop, f"the agent was ended ({number.name})")
-    await server.serve(doors)
+    tending = [
+        asyncio.create_task(door.warrants.tend(), name=f"warrants of {door.name}")
+        for door in doors
+        if door.warrants
+    ]
+    try:
+        await server.serve(doors)
+    finally:
+        for task in tending:
+            task.cancel()
+        await asyncio.gather(*tending, return_exceptions=True)
 
 
 if __name__ == "__main__":

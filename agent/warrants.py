@@ -84,6 +84,9 @@ class Warrants(Protocol):
         Comparing secrets takes the same time whatever they are. May take its time: others are served meanwhile.
         """
 
+    async def tend(self) -> None:
+        """What there is to do besides, until cancelled."""
+
 
 class Anyone:
     """Whoever can connect may do everything: the socket's permissions are the proof."""
@@ -91,6 +94,9 @@ class Anyone:
     async def warrant(self, hello: Hello) -> Warrant:  # noqa: ARG002 it is a Warrants
         """Of nobody in particular."""
         return Warrant()
+
+    async def tend(self) -> None:
+        """Nothing."""
 
 
 class Pinned:
@@ -105,6 +111,9 @@ class Pinned:
         if not hmac.compare_digest(hashlib.sha256(hello.secret).digest(), self._hash):
             raise Unproved
         return PinnedWarrant(self._pods)
+
+    async def tend(self) -> None:
+        """Nothing."""
 
 
 class PinnedWarrant(Warrant):

@@ -238,6 +238,8 @@ def _pod(options: InstallOptions) -> dict[str, Any]:
             "$(KUBERNETES_SERVICE_HOST):$(KUBERNETES_SERVICE_PORT)",
             "--node",
             "$(NODE_NAME)",
+            "--idle",
+            "0",
             "--judged-by",
             admission.in_force_hash(),
             "--log-level",
