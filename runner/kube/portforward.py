@@ -1,0 +1,326 @@
+"""One connection to a port of a pod, through the API server: a transport like a socket's, and asyncio streams over it.
+
+picows carries the WebSocket (its TLS and its masking are C: docs/benchmarks.md), forward_core the port-forward.
+Half-close does not cross: an end of either side is the end of both. Nothing says that the pod's port was reached; that
+nobody listens there comes as a ConnectionRefusedError when something is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from picows import (
+    WSAutoPingStrategy,
+    WSError,
+    WSFrame,
+    WSHandshakeError,
+    WSListener,
+    WSMsgType,
+    WSTransport,
+    ws_connect,
+)
+from python_socks import ProxyError
+
+from runner.kube.api import Cluster
+from runner.kube.credentials import Credential
+from runner.kube.errors import KubeError, of_answer
+from runner.kube.forward_core import (
+    MESSAGE,
+    SPDY,
+    V4,
+    BadForward,
+    Complained,
+    Ended,
+    Framing,
+    Opened,
+    Reply,
+    framing,
+)
+from runner.kube.server import Server, keep_alive
+
+log = logging.getLogger(__name__)
+
+OPEN_TIME = 20.0
+"""Seconds until the far end has taken the request: TCP, TLS, and the kubelet's part."""
+UNSENT = 1024 * 1024
+"""Octets that may wait here before the writer is told to wait: 8 ms of 1 Gbit/s. What the kernel takes is beside it."""
+READ_BUFFER = 262_144
+PING_AFTER = 30.0
+"""Seconds of silence after which a ping goes out, so that no load balancer takes the connection for idle."""
+PONG_WITHIN = 30.0
+"""Seconds. Long, since a pong waits behind the data that the pod has not taken; links have a heartbeat of their own."""
+
+
+class ForwardEnded(ConnectionResetError):
+    """The forward was cut. ``strerror`` is the sentence."""
+
+
+class ForwardRefused(ConnectionRefusedError):
+    """Nobody listens on that port of the pod: yet, or any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Streams as of asyncio.open_connection; ``writer.close()`` ends it, ``writer.transport.abort()`` at once."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+
+async def forward(cluster: Cluster, namespace: str, pod: str, port: int) -> Forward:
+    """A connection to 127.0.0.1:``port`` as the pod has it. KubeError when the API server, or the node, gives none."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=READ_BUFFER)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    transport = await open_transport(cluster, namespace, pod, port, protocol)
+    return Forward(reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+
+
+async def open_transport(
+    cluster: Cluster, namespace: str, pod: str, port: int, protocol: asyncio.Protocol
+) -> ForwardTransport:
+    """As ``forward``, for a protocol of the caller's. Its data_received gets a memoryview that is good for that call
+    alone."""
+    server = cluster.way
+    path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward?{urlencode({'ports': port})}"
+    refused: Credential | None = None
+    while True:
+        credential = await server.credentials.current(refused=refused)
+        try:
+            async with asyncio.timeout(OPEN_TIME):
+                return await _open(server, credential, path, port, protocol)
+        except TimeoutError:
+            raise server.unreachable(f"no port-forward to {pod} within {OPEN_TIME:.0f} s") from None
+        except KubeError as error:
+            if not error.unauthorized or refused is not None or not server.credentials.renewable:
+                raise
+            refused = credential
+
+
+async def _open(
+    server: Server, credential: Credential, path: str, port: int, protocol: asyncio.Protocol
+) -> ForwardTransport:
+    transport = ForwardTransport(port, protocol)
+    options: dict[str, Any] = {"happy_eyeballs_delay": 0.25}
+    if server.address.secure:
+        options["server_hostname"] = server.server_name
+    try:
+        await ws_connect(
+            lambda: _Listener(transport),
+            f"ws{server.url.removeprefix('http')}{path}",
+            ssl_context=server.tls(credential),
+            extra_headers=[*server.headers(credential), ("Sec-WebSocket-Protocol", f"{SPDY}, {V4}")],
+            proxy=server.proxy or None,
+            max_redirects=0,
+            websocket_handshake_timeout=OPEN_TIME,
+            read_buffer_init_size=READ_BUFFER,
+            enable_auto_ping=True,
+            auto_ping_idle_timeout=PING_AFTER,
+            auto_ping_reply_timeout=PONG_WITHIN,
+            auto_ping_strategy=WSAutoPingStrategy.PING_WHEN_IDLE,
+            logger_name=log,
+            **options,
+        )
+        await transport.opened
+    except BaseException as error:
+        transport.abort()
+        if (told := _translated(server, path, error)) is not None:
+            raise told from error
+        raise
+    return transport
+
+
+def _translated(server: Server, path: str, error: BaseException) -> KubeError | None:
+    match error:
+        case WSHandshakeError(response=response) if response is not None:
+            return of_answer("GET", path, int(response.status), error.raw_body or b"")
+        case ForwardEnded() | ForwardRefused():
+            return KubeError(0, "", error.strerror or "no port-forward")
+        case ProxyError():
+            return server.unreachable(f"the proxy: {error}")
+        case WSError() | TimeoutError() | OSError() if not isinstance(error, TimeoutError):
+            return server.explained(error)
+        case _:
+            return None
+
+
+class ForwardTransport(asyncio.Transport):
+    """What a protocol writes to. All of its calls come from the event loop it was made in."""
+
+    def __init__(self, port: int, protocol: asyncio.Protocol) -> None:
+        super().__init__()
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._port = port
+        self._protocol = protocol
+        self._socket: WSTransport | None = None
+        self._framing: Framing = framing(V4, port)
+        self._made = False  # the protocol knows of us
+        self._closing = False
+        self._lost = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._closing or self._socket is None:
+            return
+        view = memoryview(data).cast("B")
+        for at in range(0, len(view), MESSAGE):
+            self._send(self._framing.message(view[at : at + MESSAGE]))
+
+    def close(self) -> None:
+        """What was written still leaves; connection_lost(None) follows."""
+        if self._closing or self._socket is None:
+            return
+        self._closing = True
+        for message in self._framing.closing():
+            self._send(message)
+        self._socket.disconnect()
+
+    def abort(self) -> None:
+        self._closing = True
+        if self._socket is not None:
+            self._socket.disconnect(graceful=False)
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        """What is in the read buffer still comes: READ_BUFFER octets, or one message."""
+        self._below.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._closing:
+            self._below.resume_reading()
+
+    def is_reading(self) -> bool:
+        return not self._closing and self._below.is_reading()
+
+    def get_write_buffer_size(self) -> int:
+        return self._below.get_write_buffer_size()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._below.set_write_buffer_limits(high, low)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._below.get_extra_info(name, default)
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        assert isinstance(protocol, asyncio.Protocol)
+        self._protocol = protocol
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._protocol
+
+    @property
+    def _below(self) -> asyncio.Transport:
+        assert self._socket is not None
+        return self._socket.underlying_transport
+
+    def _send(self, message: bytes) -> None:
+        assert self._socket is not None
+        self._socket.send(WSMsgType.BINARY, message)
+
+    def connected(self, socket: WSTransport) -> None:
+        """The WebSocket is open."""
+        self._socket = socket
+        chosen = socket.response.headers.get("Sec-WebSocket-Protocol", "")
+        log.debug("port-forward to %d by %s", self._port, chosen)
+        self._framing = framing(chosen, self._port)
+        self.set_write_buffer_limits(high=UNSENT)
+        keep_alive(self.get_extra_info("socket"))
+        for message in self._framing.opening():
+            self._send(message)
+
+    def received(self, message: memoryview) -> None:
+        try:
+            events = self._framing.received(message)
+        except BadForward as error:
+            self._end(ForwardEnded(errno.EPROTO, f"the API server sent {error}"))
+            return
+        for event in events:
+            if self._lost:
+                return
+            match event:
+                case memoryview():
+                    self._protocol.data_received(event)  # type: ignore[arg-type]
+                case Opened():
+                    self._made = True
+                    self._protocol.connection_made(self)
+                    if not self.opened.done():
+                        self.opened.set_result(None)
+                case Complained(sentence):
+                    self._end(_complaint(sentence))
+                case Reply(octets):
+                    self._send(octets)
+                case Ended():
+                    self._end(None)
+
+    def disconnected(self, *, orderly: bool) -> None:
+        """The WebSocket is closed. v4 has no other end than this."""
+        fine = self._closing or (orderly and self._made)
+        self._end(None if fine else ForwardEnded(errno.ECONNRESET, "the port-forward was cut"))
+
+    def pause_writing(self) -> None:
+        if self._made:
+            self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._made:
+            self._protocol.resume_writing()
+
+    def _end(self, error: OSError | None) -> None:
+        if self._lost:
+            return
+        self._lost = True
+        if not self._closing and self._socket is not None:
+            self._closing = True
+            self._socket.disconnect(graceful=error is None)
+        if not self.opened.done():
+            self.opened.set_exception(
+                error or ForwardEnded(errno.ECONNRESET, "the port-forward ended at once")
+            )
+        if self._made:
+            if error is None:
+                self._protocol.eof_received()
+            self._protocol.connection_lost(error)
+
+
+class _Listener(WSListener):
+    def __init__(self, transport: ForwardTransport) -> None:
+        self._transport = transport
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        self._transport.connected(transport)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        match frame.msg_type:
+            case WSMsgType.BINARY | WSMsgType.CONTINUATION if frame.payload_size:
+                self._transport.received(frame.get_payload_as_memoryview())
+            case WSMsgType.CLOSE:
+                transport.disconnect()
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        self._transport.disconnected(orderly=transport.close_handshake is not None)
+
+    def pause_writing(self) -> None:
+        self._transport.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_writing()
+
+
+_REFUSED = re.compile(r"connection refused", re.IGNORECASE)
+
+
+def _complaint(sentence: str) -> OSError:
+    """The node's words, as an error that says whether dialling again may help."""
+    if _REFUSED.search(sentence):
+        return ForwardRefused(errno.ECONNREFUSED, f"nobody listens there in the pod ({sentence})")
+    return ForwardEnded(errno.ECONNRESET, f"the node ended the port-forward: {sentence}")
