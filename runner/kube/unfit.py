@@ -22,10 +22,12 @@ ANOTHER = "choose another target"
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """``why`` goes on from the pod's name: "it uses its node's network …"; ``instead`` is the next step."""
+    """``why`` goes on from the pod's name: "it uses its node's network …"; ``instead`` is the next step; ``short`` is
+    for a table."""
 
     why: str
     instead: str
+    short: str
 
 
 def judge(pod: Json, node: Json | None = None) -> Unfit | None:
@@ -36,32 +38,39 @@ def judge(pod: Json, node: Json | None = None) -> Unfit | None:
         return Unfit(
             "it uses its node's network (hostNetwork): what reaches it cannot be told from what reaches the node",
             f"give it a network of its own, or {ANOTHER}",
+            "host network",
         )
     if MIRROR_POD in notes or notes.get(SOURCE, "api") != "api":
         return Unfit(
             "it is a static pod: the kubelet runs it from a file under another uid than the API server shows, "
             "so its processes cannot be told for certain",
             f"run it as a Deployment or DaemonSet, or {ANOTHER}",
+            "static pod",
         )
     if spec.get("hostUsers") is False:
         return Unfit(
             "it has a user namespace of its own (hostUsers: false), which agents do not enter",
             f"run a copy of it without hostUsers: false, or {ANOTHER}",
+            "hostUsers: false",
         )
     if _is_windows(spec, node):
         return Unfit(
-            "it runs on Windows: there are agents for Linux nodes only", f"{ANOTHER}, on a Linux node"
+            "it runs on Windows: there are agents for Linux nodes only",
+            f"{ANOTHER}, on a Linux node",
+            "Windows",
         )
     if virtual := _virtual(pod, node):
         return Unfit(
             f"its node is a virtual one ({virtual}), where no agent can run beside it",
             "have it scheduled to a real node (nodeSelector), or " + ANOTHER,
+            "virtual node",
         )
     sandbox = str(spec.get("runtimeClassName") or "").lower()
     if sandbox.startswith(SANDBOXES):
         return Unfit(
             f"it runs in a sandbox with a kernel of its own (runtimeClassName: {sandbox}), which an agent cannot enter",
             f"run a copy of it without that runtimeClassName, or {ANOTHER}",
+            sandbox,
         )
     return None
 
