@@ -1,8 +1,9 @@
-"""The bridge's two links to its agent, kept: dialled, dialled again when they end, until the session ends.
+"""The bridge's two links to one agent, kept: dialled, dialled again when they end, until the session ends.
 
-A lost link never ends the app. What waits on the agent (connections, mirrored copies) is reset; new ones work
-as soon as the agent answers again. What the control link last said is said again on every new one, because
-the agent that answers may be another process than the one that heard it.
+A lost link never ends the app. A data link that keeps is resumed where it was cut, for a minute; then, or where the
+agent knows nothing of it, what waits on it is reset and new connections work as soon as the agent answers again. What
+the control link last said is said again on every new one, because the agent that answers may be another process than
+the one that heard it.
 """
 
 from __future__ import annotations
@@ -11,129 +12,269 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Self
+from dataclasses import dataclass
+from typing import Protocol
 
-from links.handshake import adopt, dial
-from links.link import Link, LinkEnded
-from wire.messages import OLDEST_PROTOCOL, PROTOCOL, Hello, LinkKind, Listening
+from links.handshake import adopt, introduce
+from links.link import HEARTBEAT, Link, LinkEnded
+from wire.messages import (
+    OLDEST_PROTOCOL,
+    PROTOCOL,
+    Hello,
+    LinkBack,
+    LinkKind,
+    LinkLost,
+    Listening,
+    Message,
+    Welcome,
+)
 
 log = logging.getLogger(__name__)
 
 PRODUCT = "mirror-run bridge 0.1.0"
+
 PATIENCE = 5.0
+"""Seconds for connecting and the handshake with an agent on this machine."""
+
+FAR_PATIENCE = 15.0
+"""The same where a tunnel has to be made for it first."""
+
 BACKOFF = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
-"""Seconds before each further attempt; the last one again and again. The agent is on this machine: trying
-costs nothing.
-"""
+"""Seconds before each further attempt; the last one again and again, for ever."""
+
+GIVEN_UP_AFTER = 60.0
+"""Seconds that a cut data link's channels wait for its resumption; the agent gives up at the same time."""
+
+
+class LinkEngine(Protocol):
+    """What is asked of ``layer.netstack.engine.Netstack`` here. NetstackError is an OSError."""
+
+    def link_add(self, fd: int, *, primary: bool = True, keeps: bool = False) -> int:
+        """Takes the descriptor; the link's number."""
+
+    def link_primary(self, link: int, target: int) -> None:
+        """New connections go out by this link, from its agent's target of this number."""
+
+    def link_cut(self, link: int) -> int:
+        """Takes a kept link off its socket: the octets that have come."""
+
+    def link_resume(self, link: int, fd: int, received: int) -> None:
+        """Goes on by this descriptor, which it takes."""
+
+    def link_del(self, link: int) -> None:
+        """Ends a link, or forgets one that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Introduction:
+    """Who this bridge is to every agent. ``keeps``: the way to them may be cut."""
+
+    session: str
+    secret: bytes
+    keeps: bool
+
+    def hello(self, kind: LinkKind, received: int | None = None) -> Hello:
+        """``received``: octets that have come on the data link to resume; None for a new link."""
+        return Hello(
+            PROTOCOL,
+            OLDEST_PROTOCOL,
+            PRODUCT,
+            kind,
+            self.session,
+            self.secret,
+            keeps=self.keeps and kind == LinkKind.DATA,
+            resumes=received is not None,
+            received=received or 0,
+        )
+
+    @property
+    def patience(self) -> float:
+        """Seconds for a handshake."""
+        return FAR_PATIENCE if self.keeps else PATIENCE
+
+
+async def dial(path: str, me: Introduction) -> tuple[socket.socket, socket.socket]:
+    """A first control and data link, at once. LinkEnded says why the agent cannot be had."""
+    control, data = await asyncio.gather(
+        introduce(path, me.hello(LinkKind.CONTROL), me.patience),
+        introduce(path, me.hello(LinkKind.DATA), me.patience),
+        return_exceptions=True,
+    )
+    for one, other in ((control, data), (data, control)):
+        if isinstance(one, BaseException):
+            if not isinstance(other, BaseException):
+                other[0].close()
+            raise one
+    assert not isinstance(control, BaseException)
+    assert not isinstance(data, BaseException)
+    return control[0], data[0]
 
 
 class AgentLinks:
-    """Both links, from ``start`` on.
-
-    ``on_data(fd)``: a data link is up; the callee owns the descriptor. ``on_lost(sentence)``: a link ended.
-    """
+    """Both links to the agent of this number, from ``start`` to ``close``. ``said``: what the app listens on."""
 
     def __init__(
         self,
+        number: int,
         path: str,
-        session: str,
-        secret: bytes,
-        on_data: Callable[[int], None],
-        on_lost: Callable[[str], Awaitable[None]],
+        me: Introduction,
+        engine: LinkEngine,
+        tell: Callable[[Message], Awaitable[None]],
+        said: Listening,
     ) -> None:
+        self.number = number
         self._path = path
-        self._session = session
-        self._secret = secret
-        self._on_data = on_data
-        self._on_lost = on_lost
-        self._listening = Listening(())
+        self._me = me
+        self._engine = engine
+        self._tell = tell
+        self._said = said
         self._control: Link | None = None
-        self._data_gone = asyncio.Event()
+        self._link = -1
+        self._target: int | None = None
+        self._cut = asyncio.Event()
+        self._why = ""
         self._tasks: list[asyncio.Task[None]] = []
-
-    async def dial(self) -> tuple[socket.socket, socket.socket]:
-        """The first control and data link, at once. LinkEnded says why the agent cannot be had."""
-        control, data = await asyncio.gather(
-            self._dial(LinkKind.CONTROL), self._dial(LinkKind.DATA), return_exceptions=True
-        )
-        for one, other in ((control, data), (data, control)):
-            if isinstance(one, BaseException):
-                if isinstance(other, socket.socket):
-                    other.close()
-                raise one
-        assert isinstance(control, socket.socket)
-        assert isinstance(data, socket.socket)
-        return control, data
 
     def start(self, control: socket.socket, data: socket.socket) -> None:
         """Takes what ``dial`` gave and keeps both links from now on."""
-        self._on_data(data.detach())
+        self._begin(data)
         self._tasks = [
-            asyncio.create_task(self._keep_control(control), name="agent control"),
-            asyncio.create_task(self._keep_data(), name="agent data"),
+            asyncio.create_task(self._keep_control(control), name=f"agent {self.number} control"),
+            asyncio.create_task(self._keep_data(), name=f"agent {self.number} data"),
         ]
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def close(self) -> None:
+        """Neither is dialled again; the connections of this agent are reset."""
         for task in self._tasks:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
+        self._end()
 
     async def listening(self, said: Listening) -> None:
         """Tells the agent, now or when it is there again."""
-        self._listening = said
+        self._said = said
         if self._control is not None:
             try:
                 await self._control.send(said)
             except LinkEnded:
                 log.debug("the control link ended as it was told the ports: they are said again on the next")
 
-    def data_gone(self) -> None:
-        """The engine says that the data link has ended."""
-        self._data_gone.set()
+    def primary(self, target: int | None) -> None:
+        """New connections go out here, from this target; or, with None, no longer: they go out by another agent."""
+        self._target = target
+        if target is not None and self._link >= 0:
+            self._engine.link_primary(self._link, target)
+
+    def reported(self, link: int, reason: str, *, gone: bool) -> bool:
+        """The engine says that a data link was cut, or has gone. Whether it is this one."""
+        if link != self._link:
+            return False
+        if gone:
+            self._end()
+        self._why = reason
+        self._cut.set()
+        return True
+
+    # --- control ---
 
     async def _keep_control(self, sock: socket.socket) -> None:
+        again = False
         while True:
-            async with Link(*await adopt(sock), name="the agent's control link") as link:
+            heartbeat = HEARTBEAT if self._me.keeps else 0
+            name = "the agent's control link"
+            async with Link(*await adopt(sock), name=name, heartbeat=heartbeat) as link:
                 self._control = link
-                await self.listening(self._listening)
+                await self.listening(self._said)
+                if again:
+                    log.warning("the agent's control link is back")
+                    await self._tell(LinkBack(self.number, data=False))
                 async for message in link.incoming():
                     log.debug("the agent said %s, which a bridge has no use for", type(message).__name__)
                 self._control = None
                 reason = await link.ended
-            await self._on_lost(reason)
-            sock = await self._dial_again(LinkKind.CONTROL)
+            await self._lost(reason, data=False)
+            sock, again = await self._control_again(), True
 
-    async def _keep_data(self) -> None:
-        while True:
-            await self._data_gone.wait()
-            self._data_gone.clear()
-            self._on_data((await self._dial_again(LinkKind.DATA)).detach())
-
-    async def _dial(self, kind: LinkKind) -> socket.socket:
-        hello = Hello(PROTOCOL, OLDEST_PROTOCOL, PRODUCT, kind, self._session, self._secret)
-        return await dial(self._path, hello, PATIENCE)
-
-    async def _dial_again(self, kind: LinkKind) -> socket.socket:
+    async def _control_again(self) -> socket.socket:
         attempt = 0
         while True:
             await asyncio.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
             attempt += 1
-            try:
-                sock = await self._dial(kind)
-            except LinkEnded as error:
-                log.log(
-                    logging.INFO if attempt == 1 else logging.DEBUG,
-                    "the agent's %s link: %s",
-                    kind.name,
-                    error.reason,
-                )
+            if answered := await self._introduce(LinkKind.CONTROL, None, attempt):
+                return answered[0]
+
+    # --- data ---
+
+    async def _keep_data(self) -> None:
+        while True:
+            await self._cut.wait()
+            self._cut.clear()
+            await self._lost(f"the agent's data link: {self._why}", data=True)
+            resumed = await self._data_again()
+            log.warning("the agent's data link is back%s", ", nothing was lost" if resumed else "")
+            await self._tell(LinkBack(self.number, data=True, resumed=resumed))
+
+    async def _data_again(self) -> bool:
+        """Until there is a data link; whether it is the one that was cut."""
+        give_up_at = asyncio.get_running_loop().time() + GIVEN_UP_AFTER
+        attempt = 0
+        while True:
+            await asyncio.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
+            attempt += 1
+            if asyncio.get_running_loop().time() >= give_up_at:
+                self._end()
+            received = self._received()
+            answered = await self._introduce(LinkKind.DATA, received, attempt)
+            if answered is None:
                 continue
-            log.warning("the agent's %s link is back", kind.name.lower())
-            return sock
+            sock, welcome = answered
+            try:
+                if received is not None and welcome.resumed:
+                    self._engine.link_resume(self._link, sock.detach(), welcome.received)
+                    return True
+                self._begin(sock)
+            except OSError as error:
+                log.warning("the agent's data link: %s", error.strerror)
+                self._end()
+            else:
+                return False
+
+    def _received(self) -> int | None:
+        """Octets that came on the link that was cut; None: there is none to resume."""
+        if self._link < 0:
+            return None
+        try:
+            return self._engine.link_cut(self._link)
+        except OSError as error:
+            log.info("the agent's data link cannot be resumed: %s", error.strerror)
+            self._end()
+            return None
+
+    def _begin(self, sock: socket.socket) -> None:
+        """A link without a past. OSError."""
+        self._end()
+        self._link = self._engine.link_add(sock.detach(), primary=False, keeps=self._me.keeps)
+        self.primary(self._target)
+
+    def _end(self) -> None:
+        """Of what link there is: its connections are reset."""
+        if self._link >= 0:
+            self._engine.link_del(self._link)
+            self._link = -1
+
+    # --- both ---
+
+    async def _introduce(
+        self, kind: LinkKind, received: int | None, attempt: int
+    ) -> tuple[socket.socket, Welcome] | None:
+        try:
+            return await introduce(self._path, self._me.hello(kind, received), self._me.patience)
+        except LinkEnded as error:
+            level = logging.INFO if attempt == 1 else logging.DEBUG
+            log.log(level, "agent %d's %s link: %s", self.number, kind.name, error.reason)
+            return None
+
+    async def _lost(self, reason: str, *, data: bool) -> None:
+        log.warning("%s", reason)
+        await self._tell(LinkLost(reason, self.number, data))

@@ -16,12 +16,14 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from layer import identity, ports, rules, tun, ways
-from layer.agent_links import AgentLinks
+from layer.agent_links import Introduction, LinkEngine, dial
+from layer.agents import Agents
 from layer.door import Door
+from layer.former import Former
 from layer.nft import Nft
 from layer.ports import Listener, Wishes
 from layer.relay import Relays
-from wire.messages import Address, AppListens, Configure, Identity, LinkLost, Listening, Message, Proto, Start
+from wire.messages import Address, AppListens, Configure, Identity, Listening, Message, Proto, Start
 
 log = logging.getLogger(__name__)
 
@@ -31,11 +33,8 @@ LISTEN_INTERVAL = 50
 FIRST_LOOK = 2.0
 """Seconds that the engine has to say what listens before the app does; it takes a millisecond."""
 
-OLD_ADDRESS_STAYS = 60.0
-"""Seconds that a former address of the target stays on tun0 for sockets that use it."""
 
-
-class Engine(Protocol):
+class Engine(LinkEngine, Protocol):
     """What the bridge uses of ``layer.netstack.engine.Netstack``."""
 
     def run(self) -> None:
@@ -46,12 +45,6 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Not while it runs."""
-
-    def link_add(self, fd: int, *, primary: bool = True) -> int:
-        """Takes the descriptor; the link's number."""
-
-    def link_del(self, link: int) -> None:
-        """Forgets a link that is gone."""
 
     def listeners(self, interval_ms: int) -> None:
         """Report what listens in this namespace."""
@@ -80,9 +73,10 @@ class Bridge:
         self._listeners: frozenset[Listener] = frozenset()
         self._said = Listening(())
         self._reported = AppListens(())
-        self._link = -1
         self._before: frozenset[Listener] | None = None
         self._looked = asyncio.Event()
+        self._former = Former()
+        self._stack.callback(self._former.close)
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,10 +89,8 @@ class Bridge:
     async def configure(self, asked: Configure) -> None:
         """Everything, in order. OSError, NftError or LinkEnded with the sentence that the runner shows."""
         self._wishes = Wishes(asked.mapped, asked.ignored, asked.declared)
-        self._links = await self._stack.enter_async_context(
-            AgentLinks(asked.agent_socket, asked.session, asked.secret, self._data_up, self._lost)
-        )
-        dialled = asyncio.create_task(self._links.dial(), name="dial the agent")
+        me = Introduction(asked.session, asked.secret, asked.keeps)
+        dialled = asyncio.create_task(dial(asked.agent_socket, me), name="dial the agent")
         await asyncio.sleep(0)  # both Hellos are on their way while the kernel is set up
         try:
             identity.write(asked.identity)
@@ -112,21 +104,34 @@ class Bridge:
         except BaseException:
             dialled.cancel()
             raise
-        self._links.start(control, data)
-        await self._run_engine()
+        self._agents = Agents(me, self._engine, self._tell)
+        self._start_engine()
+        self._stack.push_async_callback(self._agents.close)
+        await self._agents.take(0, asked.agent_socket, control, data)
+        self._agents.primary(0, 0)
+        self._engine.listeners(LISTEN_INTERVAL)
+        async with asyncio.timeout(FIRST_LOOK):
+            await self._looked.wait()
         start = Start(asked.argv, asked.environ, asked.user, asked.cwd)
         await self._stack.enter_async_context(Door(start))
 
-    async def retarget(self, new: Identity) -> None:
-        """The target has other addresses. Its name and files stay as the app has seen them: a process cannot
-        change its own.
+    async def add_agent(self, number: int, path: str) -> None:
+        """One more. LinkEnded when it cannot be had."""
+        await self._agents.add(number, path)
+
+    async def remove_agent(self, number: int) -> None:
+        """One less; what the app had open there is reset."""
+        await self._agents.remove(number)
+
+    async def retarget(self, new: Identity, agent: int, target: int) -> None:
+        """The primary has other addresses, and may be another agent's. Its name and files stay as the app has
+        seen them: a process cannot change its own.
         """
         gone = ways.replace(self._addresses, new.addresses)
         self._ground(new)
         self._nft.apply(rules.whole(self._grounds, self._sockets))
-        if gone:
-            timer = asyncio.get_running_loop().call_later(OLD_ADDRESS_STAYS, ways.remove, gone)
-            self._stack.callback(timer.cancel)
+        self._former.add(gone, self._addresses)
+        self._agents.primary(agent, target)
 
     def _ground(self, who: Identity) -> None:
         self._addresses: tuple[Address, ...] = ways.carried(who.addresses)
@@ -135,7 +140,7 @@ class Bridge:
         self._grounds = rules.Ground(own, identity.resolvers(who.resolv_conf))
         self._engine.addresses(list(own))
 
-    async def _run_engine(self) -> None:
+    def _start_engine(self) -> None:
         thread = threading.Thread(target=self._engine.run, name="engine", daemon=True)
         thread.start()
         self._stack.callback(self._end_engine, thread)
@@ -145,9 +150,6 @@ class Bridge:
         self._stack.callback(loop.remove_reader, self._engine.fileno())
         task = asyncio.create_task(self._attend(arrived), name="engine's reports")
         self._stack.callback(task.cancel)
-        self._engine.listeners(LISTEN_INTERVAL)
-        async with asyncio.timeout(FIRST_LOOK):
-            await self._looked.wait()
 
     def _end_engine(self, thread: threading.Thread) -> None:
         self._engine.stop()
@@ -175,10 +177,10 @@ class Bridge:
                 # Somebody listens by now: the set is mended at once, and the SYN's repetition stays here.
                 await self._listening(self._listeners | {Listener(Proto.TCP, port, False, 10)})
             case ["link-gone", int(link), str(reason)]:
-                self._engine.link_del(link)
-                if link == self._link:
-                    await self._lost(f"the agent's data link: {reason}")
-                    self._links.data_gone()
+                if not self._agents.reported(link, reason, gone=True):
+                    self._engine.link_del(link)
+            case ["link-cut", int(link), str(reason)]:
+                self._agents.reported(link, reason, gone=False)
             case ["refused", int(number), *where]:
                 log.info("a connect inside the target failed with errno %d: %s", number, where)
             case ["failed", str(what)]:
@@ -208,15 +210,8 @@ class Bridge:
         said = Listening(ports.wanted(found, self._wishes))
         if said != self._said:
             self._said = said
-            await self._links.listening(said)
+            await self._agents.listening(said)
         reported = AppListens(ports.reported(found))
         if reported != self._reported:
             self._reported = reported
             await self._tell(reported)
-
-    def _data_up(self, fd: int) -> None:
-        self._link = self._engine.link_add(fd, primary=True)
-
-    async def _lost(self, reason: str) -> None:
-        log.warning("%s", reason)
-        await self._tell(LinkLost(reason))

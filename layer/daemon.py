@@ -16,9 +16,17 @@ from layer.bridge import Bridge, Engine
 from layer.nft import NftError
 from links.link import Link, LinkEnded
 from links.stdio import stdio
-from wire.messages import Configure, Configured, Done, Failure, Message, Retarget
+from wire.messages import AddAgent, Configure, Configured, Done, Failure, Message, Ping, RemoveAgent, Retarget
 
 log = logging.getLogger(__name__)
+
+CONFIGURED_WITHIN = 30.0
+"""Seconds in which a runner that has not configured the bridge yet must answer. It may take its time (its agents may
+have to be pulled first), but one that is stopped would leave a bridge behind that nobody ends.
+"""
+
+ASKED_EVERY = 5.0
+"""Seconds between two questions whether it is still there."""
 
 END_WITHIN = 1.5
 """Seconds for an orderly end; then the process ends as it is: the kernel takes back tun0, sockets and rules'
@@ -28,16 +36,46 @@ namespace.
 
 async def serve(runner: Link, engine: Callable[[int], Engine]) -> None:
     """Does what the runner asks, until its link ends."""
-    async with Bridge(engine, lambda message: _tell(runner, message)) as bridge:
+    async with Bridge(engine, lambda message: _tell(runner, message)) as bridge, asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(_until_configured(runner), name="until configured")
+        adding: dict[int, asyncio.Task[None]] = {}
         async for message in runner.incoming():
             match message:
-                case Configure():
+                case Configure(call=call):
+                    waiting.cancel()
                     logging.getLogger().setLevel(message.log_level)
-                    await _answer(runner, message.call, Configured(message.call), bridge.configure(message))
-                case Retarget():
-                    await _answer(runner, message.call, Done(message.call), bridge.retarget(message.identity))
+                    await _answer(runner, call, Configured(call), bridge.configure(message))
+                case Retarget(call=call):
+                    deed = bridge.retarget(message.identity, message.agent, message.target)
+                    await _answer(runner, call, Done(call), deed)
+                case AddAgent(call=call, agent=number):
+                    # A tunnel may have to be made first: nothing else waits for that.
+                    deed = bridge.add_agent(number, message.socket)
+                    adding[number] = tasks.create_task(
+                        _answer(runner, call, Done(call), deed), name=f"add agent {number}"
+                    )
+                case RemoveAgent(call=call, agent=number):
+                    if task := adding.pop(number, None):
+                        task.cancel()
+                        await asyncio.wait([task])
+                    await _answer(runner, call, Done(call), bridge.remove_agent(number))
                 case _:
                     log.warning("the runner said %s, which is not for a bridge", type(message).__name__)
+        waiting.cancel()
+
+
+async def _until_configured(runner: Link) -> None:
+    """Closes the link of a runner that does not answer. Cancelled when it has configured the bridge."""
+    try:
+        while True:
+            async with asyncio.timeout(CONFIGURED_WITHIN):
+                await runner.call(Ping(0))
+            await asyncio.sleep(ASKED_EVERY)
+    except TimeoutError:
+        log.error("the runner has not answered for %g s, and not configured the bridge", CONFIGURED_WITHIN)  # noqa: TRY400
+        await runner.close()
+    except LinkEnded:
+        pass
 
 
 async def _tell(runner: Link, message: Message) -> None:
@@ -51,6 +89,9 @@ async def _answer(runner: Link, call: int, answer: Message, deed: Awaitable[None
     """Awaits the deed and says how it went; what was nobody's fault but ours is said too, and logged whole."""
     try:
         await deed
+    except asyncio.CancelledError:
+        await _tell(runner, Failure(call, "the bridge: not wanted any more"))
+        raise
     except LinkEnded as error:
         answer = Failure(call, f"the agent: {error.reason}")
     except OSError as error:

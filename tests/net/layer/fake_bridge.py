@@ -27,6 +27,7 @@ class ScriptedEngine:
         self._test.setblocking(False)
         self._stopped = threading.Event()
         self._links: dict[int, int] = {}
+        self._added = 0
 
     def _tell(self, *words: object) -> None:
         self._test.send(msgpack.packb(words))
@@ -40,13 +41,31 @@ class ScriptedEngine:
     def close(self) -> None:
         os.close(self._tun)
 
-    def link_add(self, fd: int, *, primary: bool = True) -> int:
-        self._links[number := len(self._links) + 1] = fd
-        self._tell("link_add", number)
-        return number
+    def link_add(self, fd: int, *, primary: bool = True, keeps: bool = False) -> int:
+        self._added += 1
+        self._links[self._added] = fd
+        self._tell("link_add", self._added, keeps)
+        return self._added
+
+    def link_primary(self, link: int, target: int) -> None:
+        assert link in self._links
+        self._tell("link_primary", link, target)
+
+    def link_cut(self, link: int) -> int:
+        """So many octets have come as its number says."""
+        if (fd := self._links[link]) >= 0:
+            os.close(fd)
+            self._links[link] = -1
+        return link * 1000
+
+    def link_resume(self, link: int, fd: int, received: int) -> None:
+        assert self._links[link] < 0
+        self._links[link] = fd
+        self._tell("link_resume", link, received)
 
     def link_del(self, link: int) -> None:
-        os.close(self._links[link])
+        if (fd := self._links.pop(link)) >= 0:
+            os.close(fd)
         self._tell("link_del", link)
 
     def listeners(self, interval_ms: int) -> None:

@@ -22,6 +22,7 @@ from wire.messages import (
     Done,
     Identity,
     InitHello,
+    LinkBack,
     LinkKind,
     LinkLost,
     Listening,
@@ -98,12 +99,15 @@ async def test_lost_links_are_dialled_again_and_told(stage: Stage) -> None:
     await control.close("the agent goes")
     assert await stage.told() == LinkLost("the agent goes")
     await stage.agent.controls.get()
+    assert await stage.told() == LinkBack(0, data=False)
     assert await stage.agent.heard.get() == now
     await stage.called("link_add")
     stage.report("link-gone", 1, "cut")
-    assert await stage.told() == LinkLost("the agent's data link: cut")
+    assert await stage.told() == LinkLost("the agent's data link: cut", 0, data=True)
     assert (await stage.called("link_del"))[1] == 1
     assert (await stage.called("link_add"))[1] == 2
+    assert (await stage.called("link_primary"))[1:] == [2, 0]
+    assert await stage.told() == LinkBack(0, data=True)
 
 
 async def test_no_agent_is_a_failure_with_a_sentence(stage: Stage) -> None:
