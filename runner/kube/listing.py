@@ -32,11 +32,12 @@ KINDS = (
     names.DEPLOYMENT,
     names.STATEFULSET,
     names.DAEMONSET,
+    names.REPLICASET,
     names.CRONJOB,
     names.JOB,
     names.POD,
 )
-"""In the order in which they are shown. A replica set or a job that something else made is that one's."""
+"""In the order in which they are shown. What another of them made is that one's, and not shown."""
 
 _EPHEMERAL = re.compile(r"mirror-run-([0-9a-f]+)-\d+")
 """An agent among a pod's ephemeral containers, with its session."""
@@ -93,14 +94,31 @@ async def targets_table(cluster: Cluster, namespace: str) -> Table:
     pods = [pod for pod in lists[names.POD] if not is_ours(pod)]
     who = _who(sessions, agents, pods)
     by_owner = _by_owner(pods, lists[names.JOB])
+    shown = {
+        (_API_NAMES[kind], body["metadata"]["name"])
+        for kind in KINDS
+        for body in lists[kind]
+        if kind is not names.POD
+    }
     rows = tuple(
-        _row(kind, body, by_owner, who) for kind in KINDS for body in lists[kind] if _is_shown(kind, body)
+        _row(kind, body, by_owner, who)
+        for kind in KINDS
+        for body in lists[kind]
+        if not is_ours(body) and _named_by(body) not in shown
     )
     return Table(rows, tuple(unread))
 
 
-def _is_shown(kind: names.Kind, body: Json) -> bool:
-    return not (is_ours(body) or (kind in (names.JOB, names.POD) and controller(body)))
+def _named_by(body: Json) -> tuple[str, str]:
+    """Kind and name of the workload that a user would name for it; empty if nothing made it."""
+    owner = controller(body)
+    kind, name = owner.get("kind", ""), owner.get("name", "")
+    if kind == "ReplicaSet":
+        labels = body["metadata"].get("labels") or {}
+        for label, above in zip(TEMPLATE_HASHES, ("Deployment", "Rollout"), strict=True):
+            if label in labels and name.endswith(f"-{labels[label]}"):
+                return above, name.removesuffix(f"-{labels[label]}")
+    return kind, name
 
 
 async def _list(cluster: Cluster, path: str, unread: list[str], name: str, **query: str) -> list[Json]:
@@ -167,18 +185,12 @@ def _by_owner(pods: Iterable[Json], jobs: Iterable[Json]) -> dict[tuple[str, str
     made_by = {job["metadata"]["name"]: controller(job) for job in jobs}
     found: dict[tuple[str, str], list[Json]] = defaultdict(list)
     for pod in pods:
-        owner = controller(pod)
-        kind, name = owner.get("kind", "Pod"), owner.get("name", pod["metadata"]["name"])
-        if kind == "ReplicaSet":
-            labels = pod["metadata"].get("labels") or {}
-            for label, above in zip(TEMPLATE_HASHES, ("Deployment", "Rollout"), strict=True):
-                if label in labels and name.endswith(f"-{labels[label]}"):
-                    kind, name = above, name.removesuffix(f"-{labels[label]}")
-                    break
-        elif kind == "Job" and (above_job := made_by.get(name)):
-            found["Job", name].append(pod)
-            kind, name = above_job["kind"], above_job["name"]
-        found[kind, name].append(pod)
+        kind, name = _named_by(pod)
+        found["Pod", pod["metadata"]["name"]].append(pod)
+        if kind:
+            found[kind, name].append(pod)
+        if kind == "Job" and (above := made_by.get(name)):
+            found[above["kind"], above["name"]].append(pod)
     return found
 
 
@@ -210,6 +222,7 @@ _API_NAMES = {
     names.DEPLOYMENT: "Deployment",
     names.STATEFULSET: "StatefulSet",
     names.DAEMONSET: "DaemonSet",
+    names.REPLICASET: "ReplicaSet",
     names.JOB: "Job",
     names.CRONJOB: "CronJob",
     names.ROLLOUT: "Rollout",

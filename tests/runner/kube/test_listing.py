@@ -73,6 +73,22 @@ async def test_jobs_of_a_cron_job_are_its_own_and_bare_pods_are_shown(cluster: M
     ]
 
 
+async def test_what_is_made_by_something_unknown_is_shown_itself(cluster: Memory) -> None:
+    cluster.put(path("pod", "kafka-0"), pod("kafka-0", owner=owner("StrimziPodSet", "kafka", "u")))
+    cluster.put(path("rs", "bare"), workload("bare", replicas=1))
+    cluster.put(path("pod", "bare-x"), pod("bare-x", owner=owner("ReplicaSet", "bare", "u")))
+    cluster.put(path("deploy", "cart"), workload("cart", replicas=0))
+    old = workload("cart-5f", replicas=0)
+    old["metadata"]["ownerReferences"] = [owner("Deployment", "cart", "u")]
+    cluster.put(path("rs", "cart-5f"), old)
+    found = await listed(cluster)
+    assert [(one.target, one.ready) for one in found.rows] == [
+        ("deploy/cart", "0/0"),
+        ("rs/bare", "1/1"),
+        ("pod/kafka-0", "1/1"),
+    ]
+
+
 async def test_who_is_at_it(cluster: Memory) -> None:
     cluster.absent.clear()
     for name in ("cart", "db"):
@@ -112,7 +128,7 @@ async def test_what_may_not_be_listed_is_named(cluster: Memory) -> None:
     found = await listed(cluster)
     assert found.unread == ("cronjobs",)
     assert len(found.rows) == 1
-    cluster.forbidden |= {"deployments", "statefulsets", "daemonsets", "jobs", "pods"}
+    cluster.forbidden |= {"deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "pods"}
     with pytest.raises(Refusal, match="may not list"):
         await listed(cluster)
 
