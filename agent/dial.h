@@ -6,8 +6,8 @@
 #pragma once
 
 #include "agent/own.h"
-#include "agent/backlog.h"
 #include "native/addr.h"
+#include "native/backlog.h"
 #include "native/loop.h"
 #include "native/mux.h"
 
@@ -15,8 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DIAL_MARK   0x4d52        /* SO_MARK of the agent's own sockets */
-#define DIAL_WINDOW (1024 * 1024) /* octets that one connection's backlog may hold */
+#define DIAL_MARK 0x4d52 /* SO_MARK of the agent's own sockets */
+#define DIAL_WINDOW                                                                                \
+    (1024 *                                                                                        \
+     1024) /* octets that one connection's backlog may hold; on a long way more (mux_window) */
 #define DIAL_SCRATCH                                                                               \
     (1024 *                                                                                        \
      1024) /* one buffer for all reading: 16 of the largest datagrams, or 4 reads of a stream */

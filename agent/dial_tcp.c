@@ -229,7 +229,7 @@ static void connecting(struct loop_fd *self, uint32_t events) {
     }
     d->io.ready = ready;
     watch(d);
-    channel_accept(&d->channel, &ops, DIAL_WINDOW);
+    channel_accept(&d->channel, &ops, mux_window(d->channel.mux, DIAL_WINDOW));
 }
 
 /* A connected, or connecting, socket; -1 and errno. */

@@ -41,6 +41,10 @@
 #define MUX_ACK_EVERY (256 * 1024)
 #define MUX_BEAT      (5ull * 1000 * 1000 * 1000)
 #define MUX_SILENT    (3 * MUX_BEAT)
+/* The window of a channel of it, while there are few: 50 ms at 1 Gbit/s are 6.25 MB, and a quarter may be passed on and not
+ * yet granted. What all of them may hold then. */
+#define MUX_WINDOW      (8 * 1024 * 1024)
+#define MUX_WINDOWS_ALL (8 * MUX_WINDOW)
 
 enum channel_kind {
     CHANNEL_TCP = 1,
@@ -116,6 +120,9 @@ int mux_resume(struct mux *m, int fd, uint64_t received, struct fault *f);
  * the link is CUT, an owner that goes on opening channels would at last end the link. */
 bool mux_opens(const struct mux *m);
 uint32_t mux_channels(const struct mux *m);
+/* What the receiver of one more channel states as its window: `usual`, or, on a kept link, which may be a long one, a power of
+ * two up to MUX_WINDOW, the fewer channels the more. Only who is slower than the link ever holds so much. */
+uint32_t mux_window(const struct mux *m, uint32_t usual);
 uint64_t mux_datagrams_dropped(const struct mux *m);
 
 /* Our side opens. `o->window` is what we take. Datagrams may follow at once, octets after ops->opened. On a link that has

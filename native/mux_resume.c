@@ -61,6 +61,15 @@ int mux_keep(struct mux *m, struct fault *f) {
     return 0;
 }
 
+uint32_t mux_window(const struct mux *m, uint32_t usual) {
+    uint32_t window = MUX_WINDOW;
+    if (m->kept.sent == NULL)
+        return usual;
+    while (window > usual && (uint64_t)window * (m->table.count + 1) > MUX_WINDOWS_ALL)
+        window /= 2;
+    return window > usual ? window : usual;
+}
+
 void mux_came(struct mux *m, size_t n) {
     if (m->kept.sent == NULL)
         return;

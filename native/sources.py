@@ -16,6 +16,7 @@ NAMES = (
     "msgpack.c",
     "loop.c",
     "outbox.c",
+    "backlog.c",
     "mux_frame.c",
     "mux_queue.c",
     "mux_kept.c",

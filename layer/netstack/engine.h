@@ -36,6 +36,7 @@ struct netstack {
     int last_link;
 
     struct flow_table flows;
+    struct chunk_pool chunks;
     struct tcp_pcb_listen *door;
     struct link_node ticking, acks, ends;
     uint32_t ticking_count;

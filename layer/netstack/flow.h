@@ -5,6 +5,7 @@
 #pragma once
 
 #include "native/addr.h"
+#include "native/backlog.h"
 #include "native/loop.h"
 #include "native/mux.h"
 
@@ -60,8 +61,7 @@ struct flow {
     uint64_t ack_at, ends_at;           /* ns: an ACK is due; TIME_WAIT is over */
     struct pbuf *up_first, *up_last;    /* from the app, for the channel; by next, one pbuf each */
     size_t up_len;                      /* octets of them */
-    uint8_t *down;                      /* from the channel, for lwIP: what it did not take yet */
-    size_t down_at, down_len, down_room;
+    struct backlog down;                /* from the channel, for lwIP: what it did not take yet */
 };
 
 struct flow_table {

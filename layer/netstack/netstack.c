@@ -433,6 +433,7 @@ void netstack_free(struct netstack *ns) {
     syn_stop(ns);
     flow_table_free(&ns->flows);
     fragments_free(ns->fragments);
+    chunk_pool_free(&ns->chunks);
     outbox_free(ns->outbox);
     loop_free(ns->loop);
     memory_forget();

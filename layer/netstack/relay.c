@@ -20,9 +20,9 @@ bool relay_full(const struct flow *f) {
     return f->ns->counters.held > HELD_MAX && f->up_len > HELD_LEAST;
 }
 
-uint32_t relay_window(const struct netstack *ns) {
+uint32_t relay_window(const struct netstack *ns, const struct mux *m) {
     uint32_t n = ns->flows.count;
-    return n < 64 ? TCP_SND_BUF : n < 1024 ? TCP_SND_BUF / 4 : TCP_SND_BUF / 16;
+    return mux_window(m, n < 64 ? TCP_SND_BUF : n < 1024 ? TCP_SND_BUF / 4 : TCP_SND_BUF / 16);
 }
 
 /* The window is given back in steps that lwIP's u16 can say. */
@@ -136,45 +136,25 @@ static size_t write_some(struct flow *f, const uint8_t *p, size_t n) {
 
 /* At most a window waits here: the mux sees to it that the agent keeps to what was granted. */
 static bool hold_down(struct flow *f, const uint8_t *p, size_t n) {
-    size_t all = f->down_len + n;
-    CHECK(all <= TCP_SND_BUF);
-    if (f->down_at + all > f->down_room) {
-        size_t room = all < TCP_SND_BUF / 2 ? 2 * all : TCP_SND_BUF;
-        uint8_t *bigger = malloc(room);
-        if (!bigger)
-            return false;
-        if (f->down_len)
-            memcpy(bigger, f->down + f->down_at, f->down_len);
-        free(f->down);
-        f->down = bigger;
-        f->down_at = 0;
-        f->down_room = room;
-    }
-    memcpy(f->down + f->down_at + f->down_len, p, n);
-    f->down_len += n;
+    if (!backlog_push(&f->down, &f->ns->chunks, p, n))
+        return false;
     f->ns->counters.held += n;
     return true;
-}
-
-static void forget_down(struct flow *f) {
-    unhold(f, f->down_len);
-    free(f->down);
-    f->down = NULL;
-    f->down_at = f->down_len = f->down_room = 0;
 }
 
 static void pump_down(struct flow *f) {
     if (f->state != FLOW_LIVE || !f->pcb)
         return;
-    if (f->down_len) {
-        size_t n = write_some(f, f->down + f->down_at, f->down_len);
-        f->down_at += n;
-        f->down_len -= n;
+    while (f->down.len) {
+        size_t all;
+        const uint8_t *p = backlog_front(&f->down, &all);
+        size_t n = write_some(f, p, all);
+        backlog_drop(&f->down, &f->ns->chunks, n);
         unhold(f, n);
-        if (!f->down_len)
-            forget_down(f);
+        if (n < all)
+            break;
     }
-    if (f->down_eof && !f->down_eof_told && !f->down_len) {
+    if (f->down_eof && !f->down_eof_told && !f->down.len) {
         f->down_eof_told = true;
         tcp_shutdown(f->pcb, 0, 1); /* out of memory: lwIP tries again by itself (TF_CLOSEPEND) */
     }
@@ -228,7 +208,8 @@ void relay_drop(struct flow *f) {
         unhold(f, b->len);
         pbuf_free(b);
     }
-    forget_down(f);
+    unhold(f, f->down.len);
+    backlog_clear(&f->down, &f->ns->chunks);
 }
 
 /* --- the channel ------------------------------------------------------------------------------------------------------ */
@@ -244,7 +225,7 @@ static void on_opened(struct channel *c) {
 static void on_data(struct channel *c, const uint8_t *p, size_t n) {
     struct flow *f = of(c);
     size_t done = 0;
-    if (f->state == FLOW_LIVE && f->pcb && !f->down_len)
+    if (f->state == FLOW_LIVE && f->pcb && !f->down.len)
         done = write_some(f, p, n);
     if (f->state == FLOW_DRAINING) { /* the app has closed: nobody reads it */
         channel_grant(c, n);

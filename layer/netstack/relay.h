@@ -2,7 +2,8 @@
  *
  * Up, app to channel: lwIP's window (TCP_WND) is given back as the channel takes octets, so a stalled link closes the window
  * of that connection alone. A packet is not copied between tun0 and the link.
- * Down, channel to app: the window granted to the agent (TCP_SND_BUF) is what lwIP may hold for the app; it is granted again
+ * Down, channel to app: the window granted to the agent (TCP_SND_BUF) is what lwIP may hold for the app, and on a kept link, which
+ * may be long, more, which waits here if the app is slower than the link; it is granted again
  * as the app's kernel acknowledges, so a slow app stalls that channel alone.
  * A mirrored flow has no way up: what the app answers is counted and dropped at once. */
 #pragma once
@@ -21,4 +22,4 @@ void relay_drop(struct flow *f);   /* frees what waits */
 bool relay_full(const struct flow *f);
 
 /* What an agent may send ahead for the app: the more connections, the less for each. */
-uint32_t relay_window(const struct netstack *ns);
+uint32_t relay_window(const struct netstack *ns, const struct mux *m);

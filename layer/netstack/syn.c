@@ -61,7 +61,7 @@ static bool keep(struct flow *f, const struct ip_view *ip) {
 
 static void ask(struct flow *f) {
     struct channel_open o = {.kind = CHANNEL_TCP,
-                             .window = relay_window(f->ns),
+                             .window = relay_window(f->ns, f->ns->primary->mux),
                              .source = f->app,
                              .destination = f->peer,
                              .target = f->ns->primary->target};
@@ -175,7 +175,8 @@ static void dial(struct flow *f) {
 
 static void join(struct flow *f) {
     f->ns->counters.mirrored++;
-    channel_accept(&f->channel, &relay_ops, relay_window(f->ns));
+    if (channel_attached(&f->channel)) /* else it was reset in this batch */
+        channel_accept(&f->channel, &relay_ops, relay_window(f->ns, f->channel.mux));
 }
 
 /* --- both ------------------------------------------------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* Invariant: whatever the peer sends, in whatever pieces, and whatever the owner does in between: no octet is given to the
  * owner beyond the window it stated and granted; every channel has one last callback or was ended by its owner; a link
- * that broke is told once; and a channel that is not attached is never called.
+ * that broke is told once; and a channel that is not attached is never called. A kept link (chosen by the input) may besides be
+ * cut and resumed with any claim: one that cannot be is refused, and what it counts never decreases.
  *
  * The input is a list of steps: an octet that chooses, and what it needs. Some write well-formed frames for small channel
  * numbers, so that states behind the first frame are reached; one writes octets as they are.
@@ -32,7 +33,9 @@ static struct owned owned[CHANNELS];
 static struct loop *loop;
 static struct mux *mux;
 static int peer;
-static int gone;
+static int gone, cuts;
+static bool keeps;
+static uint64_t said;       /* octets that the link may have of us, on all its sockets */
 static struct span *script; /* callbacks take their decisions from it too */
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
@@ -162,7 +165,13 @@ static void on_gone(void *owner, const struct fault *why) {
     gone++;
 }
 
-static const struct mux_ops mux_ops = {.open = on_open, .gone = on_gone};
+static void on_cut(void *owner, const struct fault *why) {
+    (void)owner;
+    CHECK(keeps && gone == 0 && why->text[0] != '\0');
+    cuts++;
+}
+
+static const struct mux_ops mux_ops = {.open = on_open, .gone = on_gone, .cut = on_cut};
 
 static void stop(struct task *t) {
     (void)t;
@@ -176,8 +185,25 @@ static void turn(void) {
 }
 
 static void say(const void *p, size_t n) {
-    if (n > 0 && send(peer, p, n, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+    ssize_t sent = n > 0 ? send(peer, p, n, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
+    if (sent < 0)
         CHECK(errno == EAGAIN || errno == EPIPE || errno == ECONNRESET);
+    else
+        said += (uint64_t)sent;
+}
+
+/* Cuts, and resumes with a claim near what the link last said. */
+static void resume(uint64_t claim) {
+    int fds[2];
+    struct fault f;
+    uint64_t received = mux_cut(mux);
+    CHECK(received <= said);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
+    close(peer);
+    peer = fds[1];
+    if (mux_resume(mux, fds[0], claim, &f) < 0)
+        CHECK(f.text[0] != '\0');
+    said = received;
 }
 
 /* A well-formed frame for a channel that may exist. */
@@ -208,7 +234,8 @@ static void say_frame(uint8_t what) {
         n = frame_number(frame, FRAME_RESET, id, ECONNRESET);
         break;
     default:
-        n = frame_datagram(frame, id, &from, size) + size;
+        n = what & 0x80 ? frame_ack(frame, size + id)
+                        : frame_datagram(frame, id, &from, size) + size;
     }
     say(frame, n);
 }
@@ -250,6 +277,8 @@ static void step(uint8_t what) {
     case 7:
         if (choose() % 8 == 0)
             shutdown(peer, SHUT_RDWR);
+        else if (keeps)
+            resume(choose() * 4u + choose() % 4);
         break;
     case 8:
     case 9:
@@ -265,13 +294,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     int fds[2];
     struct span s = span_of(p, n);
     script = &s;
-    gone = 0;
+    gone = cuts = 0;
+    said = 0;
     loop = loop_new(NULL);
     CHECK(loop != NULL && socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
     for (size_t i = 0; i < CHANNELS; i++)
         owned[i] = (struct owned){.ended = true};
-    mux = mux_new(loop, fds[0], choose() % 2, &mux_ops, NULL, NULL);
+    uint8_t kind = choose();
+    mux = mux_new(loop, fds[0], kind % 2, &mux_ops, NULL, NULL);
     CHECK(mux != NULL);
+    keeps = kind & 2;
+    CHECK(!keeps || mux_keep(mux, NULL) == 0);
     peer = fds[1];
     while (span_left(&s) > 0)
         step(choose());
@@ -280,7 +313,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     close(peer);
     turn();
     turn();
-    CHECK(gone == 1 && mux_channels(mux) == 0);
+    CHECK(gone == 1 || (keeps && gone == 0));
+    CHECK(gone == 0 || mux_channels(mux) == 0);
     mux_free(mux);
     for (size_t i = 0; i < CHANNELS; i++)
         CHECK(owned[i].ended);

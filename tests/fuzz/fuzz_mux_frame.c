@@ -32,6 +32,8 @@ static size_t write_anew(uint8_t out[FRAME_GOODBYE_MAX], const struct frame *f) 
         return frame_datagram(out, f->channel, &f->peer, f->payload_len);
     case FRAME_UNREACHABLE:
         return frame_unreachable(out, f->channel, &f->peer, f->err);
+    case FRAME_ACK:
+        return frame_ack(out, f->received);
     case FRAME_GOODBYE:
         return 0; /* its sentence is bounded when it is written, not when it is read */
     }
@@ -58,8 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     check(frame_read(anew + FRAME_LENGTH, head - FRAME_LENGTH + first.payload_len, &second) ==
           NULL);
     check(second.tag == first.tag && second.channel == first.channel &&
-          second.octets == first.octets && second.err == first.err &&
-          endpoint_equal(&second.peer, &first.peer));
+          second.octets == first.octets && second.received == first.received &&
+          second.err == first.err && endpoint_equal(&second.peer, &first.peer));
     check(second.payload_len == first.payload_len &&
           (!first.payload_len || memcmp(second.payload, first.payload, first.payload_len) == 0));
     check(second.open.kind == first.open.kind && second.open.window == first.open.window &&

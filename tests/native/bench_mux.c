@@ -89,7 +89,7 @@ static void on_gone(void *owner, const struct fault *why) {
     loop_stop(s->loop);
 }
 
-static const struct mux_ops mux_ops = {.open = on_open, .gone = on_gone};
+static const struct mux_ops mux_ops = {.open = on_open, .gone = on_gone, .cut = on_gone};
 
 static void on_stop(struct timer *t) {
     loop_stop(container_of(t, struct side, stop)->loop);
@@ -101,7 +101,8 @@ static void *run(void *arg) {
     return NULL;
 }
 
-static void measure(const char *name, double seconds, size_t chunk, uint32_t channels, bool echo) {
+static void measure(const char *name, double seconds, size_t chunk, uint32_t channels, bool echo,
+                    bool keeps) {
     int fds[2];
     CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0);
     for (int i = 0; i < 2; i++) {
@@ -109,6 +110,7 @@ static void measure(const char *name, double seconds, size_t chunk, uint32_t cha
         memset(s, 0, sizeof *s);
         s->loop = loop_new(NULL);
         s->mux = mux_new(s->loop, fds[i], i == 0, &mux_ops, s, NULL);
+        CHECK(!keeps || mux_keep(s->mux, NULL) == 0);
         s->chunk = chunk;
         s->buffer = calloc(1, chunk);
         s->echo = echo;
@@ -190,9 +192,13 @@ int main(int argc, char **argv) {
     uint32_t channels = argc > 3 ? (uint32_t)atol(argv[3]) : 16;
     CHECK(chunk > 0 && channels > 0 && channels <= CHANNELS_MAX);
     measure_bare(seconds, chunk);
-    measure("one channel", seconds, chunk, 1, false);
-    measure("many channels", seconds, chunk, channels, false);
-    measure("one channel, 1,400 octets", seconds, 1400, 1, false);
-    measure("echo of one octet", seconds, 1, 1, true);
+    for (int keeps = 0; keeps < 2; keeps++) {
+        if (keeps)
+            printf("a link that may be resumed:\n");
+        measure("one channel", seconds, chunk, 1, false, keeps);
+        measure("many channels", seconds, chunk, channels, false, keeps);
+        measure("one channel, 1,400 octets", seconds, 1400, 1, false, keeps);
+        measure("echo of one octet", seconds, 1, 1, true, keeps);
+    }
     return 0;
 }

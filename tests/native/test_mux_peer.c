@@ -82,7 +82,7 @@ static void data_before_opened(void) {
     write_data(1, 0, 10);
 }
 static void unknown_tag(void) {
-    raw_write(end, "\0\0\0\3\x92\x48\1", 7);
+    raw_write(end, "\0\0\0\3\x92\x49\1", 7);
 }
 static void no_msgpack(void) {
     raw_write(end, "\0\0\0\1\xc1", 5);

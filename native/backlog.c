@@ -1,6 +1,7 @@
-#include "agent/backlog.h"
+/* See backlog.h. */
+#include "backlog.h"
 
-#include "native/fault.h"
+#include "fault.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -81,21 +82,37 @@ static void drop_first(struct backlog *q, struct chunk_pool *pool) {
     give(pool, c);
 }
 
+const uint8_t *backlog_front(const struct backlog *q, size_t *n) {
+    const struct chunk *c = q->first;
+    *n = c ? c->to - c->from : 0;
+    return c ? c->octets + c->from : NULL;
+}
+
+void backlog_drop(struct backlog *q, struct chunk_pool *pool, size_t n) {
+    struct chunk *c = q->first;
+    if (n == 0)
+        return;
+    CHECK(c && n <= c->to - c->from);
+    q->len -= n;
+    c->from += (uint32_t)n;
+    if (c->from == c->to)
+        drop_first(q, pool);
+}
+
 long backlog_flush(struct backlog *q, struct chunk_pool *pool, int fd) {
     long written = 0;
     while (q->first) {
-        struct chunk *c = q->first;
-        ssize_t n = send(fd, c->octets + c->from, c->to - c->from, MSG_NOSIGNAL | MSG_DONTWAIT);
+        size_t all;
+        const uint8_t *p = backlog_front(q, &all);
+        ssize_t n = send(fd, p, all, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
             return errno == EAGAIN ? written : -1;
         written += n;
-        q->len -= (size_t)n;
-        c->from += (uint32_t)n;
-        if (c->from < c->to)
+        backlog_drop(q, pool, (size_t)n);
+        if ((size_t)n < all)
             return written;
-        drop_first(q, pool);
     }
     return written;
 }
