@@ -85,8 +85,7 @@ async def forward(cluster: Cluster, namespace: str, pod: str, port: int) -> Forw
 async def open_transport(
     cluster: Cluster, namespace: str, pod: str, port: int, protocol: asyncio.Protocol
 ) -> ForwardTransport:
-    """As ``forward``, for a protocol of the caller's. Its data_received gets a memoryview that is good for that call
-    alone."""
+    """As ``forward``, for a protocol of the caller's, without streams between."""
     server = cluster.way
     path = f"/api/v1/namespaces/{namespace}/pods/{pod}/portforward?{urlencode({'ports': port})}"
     refused: Credential | None = None
@@ -249,7 +248,7 @@ class ForwardTransport(asyncio.Transport):
                 return
             match event:
                 case memoryview():
-                    self._protocol.data_received(event)  # type: ignore[arg-type]
+                    self._protocol.data_received(bytes(event))  # the view is picows' buffer
                 case Opened():
                     self._made = True
                     self._protocol.connection_made(self)
