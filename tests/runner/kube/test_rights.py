@@ -1,0 +1,94 @@
+"""What is asked of the API server before a session is made, and what is said about the answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.errors import Refusal
+from runner.kube.rights import Granted, Wish, judge
+
+MIRROR, OUTGOING, ENV = Wish("mirror"), Wish("outgoing"), Wish("env")
+ALL = (MIRROR, OUTGOING, ENV)
+
+
+class Rbac:
+    """Allows what it was told, in the words of `kubectl auth can-i`."""
+
+    def __init__(self, *allowed: str) -> None:
+        self._allowed = allowed
+        self.asked: list[str] = []
+
+    async def allowed(
+        self,
+        verb: str,
+        resource: str,
+        *,
+        namespace: str,
+        group: str = "",
+        subresource: str = "",
+        name: str = "",
+    ) -> bool:
+        whole = f"{verb} {resource}" + (f"/{subresource}" if subresource else "")
+        assert namespace == "shop"
+        assert (group == "mirror-run.dev") == resource.startswith("mirror")
+        self.asked.append(whole)
+        return whole in self._allowed
+
+
+async def test_all_rights() -> None:
+    rbac = Rbac(
+        "get pods", "create mirrorsessions", "create mirrorsessions/outgoing", "create mirrorsessions/env"
+    )
+    assert await judge(rbac, "shop", ALL) == Granted(("mirror", "outgoing", "env"))
+    assert "create pods/exec" not in rbac.asked
+
+
+async def test_what_nobody_asked_for_is_left_out_and_said() -> None:
+    granted = await judge(
+        Rbac("get pods", "create mirrorsessions", "create mirrorsessions/outgoing"), "shop", ALL
+    )
+    assert granted.rights == ("mirror", "outgoing")
+    assert granted.without == ("no environment: you lack create mirrorsessions/env in shop",)
+    assert not granted.may("env")
+
+
+async def test_what_was_asked_for_is_refused_in_the_same_words() -> None:
+    rbac = Rbac("get pods", "create mirrorsessions", "create mirrorsessions/outgoing")
+    with pytest.raises(Refusal) as refused:
+        await judge(rbac, "shop", (MIRROR, OUTGOING, Wish("env", asked=True)))
+    assert refused.value.what == "no environment: you lack create mirrorsessions/env in shop"
+    assert "mirror-run-develop" in refused.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("allowed", "said"),
+    [
+        ((), "you lack create mirrorsessions in shop"),
+        (("get pods",), "you lack create mirrorsessions in shop"),
+        (("create mirrorsessions",), "you lack get pods in shop"),
+    ],
+)
+async def test_without_these_there_is_no_session(allowed: tuple[str, ...], said: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        await judge(Rbac(*allowed), "shop", ALL)
+    assert refused.value.what == said
+
+
+async def test_like_exec_stands_for_all() -> None:
+    rbac = Rbac("get pods", "create mirrorsessions", "create pods/exec")
+    wishes = (MIRROR, ENV, Wish("steal", asked=True))
+    assert (await judge(rbac, "shop", wishes, like_exec=True)).rights == ("mirror", "env", "steal")
+
+
+async def test_like_exec_gives_nothing_to_who_may_not_execute() -> None:
+    """Everybody may then create the object: the right to mirror is a word of its own."""
+    with pytest.raises(Refusal, match="you lack create mirrorsessions in shop"):
+        await judge(Rbac("get pods", "create mirrorsessions"), "shop", ALL, like_exec=True)
+    rbac = Rbac("get pods", "create mirrorsessions", "create mirrorsessions/mirror")
+    assert (await judge(rbac, "shop", ALL, like_exec=True)).rights == ("mirror",)
+
+
+async def test_steal_asks_for_the_role_that_has_it() -> None:
+    with pytest.raises(Refusal) as refused:
+        await judge(Rbac("get pods", "create mirrorsessions"), "shop", (MIRROR, Wish("steal", asked=True)))
+    assert "mirror-run-full" in refused.value.next_step
