@@ -33,6 +33,8 @@ async def settle(
         return await _built(engine, options, caller, progress)
     if options.image:
         return await _chosen(engine, options, progress)
+    if original.pull:
+        return await _targets_own(engine, options, original, progress)
     return AppImage(original.image, original.config)
 
 
@@ -52,12 +54,12 @@ async def _built(engine: Engine, options: RunOptions, caller: Caller, progress: 
     return AppImage(tag, (await engine.inspect_image(tag))["Config"] or {})
 
 
-async def _chosen(engine: Engine, options: RunOptions, progress: Progress) -> AppImage:
-    name = options.image
+async def _had(engine: Engine, options: RunOptions, name: str, progress: Progress) -> Json:
+    """The image, inspected; pulled as --pull says."""
     if options.pull == "always":
-        await _pull(engine, options, progress)
+        await _pull(engine, options, name, progress)
     try:
-        found = await engine.inspect_image(name)
+        return await engine.inspect_image(name)
     except EngineError as error:
         if not error.missing:
             raise
@@ -65,13 +67,37 @@ async def _chosen(engine: Engine, options: RunOptions, progress: Progress) -> Ap
             raise Refusal(
                 f"the image {name} is not on this engine, and --pull never", f"`docker pull {name}`"
             ) from error
-        await _pull(engine, options, progress)
-        found = await engine.inspect_image(name)
-    return AppImage(name, found["Config"] or {})
+        await _pull(engine, options, name, progress)
+        return await engine.inspect_image(name)
 
 
-async def _pull(engine: Engine, options: RunOptions, progress: Progress) -> None:
-    name = options.image
+async def _targets_own(
+    engine: Engine, options: RunOptions, original: Original, progress: Progress
+) -> AppImage:
+    """The first of its names that is here or can be pulled, with what the target says over its image."""
+    failure: Refusal | None = None
+    for name in original.pull:
+        try:
+            found = await _had(engine, options, name, progress)
+        except Refusal as refusal:
+            failure = failure or refusal
+            continue
+        return AppImage(name, (found["Config"] or {}) | original.config)
+    assert failure is not None
+    raise Refusal(
+        f"the target's own image is not to be had here: {failure.what}",
+        f"`docker pull {original.image}` must work (perhaps `docker login`); or choose another with --image or --build",
+    )
+
+
+async def _chosen(engine: Engine, options: RunOptions, progress: Progress) -> AppImage:
+    found = await _had(engine, options, options.image, progress)
+    return AppImage(options.image, found["Config"] or {})
+
+
+async def _pull(engine: Engine, options: RunOptions, name: str, progress: Progress) -> None:
+    if name.startswith("sha256:"):
+        raise Refusal(f"no image {name[:19]} is on this engine, and an id alone names no registry")
     if ":" not in name.rpartition("/")[2] and "@" not in name:
         name += ":latest"
     try:

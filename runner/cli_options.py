@@ -11,6 +11,8 @@ from typing import Any
 import click
 
 from runner import config
+from runner.errors import Refusal
+from runner.kube import durations
 from runner.screen import Screen, ScreenHandler
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -21,26 +23,23 @@ NOISY = ("urllib3", "docker", "asyncio", "kubernetes", "websockets", "aiohttp")
 Options = Callable[[Any], Any]
 
 
-UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-
-
-class Seconds(click.ParamType):
-    """A length of time as Go and kubectl write it (60s, 1m30s), or a plain number of seconds; becomes a float."""
+class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """A length of time as kubectl writes it (60s, 1m30s), or a plain number of seconds; becomes a float."""
 
     name = "duration"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        text = str(value)
-        parts = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", text)
-        if parts and "".join(number + unit for number, unit in parts) == text:
-            return sum(float(number) * UNITS[unit] for number, unit in parts)
         try:
-            return float(text)
+            return float(value)
         except ValueError:
-            self.fail(f"{text!r} is no length of time; write 60s, 1m30s, or seconds", param, ctx)
+            pass
+        try:
+            return durations.seconds(str(value))
+        except Refusal as refusal:
+            self.fail(f"{refusal.what}; {refusal.next_step}", param, ctx)
 
 
-class Rate(click.ParamType):
+class Rate(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     """Octets for each second: 25M, 500k, 1G (decimal, "B" and "/s" may follow); 0 or "none" is no limit."""
 
     name = "rate"
@@ -165,7 +164,7 @@ TARGET_IN_CLUSTER = [
     click.option(
         "--agent-ttl",
         type=Seconds(),
-        default=60.0,
+        default=30.0,
         metavar="TIME",
         help="How long a finished job with an agent is kept.",
     ),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 import pwd
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ class ClusterOptions:
     agent: str = ""
     agent_namespace: str = ""
     agent_image: str = ""
-    agent_ttl: float = 60.0
+    agent_ttl: float = 30.0
     pod_running_timeout: float = 60.0
     mirror_rate: int = 25_000_000
 
@@ -119,6 +120,11 @@ def cache_folder() -> Path:
     """Where this machine keeps what can be made again (XDG Base Directory Specification)."""
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "mirror-run"
+
+
+def runtime_folder() -> Path:
+    """Where this machine keeps what lives as long as a process (XDG Base Directory Specification)."""
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
 
 
 def _working_directory() -> Path:

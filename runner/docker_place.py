@@ -64,7 +64,8 @@ class DockerPlace:
         questions = [m.Attach(0, i, found.id) for i, found in enumerate(self.target.containers)]
         attached, *_ = [await self._asked(question) for question in questions]
         theirs = await self._asked(m.GetEnviron(0, 0))
-        return Founded(attached.identity, theirs.variables or self._configured())
+        variables = theirs.variables or self._configured()
+        return Founded(attached.identity, variables, self.proof.session, self.proof.secret)
 
     def _configured(self) -> tuple[bytes, ...]:
         self.screen.notice(

@@ -44,10 +44,13 @@ class Original:
 
 @dataclass(frozen=True, slots=True)
 class Founded:
-    """The session exists at its agents: who the primary is, and its variables (b"NAME=value")."""
+    """The session exists at its agents: who the primary is, its variables (b"NAME=value"), and what the bridge shows
+    them: the session's name there and its 32 octets."""
 
     identity: m.Identity
     environ: tuple[bytes, ...] = field(repr=False)
+    session: str
+    secret: bytes = field(repr=False)
 
 
 class Place(Protocol):

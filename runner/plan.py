@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,8 @@ AGENT_SOCKET = f"{AGENT_FOLDER}/agent.sock"
 AGENT_FOUNDERS_FOLDER = "/run/mirror-run-founders"
 AGENT_FOUNDERS = f"{AGENT_FOUNDERS_FOLDER}/agent.sock"
 """Where sessions begin: no volume, so that a bridge, which has the other socket, cannot found one."""
+AGENTS_FOLDER = f"{AGENT_FOLDER}/agents"
+"""Where a bridge finds the sockets of agents that are elsewhere."""
 INIT = "/.mirror-run/init"
 
 AGENT_CAPABILITIES = ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN", "NET_RAW"]
@@ -60,6 +63,7 @@ class EngineTraits:
     rootless: bool = False
     ipv6: bool = True
     same_host: bool = True
+    shares_sockets: bool = True  # a Unix socket in a folder that is mounted reaches this machine's processes
 
     @property
     def security(self) -> list[str]:
@@ -82,6 +86,11 @@ def traits(info: Json, *, same_host: bool) -> EngineTraits:
         rootless="rootless" in options,
         ipv6=not same_host or os.path.exists("/proc/sys/net/ipv6") or not os.path.exists("/proc/sys/net"),
         same_host=same_host,
+        # A machine between has another kernel; with another's user ids, our folder is closed to the bridge's root.
+        shares_sockets=same_host
+        and sys.platform == "linux"
+        and "Docker Desktop" not in str(info.get("OperatingSystem", ""))
+        and "userns" not in options,
     )
 
 

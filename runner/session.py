@@ -176,8 +176,8 @@ class Session:
         )
         return m.Configure(
             call=0,
-            session=self.proof.session,
-            secret=self.proof.secret,
+            session=self.founded.session,
+            secret=self.founded.secret,
             agent_socket=await self.place.lead(self.pair.bridge_id),
             identity=plan.with_hosts(self.founded.identity, options),
             argv=tuple(word.encode(errors="surrogateescape") for word in argv),

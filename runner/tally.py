@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+
 from wire.messages import Counters
 
 LOOKS_EVERY = 2.0
 """Seconds between two looks at the counters while the command runs."""
+
+
+def added(one: Counters, other: Counters) -> Counters:
+    """What several agents counted, as one."""
+    return Counters(*(a + b for a, b in zip(astuple(one), astuple(other), strict=True)))
 
 
 def complaint(before: Counters, now: Counters) -> str:

@@ -1,0 +1,257 @@
+"""One agent of a session as the runner holds it: the link on which the session hangs, kept through cuts and successors.
+
+What is attached there is remembered, so that an agent that knows nothing of it (another process, or one whose patience
+was over) is told everything again. Nothing that happens to an agent ends the command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from links.handshake import greet
+from links.link import CallFailed, Link, LinkEnded
+from runner import VERSION
+from runner.errors import Refusal
+from runner.kube.agents import AgentPod, Agents
+from runner.kube.errors import KubeError
+from runner.kube.pod import Pod
+from runner.kube.portforward import forward
+from runner.kube.side_core import PATIENCE, Side
+from runner.tally import added
+from wire import messages as m
+
+if TYPE_CHECKING:
+    from runner.kube.api import Cluster
+
+log = logging.getLogger(__name__)
+
+LISTENS_WITHIN = 15.0
+"""Seconds between the start of an agent's container and its first Welcome."""
+
+HEARTBEAT = 5.0
+
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 2.0
+"""Seconds between attempts."""
+
+Hear = Callable[[m.Message], None]
+
+
+@dataclass(slots=True)
+class AgentSide:
+    """``number`` is the agent's in this session. ``hear`` gets its notices; ``say`` tells the user; ``moved`` is told
+    the successor before it is asked anything."""
+
+    number: int
+    agent: AgentPod
+    cluster: Cluster
+    agents: Agents
+    author: str
+    hear: Hear
+    say: Callable[[str], None]
+    moved: Callable[[AgentPod], None] = lambda _: None
+    targets: dict[int, Pod] = field(default_factory=dict)
+    words: Side = field(init=False)
+    _link: Link = field(init=False)
+    _links: AsyncExitStack = field(default_factory=AsyncExitStack, init=False)
+    _up: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _kept: bool = field(default=False, init=False)
+    _past: m.Counters = field(
+        default_factory=m.Counters, init=False
+    )  # of sessions that agents have forgotten
+    _last: m.Counters = field(default_factory=m.Counters, init=False)
+
+    def __post_init__(self) -> None:
+        self.words = Side(self.agent.node)
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it can be asked just now."""
+        return self._up.is_set()
+
+    async def settled(self, within: float) -> None:
+        """Wait until it can be asked, ``within`` seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._up.wait()
+
+    # --- the link --------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """The first link. The agent's program may not listen yet; Refusal if it does not in time."""
+        pause, error = FIRST_PAUSE, ""
+        try:
+            async with asyncio.timeout(LISTENS_WITHIN):
+                while True:
+                    try:
+                        await self._dial(again=False)
+                        return
+                    except (LinkEnded, KubeError) as failure:
+                        if isinstance(failure, KubeError) and (failure.forbidden or failure.unauthorized):
+                            raise failure.refusal() from failure
+                        error = _sentence(failure)
+                        log.debug("agent %s: %s", self.agent.pod, error)
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, 0.5)
+        except TimeoutError:
+            raise Refusal(
+                f"the agent in pod {self.agent.namespace}/{self.agent.pod} does not answer: {error}",
+                f"`kubectl logs -n {self.agent.namespace} {self.agent.pod}` may say why",
+            ) from None
+
+    async def keep(self) -> None:
+        """Without end: hears the agent, and comes back to it, or to its successor, whenever the link was cut."""
+        self._kept = True
+        while True:
+            async for message in self._link.incoming():
+                self.hear(message)
+            self._up.clear()
+            log.info("agent %s: %s", self.agent.pod, self._link.ended.result())
+            self.told(self.words.founder_cut())
+            taken_over = await self._come_back(self._link.ended.result())
+            self._up.set()
+            self.told(self.words.founder_back(taken_over=taken_over))
+
+    async def close(self, reason: str = "the session is over") -> None:
+        """The agent is told, so that it lets go of its targets at once."""
+        if self._up.is_set():
+            await self._link.close(reason)
+        await self._links.aclose()
+
+    async def _dial(self, *, again: bool) -> bool:
+        """A new link; whether it took over the session that was left. LinkEnded, KubeError."""
+        founder = self.agents.founder
+        hello = m.Hello(
+            protocol=m.PROTOCOL,
+            oldest=m.OLDEST_PROTOCOL,
+            product=f"mirror-run {VERSION}",
+            kind=int(m.LinkKind.CONTROL),
+            session=founder.session,
+            secret=founder.secret,
+            author=self.author,
+            founder=True,
+            namespace=founder.namespace,
+            patience=PATIENCE,
+            resumes=again,
+        )
+        stream = await forward(self.cluster, self.agent.namespace, self.agent.pod, self.agent.port)
+        try:
+            welcome = await greet(stream.reader, stream.writer, hello)
+        except BaseException:
+            stream.writer.close()
+            raise
+        await self._links.aclose()
+        link = Link(
+            stream.reader, stream.writer, name=f"the agent on node {self.agent.node}", heartbeat=HEARTBEAT
+        )
+        self._link = await self._links.enter_async_context(link)
+        if not again:
+            self._up.set()
+        return welcome.resumed
+
+    async def _come_back(self, reason: str) -> bool:
+        """Until the session hangs on a link again. What its agent does not know of it is said anew."""
+        overdue = asyncio.get_running_loop().time() + PATIENCE
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                taken_over = await self._dial(again=True)
+                if not taken_over:
+                    await self._say_anew()
+                return taken_over
+            except (LinkEnded, KubeError) as error:
+                reason = _sentence(error)
+                log.info("agent %s: %s", self.agent.pod, reason)
+                if not (isinstance(error, KubeError) and error.unreachable):
+                    reason = await self._succeed() or reason
+            if asyncio.get_running_loop().time() > overdue:
+                self.told(self.words.patience_over(reason))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _succeed(self) -> str:
+        """If the agent is gone: its successor, from now on. Why there is none, or ""."""
+        try:
+            heir = await self.agents.again(self.agent)
+        except Refusal as refusal:
+            log.info("no successor of agent %s: %s", self.agent.pod, refusal.what)
+            return refusal.what
+        except KubeError as error:
+            return error.sentence
+        if heir != self.agent:
+            log.info("agent %s is succeeded by %s", self.agent.pod, heir.pod)
+            self.agent = heir
+            self.moved(heir)
+        return ""
+
+    async def _say_anew(self) -> None:
+        self._past, self._last = added(self._past, self._last), m.Counters()
+        for index, pod in list(self.targets.items()):
+            try:
+                await self._link.call(_attach(index, pod))
+            except CallFailed as error:  # its container has ended too: who watches pods sees it come back
+                log.info("attaching %s again: %s", pod.name, error.reason)
+
+    def told(self, text: str) -> None:
+        """One of ``words``, for the user; "" is nothing."""
+        if text:
+            self.say(text)
+
+    # --- what is asked ----------------------------------------------------------------------------------------------
+
+    async def attach(self, index: int, pod: Pod) -> m.Attached:
+        """Take part in this pod. Waits for a link that is cut; CallFailed if the agent cannot, LinkEnded before
+        ``keep``."""
+        self.targets[index] = pod
+        attached = await self.call(_attach(index, pod))
+        assert isinstance(attached, m.Attached)
+        return attached
+
+    async def forget(self, index: int) -> bool:
+        """Leave this target without waiting for a link; false if there is none just now."""
+        if self.targets.pop(index, None) is None:
+            return True
+        if not self._up.is_set():
+            return False
+        try:
+            await self._link.call(m.Detach(0, index))
+        except (LinkEnded, CallFailed) as error:
+            log.info("leaving target %d: %s", index, error.reason)
+        return True
+
+    async def call(self, question: m.Message) -> m.Message:
+        """The answer, by this link or the next."""
+        while True:
+            await self._up.wait()
+            link = self._link
+            try:
+                return await link.call(question)
+            except LinkEnded:
+                if not self._kept:
+                    raise
+                if link is self._link:
+                    self._up.clear()
+
+    async def counters(self) -> m.Counters:
+        """What was mirrored by this agent and those before it; what was last heard while the link is cut."""
+        if self._up.is_set():
+            try:
+                answer = await self._link.call(m.GetCounters(0))
+                assert isinstance(answer, m.CountersAre)
+                self._last = answer.counters
+            except (LinkEnded, CallFailed) as error:
+                log.debug("agent %s does not count: %s", self.agent.pod, error.reason)
+        return added(self._past, self._last)
+
+
+def _attach(index: int, pod: Pod) -> m.Attach:
+    return m.Attach(0, index, pod.container_id, pod.name)
+
+
+def _sentence(error: LinkEnded | KubeError) -> str:
+    return error.reason if isinstance(error, LinkEnded) else error.sentence

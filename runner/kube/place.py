@@ -1,0 +1,182 @@
+"""Pods of a cluster as the place of a session: found, joined by agents beside them, followed, and let go of first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from links.link import CallFailed, Link
+from runner import config, plan, telling
+from runner.config import Caller, ClusterOptions, RunOptions
+from runner.engine import Engine, Event, Json
+from runner.images import Images
+from runner.kube import names
+from runner.kube.agents import Agents
+from runner.kube.api import Cluster, KubeOptions, connect
+from runner.kube.choosing import chosen_agents
+from runner.kube.errors import KubeError
+from runner.kube.followed_core import Followed
+from runner.kube.following import following
+from runner.kube.legs import Legs
+from runner.kube.original import original
+from runner.kube.spec_env import environment
+from runner.kube.taking_part import TakingPart
+from runner.kube.workloads import KubeTarget, resolve
+from runner.place import Founded, Original, Proof
+from runner.screen import Screen
+from runner.telling import MirroredLine
+from runner.together import background
+from wire import messages as m
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class KubePlace:
+    """``legs`` are the bridge's ways to the agents, ``agents`` how they come to be there."""
+
+    cluster: Cluster
+    screen: Screen
+    options: RunOptions
+    proof: Proof
+    target: KubeTarget
+    agents: Agents
+    legs: Legs
+    keeps: bool = True
+    _followed: Followed = field(init=False)
+    _mirrored: MirroredLine = field(init=False)
+    _part: TakingPart = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._followed = Followed(self.target.name)
+        self._mirrored = MirroredLine(self.screen, self.target.name)
+        self._part = TakingPart(
+            self.cluster,
+            self.agents,
+            self.proof.author,
+            self.screen,
+            self._followed,
+            self.legs,
+            self._mirrored,
+            partial(plan.with_hosts, options=self.options),
+        )
+
+    @property
+    def name(self) -> str:
+        return self.target.name
+
+    @property
+    def original(self) -> Original:
+        return original(self.target.primary, self.target.container)
+
+    async def way(self, ours: Images, traits: plan.EngineTraits) -> Json:  # noqa: ARG002 - agents are in the cluster
+        return self.legs.way(traits)
+
+    async def open(self) -> Founded:
+        """Agents beside all ready pods, each pod attached, the primary's environment."""
+        identity = await self._part.begin(self._followed.first(self.target.pods))
+        founder = self.agents.founder
+        return Founded(identity, await self._environ(), founder.session, founder.secret)
+
+    async def _environ(self) -> tuple[bytes, ...]:
+        try:
+            theirs = await self._part.first.call(m.GetEnviron(0, 0))
+            assert isinstance(theirs, m.Environ)
+            if theirs.variables:
+                return theirs.variables
+            why = "its process wrote over its environment"
+        except CallFailed as error:
+            why = error.reason
+        self.screen.notice(f"{self.name}: {why}, so this is what its pod's spec configures")
+        found = await environment(self.cluster, self.target.primary, self.target.container)
+        for sentence in found.unread:
+            self.screen.notice(f"not in it: {sentence}")
+        return found.variables
+
+    async def lost_race(self, error: Exception) -> bool:  # noqa: ARG002 - agents here are the session's own, or stay
+        return False
+
+    async def lead(self, bridge: str) -> str:
+        self.legs.bridge = bridge
+        first = self._part.first
+        return await self.legs.add(first.number, first.agent)
+
+    @asynccontextmanager
+    async def attended(self, bridge: Link) -> AsyncIterator[None]:
+        self._part.bridged(bridge)
+        work = {
+            "following the target": self._follow(),
+            "counting": telling.complain(self._part.counters, self.screen),
+        }
+        async with background(work):
+            yield
+            await telling.sum_up(self._part.counters, self.screen)
+        self._mirrored.close()
+
+    async def _follow(self) -> None:
+        try:
+            async with aclosing(following(self.cluster, self.target, self._followed)) as happened:
+                async for steps in happened:
+                    self._part.carry_out(steps)
+        except KubeError as error:
+            self.screen.warn(f"pods of {self.name} are not followed: {error.sentence}")
+
+    def happened(self, event: Event) -> None:
+        """The engine's containers are not the target's."""
+
+    def linked(self, notice: m.LinkLost | m.LinkBack) -> None:
+        self._part.linked(notice)
+
+    async def close(self) -> None:
+        await self._part.close()
+        await self.legs.close()
+        await self.agents.close()
+
+
+async def find(
+    cluster: Cluster,
+    options: RunOptions,
+    caller: Caller,
+    screen: Screen,
+    engine: Engine,
+    proof: Proof,
+    undo: AsyncExitStack,
+) -> KubePlace:
+    """The place that ``options`` name in this cluster. Refusal if there is none."""
+    said = options.cluster
+    wanted = names.understood(
+        options.target,
+        container=said.container,
+        selector=said.selector,
+        pod=said.pod,
+        namespace=said.namespace,
+        targetless=said.targetless,
+    )
+    target = await resolve(cluster, wanted, screen.step, said.pod_running_timeout)
+    screen.notice(f"context {cluster.context}, namespace {target.namespace}, target {_described(target)}")
+    agents = await chosen_agents(cluster, said, caller, target, proof, screen)
+    undo.push_async_callback(agents.close)
+    await agents.prepare()
+    legs = Legs(cluster, engine, config.runtime_folder())
+    place = KubePlace(cluster, screen, options, proof, target, agents, legs)
+    undo.push_async_callback(place.close)
+    return place
+
+
+async def connected(said: ClusterOptions, caller: Caller, *, attended: bool = True) -> Cluster:
+    """The cluster's API server, asked once; ``attended``: its credential plugin may ask on the terminal. Refusal."""
+    wanted = KubeOptions(said.kubeconfig, said.context, said.namespace, said.as_user, said.as_groups)
+    return await connect(
+        wanted, caller.environ, caller.home, attended=attended and caller.stdin_terminal and caller.stdin_ours
+    )
+
+
+def _described(target: KubeTarget) -> str:
+    """ "deploy/cart (pod cart-x, container web; 3 pods on 2 nodes)"."""
+    first, count = target.pods[0], len(target.pods)
+    nodes = len({pod.node for pod in target.pods})
+    more = f"; {count} pods on {nodes} node{'s' * (nodes > 1)}" if count > 1 else f" on node {first.node}"
+    return f"{target.name} (pod {first.name}, container {target.container}{more})"

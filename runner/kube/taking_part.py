@@ -1,0 +1,309 @@
+"""The steps of following carried out: an agent beside each pod, its container attached, the bridge told who is primary.
+
+What concerns one pod happens in order; what concerns different pods happens side by side, so that a node whose agent is
+slow to come does not hold up another's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from links.link import CallFailed, Link, LinkEnded
+from runner.errors import Refusal
+from runner.kube.agent_side import AgentSide
+from runner.kube.agents import AgentPod, Agents
+from runner.kube.errors import KubeError
+from runner.kube.followed_core import AttachTo, Followed, Leave, Prepare, Primary, Say, Step
+from runner.kube.pod import Pod
+from runner.screen import Screen
+from runner.tally import added
+from runner.telling import MirroredLine
+from runner.together import together
+from wire import messages as m
+
+if TYPE_CHECKING:
+    from runner.kube.api import Cluster
+
+log = logging.getLogger(__name__)
+
+MOVES_WITHIN = 10.0
+"""Seconds in which an agent that is being replaced is waited for, before one more is taken to be there."""
+
+
+class Legs(Protocol):
+    """The bridge's ways to agents."""
+
+    async def add(self, number: int, agent: AgentPod) -> str:
+        """A socket of this agent's in the bridge; its path there."""
+
+    def move(self, number: int, agent: AgentPod) -> None:
+        """What is dialled from now on goes to this one."""
+
+    async def remove(self, number: int) -> None:
+        """There is no such agent any more."""
+
+
+Hosts = Callable[[m.Identity], m.Identity]
+"""The identity with what the command line adds to it."""
+
+
+@dataclass(slots=True)
+class TakingPart:
+    """All agents of one session. ``begin``, then ``bridged``, then ``carry_out`` as often as there are steps."""
+
+    cluster: Cluster
+    agents: Agents
+    author: str
+    screen: Screen
+    followed: Followed
+    legs: Legs
+    mirrored: MirroredLine
+    hosts: Hosts
+    sides: list[AgentSide] = field(default_factory=list)
+    _bridge: Link = field(init=False)
+    _of: dict[str, AgentSide] = field(default_factory=dict, init=False)  # by the pod's uid
+    _identities: dict[int, m.Identity] = field(default_factory=dict, init=False)
+    # What the bridge was told last: the primary's index, its agent's number, its pod.
+    _primary: int = field(default=0, init=False)
+    _leader: int = field(default=0, init=False)
+    _leads: str = field(default="", init=False)
+    _added: dict[int, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _keeping: dict[int, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _chains: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _settling: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _numbers: int = field(default=0, init=False)
+    _past: m.Counters = field(default_factory=m.Counters, init=False)
+
+    # --- the beginning ----------------------------------------------------------------------------------------------
+
+    async def begin(self, steps: Sequence[Step]) -> m.Identity:
+        """The first steps, all of them; the primary's identity. Refusal, LinkEnded."""
+        attaching = [step for step in steps if isinstance(step, AttachTo)]
+        for step in steps:
+            if isinstance(step, Say):
+                self.screen.notice(step.text)
+        where = await self.agents.agent_for([step.pod for step in attaching])
+        for step in attaching:
+            self._of[step.pod.uid] = self._known(where[step.pod.uid]) or self._new(where[step.pod.uid])
+        self._leads = attaching[0].pod.uid
+        await together(*(side.open() for side in self.sides))
+        try:
+            await together(*(self._attach(step) for step in attaching))
+        except CallFailed as error:
+            raise Refusal(f"the agent cannot serve {self.followed.name}: {error.reason}") from error
+        return self._identities[0]
+
+    @property
+    def first(self) -> AgentSide:
+        """The agent of the first primary."""
+        return self.sides[0]
+
+    def bridged(self, bridge: Link) -> None:
+        """The bridge is configured with the first agent: it is told the others, and all are kept from now on."""
+        self._bridge = bridge
+        for side in self.sides:
+            self._keep(side)
+
+    def _known(self, agent: AgentPod) -> AgentSide | None:
+        return next((side for side in self.sides if side.agent.key == agent.key), None)
+
+    def _new(self, agent: AgentPod) -> AgentSide:
+        number, self._numbers = self._numbers, self._numbers + 1
+        side = AgentSide(
+            number,
+            agent,
+            self.cluster,
+            self.agents,
+            self.author,
+            self._hear,
+            self.screen.warn,
+            lambda heir: self.legs.move(number, heir),
+        )
+        self.sides.append(side)
+        return side
+
+    def _keep(self, side: AgentSide) -> None:
+        self._keeping[side.number] = asyncio.create_task(side.keep(), name=f"agent {side.number}")
+        if side.number > 0:
+            self._added[side.number] = asyncio.create_task(self._add(side), name=f"add {side.number}")
+
+    async def _add(self, side: AgentSide) -> None:
+        path = await self.legs.add(side.number, side.agent)
+        try:
+            await self._bridge.call(m.AddAgent(0, side.number, path))
+        except (CallFailed, LinkEnded) as error:
+            self.screen.warn(
+                f"the agent on node {side.agent.node} is out of the bridge's reach: {error.reason}"
+            )
+
+    def _hear(self, message: m.Message) -> None:
+        match message:
+            case m.Mirroring():
+                self.mirrored.notice(message.target, message.ports)
+            case m.TargetGone():
+                self.mirrored.gone(message.target)
+            case _:
+                log.debug("an agent says %s, which is not known here", type(message).__name__)
+
+    def linked(self, notice: m.LinkLost | m.LinkBack) -> None:
+        """The bridge's word about its own link to an agent. Its control link is not worth a word: what it says is said
+        again on the next."""
+        side = next((side for side in self.sides if side.number == notice.agent), None)
+        if side is None or not notice.data:
+            return
+        match notice:
+            case m.LinkLost():
+                log.info("agent %s, the bridge's link: %s", side.agent.pod, notice.reason)
+                side.told(side.words.data_cut())
+            case m.LinkBack():
+                side.told(side.words.data_back(resumed=notice.resumed))
+
+    # --- steps ------------------------------------------------------------------------------------------------------
+
+    def carry_out(self, steps: Sequence[Step]) -> None:
+        """Begin these; nothing of it is waited for."""
+        for step in steps:
+            match step:
+                case Say(text):
+                    self.screen.notice(text)
+                case Prepare(pods):
+                    for pod in pods:
+                        self._after(pod, self._prepare(pod))
+                case AttachTo(_, pod):
+                    self._after(pod, self._join(step))
+                case Primary(_, pod):
+                    self._after(pod, self._lead(step))
+                case Leave(_, pod):
+                    if former := self._chains.pop(pod.uid, None):
+                        former.cancel()
+                    self._after(pod, self._leave(step))
+
+    def _after(self, pod: Pod, work: Coroutine[Any, Any, None]) -> None:
+        """``work``, once what was begun for this pod is done."""
+        former = self._chains.get(pod.uid)
+
+        async def next_one() -> None:
+            try:
+                if former is not None:
+                    await asyncio.wait([former])
+                await work
+            except (CallFailed, LinkEnded) as error:
+                self.screen.warn(f"following {pod.name}: {error.reason}")
+            except KubeError as error:
+                self.screen.warn(f"following {pod.name}: {error.sentence}")
+            except Refusal as refusal:
+                self.screen.warn(f"{pod.name} does not take part: {refusal.what}")
+            finally:
+                work.close()
+                if self._chains.get(pod.uid) is asyncio.current_task():
+                    del self._chains[pod.uid]
+
+        self._chains[pod.uid] = asyncio.create_task(next_one(), name=f"following {pod.name}")
+
+    async def _prepare(self, pod: Pod) -> None:
+        """An agent beside it, linked; so that attaching it is one question once it is ready."""
+        agent = (await self.agents.agent_for([pod]))[pod.uid]
+        async with self._settling:
+            side = self._known(agent) or await self._moving_to(agent)
+            fresh = side is None
+            if side is None:
+                side = self._new(agent)
+        self._of[pod.uid] = side
+        if fresh:
+            try:
+                await side.open()
+            except BaseException:
+                self.sides.remove(side)
+                raise
+            self._keep(side)
+
+    async def _moving_to(self, agent: AgentPod) -> AgentSide | None:
+        """The side whose successor this is about to be, if one on that node looks for its own."""
+        for side in self.sides:
+            if side.agent.node == agent.node and not side.is_up and side.number in self._keeping:
+                await side.settled(MOVES_WITHIN)
+                if side.agent.key == agent.key:
+                    return side
+        return None
+
+    async def _join(self, step: AttachTo) -> None:
+        if step.pod.uid not in self._of:
+            await self._prepare(step.pod)
+        before = self._identities.get(step.index)
+        identity = await self._attach(step)
+        if step.again and step.index == self._primary and identity != before:
+            await self._retarget(step.index, step.pod)
+        self.screen.notice(
+            f"{step.pod.name} is back, and followed"
+            if step.again
+            else f"{step.pod.name} is new, and takes part"
+        )
+
+    async def _attach(self, step: AttachTo) -> m.Identity:
+        attached = await self._of[step.pod.uid].attach(step.index, step.pod)
+        self._identities[step.index] = attached.identity
+        return attached.identity
+
+    async def _lead(self, step: Primary) -> None:
+        if step.index not in self._identities:
+            raise CallFailed("it could not be attached")
+        await self._retarget(step.index, step.pod)
+        await self._tidy()
+
+    async def _retarget(self, index: int, pod: Pod) -> None:
+        side = self._of[pod.uid]
+        if adding := self._added.get(side.number):
+            await asyncio.wait([adding])
+        await self._bridge.call(m.Retarget(0, self.hosts(self._identities[index]), side.number, index))
+        self._primary, self._leader, self._leads = index, side.number, pod.uid
+
+    async def _leave(self, step: Leave) -> None:
+        self._identities.pop(step.index, None)
+        self.mirrored.gone(step.index)
+        side = self._of.pop(step.pod.uid, None)
+        if side is not None and not await side.forget(step.index):
+            log.info("%s: its agent is out of reach, and has nothing to let go of", step.pod.name)
+        await self._tidy()
+
+    async def _tidy(self) -> None:
+        """Agents that nobody needs are let go; but the primary's only when another has taken over."""
+        async with self._settling:
+            used = list(self._of.values())
+            for side in [one for one in self.sides if one not in used and one.number != self._leader]:
+                await self._let_go(side)
+            await self.agents.keep({pod.uid for pod in self.followed.pods} | set(self._of) | {self._leads})
+
+    async def _let_go(self, side: AgentSide) -> None:
+        self.sides.remove(side)
+        for tasks in (self._keeping, self._added):
+            if task := tasks.pop(side.number, None):
+                task.cancel()
+        self._past = added(self._past, await side.counters())
+        try:
+            await self._bridge.call(m.RemoveAgent(0, side.number))
+        except (CallFailed, LinkEnded) as error:
+            log.info("removing agent %d from the bridge: %s", side.number, error.reason)
+        await self.legs.remove(side.number)
+        await side.close("none of its pods takes part any more")
+
+    # --- all of them ------------------------------------------------------------------------------------------------
+
+    async def counters(self) -> m.Counters:
+        """Of all agents, those that have left among them."""
+        total = self._past
+        for one in await together(*(side.counters() for side in self.sides)):
+            total = added(total, one)
+        return total
+
+    async def close(self) -> None:
+        """Every agent lets go of its targets; side by side."""
+        tasks = [*self._chains.values(), *self._added.values(), *self._keeping.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(side.close() for side in self.sides), return_exceptions=True)
+        self.sides.clear()
