@@ -5,7 +5,7 @@ What a place asks of them is the Protocol here; which kind it is shows in nothin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -13,6 +13,9 @@ from runner.kube.pod import Pod
 
 PORTS = range(61_000, 65_536)
 """For agents on loopback: outside of ip_local_port_range (32768 to 60999, ip-sysctl), so that no connection has it."""
+
+Provide = Callable[[Collection[str]], Awaitable[None]]
+"""Has the agent's image on these nodes, where that is in our hands (``image_nodes``)."""
 
 
 @dataclass(frozen=True, slots=True)

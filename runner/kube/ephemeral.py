@@ -19,7 +19,7 @@ from runner.errors import Refusal
 from runner.kube import agent_rights, agent_state, manifests
 from runner.kube.agent_start import RUNS_WITHIN
 from runner.kube.agent_state import Over, Runs, State
-from runner.kube.agents import PORTS, AgentPod, AgentWishes, FounderSays
+from runner.kube.agents import PORTS, AgentPod, AgentWishes, FounderSays, Provide
 from runner.kube.api import Cluster
 from runner.kube.errors import KubeError
 from runner.kube.manifests import Json
@@ -37,16 +37,23 @@ PORT_TAKEN = "in use"
 
 
 class Ephemerals:
-    """``namespace`` is the target's: an ephemeral container is nowhere else."""
+    """``namespace`` is the target's: an ephemeral container is nowhere else. ``provide`` as of Jobs."""
 
     def __init__(
-        self, cluster: Cluster, namespace: str, wishes: AgentWishes, founder: FounderSays, screen: Screen
+        self,
+        cluster: Cluster,
+        namespace: str,
+        wishes: AgentWishes,
+        founder: FounderSays,
+        screen: Screen,
+        provide: Provide | None = None,
     ) -> None:
         self.founder = founder
         self.namespace = namespace
         self._cluster = cluster
         self._wishes = wishes
         self._screen = screen
+        self._provide = provide
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
         self._numbers = count()
         self._coming: dict[str, asyncio.Task[AgentPod]] = {}  # by pod uid
@@ -120,6 +127,8 @@ class Ephemerals:
             del self._coming[uid]
 
     async def _make(self, pod: Pod) -> AgentPod:
+        if self._provide is not None:
+            await self._provide([pod.node])
         for _ in range(TRIES):
             name = f"mirror-run-{self.founder.session}-{next(self._numbers)}"
             port = secrets.choice(PORTS)

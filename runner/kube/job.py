@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -19,7 +19,7 @@ from itertools import count
 from runner.errors import Refusal
 from runner.kube import agent_rights, agent_state, manifests
 from runner.kube.agent_start import pod_of_job
-from runner.kube.agents import PORTS, AgentPod, AgentWishes, FounderSays
+from runner.kube.agents import PORTS, AgentPod, AgentWishes, FounderSays, Provide
 from runner.kube.api import Cluster
 from runner.kube.errors import KubeError
 from runner.kube.manifests import Json, Marks
@@ -37,9 +37,6 @@ NEXT_STEP = (
     "ask who runs the cluster for these rights or for `mirror-run install`, "
     "or name a namespace where you have them: --agent-namespace NS"
 )
-
-Provide = Callable[[Collection[str]], Awaitable[None]]
-"""Has the agent's image on these nodes, where that is in our hands (nodes that are containers of this engine)."""
 
 
 @dataclass(slots=True)

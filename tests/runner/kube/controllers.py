@@ -51,6 +51,7 @@ class Controllers:
         self.patched: list[tuple[str, Any]] = []
         self.deleted: list[tuple[str, dict[str, str]]] = []
         self._watches: list[tuple[str, dict[str, str], asyncio.Queue[tuple[str, Json]]]] = []
+        self._moved = asyncio.Event()
 
     # --- the test's side ----------------------------------------------------------------------------------------------
 
@@ -62,6 +63,12 @@ class Controllers:
     def remove(self, path: str) -> None:
         self._tell("DELETED", path, self.objects.pop(path))
 
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Until this is so; it is looked at whenever something is created, or has changed."""
+        while not holds():
+            self._moved.clear()
+            await self._moved.wait()
+
     def jobs(self) -> list[str]:
         return sorted(path.rpartition("/")[2] for path in self.objects if "/jobs/" in path)
 
@@ -69,6 +76,7 @@ class Controllers:
         return sorted(path for path in self.objects if "/pods/" in path)
 
     def _tell(self, change: str, path: str, body: Json) -> None:
+        self._moved.set()
         for prefix, query, queue in self._watches:
             if path.rpartition("/")[0] == prefix and _selected(body, query):
                 queue.put_nowait((change, copy.deepcopy(body)))
@@ -83,8 +91,9 @@ class Controllers:
         return copy.deepcopy(self.objects[path])
 
     async def create(self, path: str, body: Json, **query: str) -> Json:
-        await asyncio.sleep(0)
         self.created.append((path, copy.deepcopy(body), query))
+        self._moved.set()
+        await asyncio.sleep(0)
         self.refuses("create", path, body)
         if "dryRun" in query:
             return body

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Collection
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from runner.errors import Refusal
-from runner.kube import agent_start, job
-from runner.kube.agents import PORTS, AgentWishes, FounderSays
+from runner.kube import agent_start
+from runner.kube.agents import PORTS, AgentWishes, FounderSays, Provide
 from runner.kube.errors import KubeError, of_answer
 from runner.kube.job import Jobs
 from runner.kube.manifests import Marks
@@ -30,7 +31,7 @@ def pod(name: str, node: str = "n1") -> Pod:
 
 
 class Stage:
-    def __init__(self, provide: job.Provide | None = None, **wishes: Any) -> None:
+    def __init__(self, provide: Provide | None = None, **wishes: Any) -> None:
         self.cluster = Controllers()
         self.screen = Quiet()
         self.jobs = Jobs(
@@ -50,7 +51,7 @@ class Stage:
 
 
 def uids(arguments: list[str]) -> list[str]:
-    return [value for word, value in zip(arguments, arguments[1:], strict=False) if word == "--pod-uid"]
+    return [value for word, value in pairwise(arguments) if word == "--pod-uid"]
 
 
 async def test_one_job_for_each_node_pinned_to_the_pods_known_then() -> None:
@@ -249,8 +250,7 @@ async def test_a_node_that_is_full() -> None:
     stage.cluster.makes_pods = False
 
     async def refuse_it() -> None:
-        while not stage.cluster.jobs():
-            await asyncio.sleep(0)
+        await stage.cluster.until(stage.cluster.jobs)
         stage.cluster.put(
             f"{PODS}/p",
             {
@@ -334,8 +334,7 @@ async def test_the_end_while_one_is_being_made() -> None:
     stage = Stage()
     stage.cluster.states = [waiting("ContainerCreating")]
     making = asyncio.create_task(stage.jobs.agent_for([pod("a")]))
-    while not stage.cluster.jobs():
-        await asyncio.sleep(0)
+    await stage.cluster.until(stage.cluster.jobs)
     making.cancel()
     await asyncio.gather(making, return_exceptions=True)
     await stage.jobs.close()
@@ -346,8 +345,7 @@ async def test_the_end_before_the_answer_to_create() -> None:
     """A request that was sent is carried out, whoever waits for its answer."""
     stage = Stage()
     making = asyncio.create_task(stage.jobs.agent_for([pod("a")]))
-    while not stage.jobs._names:
-        await asyncio.sleep(0)
+    await stage.cluster.until(lambda: stage.cluster.created)
     assert stage.cluster.jobs() == []
     making.cancel()
     await stage.jobs.close()
