@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from runner import VERSION, config
+from runner import VERSION, cli_images, config
 from runner import cli_options as opt
 from runner.errors import FAILED, Interrupted, Refusal
 from runner.screen import Screen
@@ -124,6 +124,9 @@ def doctor(**given: Any) -> int:
     from runner.examination import examine
 
     return asyncio.run(examine(config.caller(), given["docker_context"], opt.screen(given)))
+
+
+mirror_run.add_command(cli_images.images)
 
 
 @mirror_run.command("version")

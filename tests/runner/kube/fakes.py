@@ -27,7 +27,7 @@ def identity(container: str) -> m.Identity:
 
 
 class FakeAgent:
-    """Serves a Unix socket. ``attached`` is what the session there knows; ``hellos`` and ``asked`` all that was said."""
+    """Serves a Unix socket. ``attached`` is what the session there knows, ``hellos`` and ``asked`` what was said."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -121,7 +121,7 @@ class FakeAgents:
             await self.made[key].listen()
         return AgentPod(key, node, "agents", key, 7)
 
-    async def forward(self, cluster: object, namespace: str, pod_name: str, port: int) -> Forward:  # noqa: ARG002
+    async def forward(self, cluster: object, namespace: str, pod_name: str, port: int) -> Forward:
         """In place of runner.kube.portforward.forward."""
         agent = self.made[pod_name]
         if agent.dead:
