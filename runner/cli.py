@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from runner import VERSION, cli_images, config
+from runner import VERSION, cli_images, cli_install, config
 from runner import cli_options as opt
 from runner.errors import FAILED, Interrupted, Refusal
 from runner.screen import Screen
@@ -127,6 +127,8 @@ def doctor(**given: Any) -> int:
 
 
 mirror_run.add_command(cli_images.images)
+for _command in cli_install.COMMANDS:
+    mirror_run.add_command(_command)
 
 
 @mirror_run.command("version")

@@ -4,60 +4,27 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import yaml
 
+from runner import cli_options as opt
 from runner import config
-from runner.kube.api import Cluster, KubeOptions, connect
-from runner.kube.install import install, uninstall, upgrade
-from runner.kube.install_manifests import NAMESPACE, InstallOptions, manifests
-from runner.screen import Screen
 
+if TYPE_CHECKING:
+    from runner.kube.api import Cluster
 
-class Plain(yaml.SafeDumper):
-    """No anchors: what stands twice is written twice."""
+Say = Callable[[str], None]
 
-    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML asks with it
-        return True
-
-
-CLUSTER_OPTIONS = [
-    click.option("--context", default="", metavar="NAME", help="The kubeconfig's context to use."),
-    click.option(
-        "--kubeconfig", default="", metavar="FILE", help="Instead of $KUBECONFIG and ~/.kube/config."
-    ),
-    click.option("--as", "as_user", default="", metavar="USER", help="Act as this user, as kubectl's."),
-    click.option(
-        "--as-group", "as_groups", multiple=True, metavar="GROUP", help="And as member of this group."
-    ),
-    click.option("-q", "--quiet", is_flag=True, help="Errors only."),
-]
-
-INSTALL_OPTIONS = [
-    click.option(
-        "--image",
-        "--agent-image",
-        default=None,
-        metavar="REF",
-        help="The agent's image, where nodes find it.",
-    ),
-    click.option(
-        "-n",
-        "--namespace",
-        "--agent-namespace",
-        default=None,
-        metavar="NAME",
-        help=f"Where the agents run.  [default: {NAMESPACE}]",
-    ),
+INSTALLED = [
+    click.option("--image", "--agent-image", "image", default="", metavar="REF", help="The agent's image."),
     click.option("--node-selector", multiple=True, metavar="K=V", help="Only on nodes with this label."),
     click.option(
         "--toleration",
         "tolerations",
         multiple=True,
         metavar="K[=V][:EFFECT]",
-        help="Only on nodes whose taints are these.  [default: every taint]",
+        help="Of taints, only these.  [default: every taint]",
     ),
     click.option("--pull-secret", "pull_secrets", multiple=True, metavar="NAME", help="For the image."),
     click.option(
@@ -71,87 +38,88 @@ INSTALL_OPTIONS = [
         default=None,
         help="Whoever may create pods/exec in a namespace has all rights there.",
     ),
+]
+
+WHERE = [
+    click.option(
+        "-n",
+        "--namespace",
+        "--agent-namespace",
+        "namespace",
+        default="",
+        metavar="NS",
+        help="Where the agents run.",
+    ),
+]
+
+SHOWN = [
     click.option("--dry-run", is_flag=True, help="Print what would be applied."),
     click.option("-o", "--output", type=click.Choice(["yaml"]), default=None, help="With --dry-run: how."),
 ]
 
+CLUSTER = opt.CLUSTER[1:]
+"""Without -n, which here is about the agents."""
 
-def _with(options: list[Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    def add(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return add
+SAYING = opt.ENGINE[1:]
+"""Without the engine."""
 
 
 @click.command("install")
-@_with(INSTALL_OPTIONS)
-@_with(CLUSTER_OPTIONS)
-def install_command(**given: Any) -> int:
+@opt.having(INSTALLED, WHERE, SHOWN, CLUSTER, SAYING)
+def install(**given: Any) -> int:
     """Install the agents, the rights and the admission policy into a cluster; once more changes nothing."""
-    options = InstallOptions(**({"image": default_image()} | _given(given)))
-    if _only_shown(given):
-        Screen().say(as_yaml(options))
+    from runner.kube.install import install as apply
+    from runner.kube.install_manifests import InstallOptions
+    from runner.kube.rendered import as_yaml
+
+    if given["output"] and not given["dry_run"]:
+        raise click.UsageError("-o says how --dry-run prints: give that too")
+    options = InstallOptions(**_given(given))
+    if given["dry_run"]:
+        opt.screen(given).say(as_yaml(options).rstrip("\n"))
         return 0
-    return _at_cluster(given, lambda cluster, say: install(cluster, options, say))
+    return _at_cluster(given, lambda cluster, say: apply(cluster, options, say))
 
 
 @click.command("upgrade")
-@_with(INSTALL_OPTIONS[:-2])
-@_with(CLUSTER_OPTIONS)
-def upgrade_command(**given: Any) -> int:
-    """Bring an installation to this version, with the options it was installed with."""
-    changed = {"image": default_image()} | _given(given)
-    return _at_cluster(given, lambda cluster, say: upgrade(cluster, changed, say))
+@opt.having(INSTALLED, WHERE, CLUSTER, SAYING)
+def upgrade(**given: Any) -> int:
+    """Bring an installation to this version, with the options it was installed with; others may be given."""
+    from runner.kube.install import upgrade as apply
+
+    return _at_cluster(given, lambda cluster, say: apply(cluster, _given(given), say))
 
 
 @click.command("uninstall")
-@click.option(
-    "-n", "--namespace", "--agent-namespace", default="", metavar="NAME", help="Where the agents run."
-)
-@_with(CLUSTER_OPTIONS)
-def uninstall_command(**given: Any) -> int:
+@opt.having(WHERE, CLUSTER, SAYING)
+def uninstall(**given: Any) -> int:
     """Remove everything that install made; running sessions end."""
-    return _at_cluster(given, lambda cluster, say: uninstall(cluster, given["namespace"], say))
+    from runner.kube.install import uninstall as remove
+
+    return _at_cluster(given, lambda cluster, say: remove(cluster, given["namespace"], say))
 
 
-COMMANDS = (install_command, upgrade_command, uninstall_command)
-
-
-def as_yaml(options: InstallOptions) -> str:
-    """What install applies, for kubectl or a repository: the same octets for the same options."""
-    text: str = yaml.dump_all(manifests(options), Dumper=Plain, sort_keys=False, width=120)
-    return text.rstrip("\n")
-
-
-def default_image() -> str:
-    """What this version's agents are called."""
-    from runner import images
-
-    return images.names().agent
+COMMANDS = (install, upgrade, uninstall)
 
 
 def _given(given: dict[str, Any]) -> dict[str, Any]:
-    """Of the options, those that were."""
+    """Of what an installation is made with, what was said; the image always, for it is of this version."""
+    from runner.kube.agent_images import reference
+    from runner.kube.install_manifests import InstallOptions
+
+    image = reference(given["image"], config.caller().environ)
     names = InstallOptions.__dataclass_fields__.keys() & given.keys()
-    return {name: given[name] for name in names if given[name] not in (None, ())}
+    return {name: given[name] for name in names if given[name] not in (None, "", ())} | {"image": image}
 
 
-def _only_shown(given: dict[str, Any]) -> bool:
-    if given["output"] and not given["dry_run"]:
-        raise click.UsageError("-o says how --dry-run prints: give that too")
-    return bool(given["dry_run"])
+def _at_cluster(given: dict[str, Any], act: Callable[[Cluster, Say], Awaitable[None]]) -> int:
+    from runner.kube.api import KubeOptions, connect
 
-
-def _at_cluster(
-    given: dict[str, Any], act: Callable[[Cluster, Callable[[str], None]], Awaitable[None]]
-) -> int:
-    caller, screen = config.caller(), Screen(quiet=given["quiet"])
+    caller, screen = config.caller(), opt.screen(given)
     where = KubeOptions(given["kubeconfig"], given["context"], "", given["as_user"], given["as_groups"])
 
     async def whole() -> int:
-        cluster = await connect(where, caller.environ, caller.home)
+        cluster = await connect(where, caller.environ, caller.home, attended=caller.stdin_terminal)
         try:
             screen.notice(f"context {cluster.context} ({cluster.server})")
             await act(cluster, screen.notice)

@@ -12,7 +12,7 @@ if __name__ == "__main__":  # run as a script from anywhere, the packages are tw
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from runner import VERSION
-from runner.cli_install import as_yaml
+from runner.kube.rendered import as_yaml
 from runner.kube.install_manifests import InstallOptions
 
 FILE = Path(__file__).resolve().parent / "mirror-run.yaml"
@@ -24,7 +24,7 @@ IMAGE = f"registry.example.com/mirror-run/agent:{VERSION}"
 def text() -> str:
     """The whole file."""
     head = "# Made by docs/kustomize/generate.py: the output of `mirror-run install --dry-run`.\n"
-    return head + as_yaml(InstallOptions(image=IMAGE)) + "\n"
+    return head + as_yaml(InstallOptions(image=IMAGE))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from docs.kustomize import generate
-from runner.cli_install import as_yaml
+from runner.kube.rendered import as_yaml
 from runner.kube import admission
 from runner.kube.install_manifests import (
     AGENT,
