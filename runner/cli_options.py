@@ -17,7 +17,7 @@ from runner.screen import Screen, ScreenHandler
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
-NOISY = ("urllib3", "docker", "asyncio", "kubernetes", "websockets", "aiohttp")
+NOISY = ("urllib3", "docker", "asyncio", "kubernetes", "aiofastnet", "picows")
 """Libraries whose debugging is nobody's business here (and would show headers)."""
 
 Options = Callable[[Any], Any]

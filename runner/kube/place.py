@@ -46,6 +46,7 @@ class KubePlace:
     agents: Agents
     legs: Legs
     keeps: bool = True
+    _closed: bool = False
     _followed: Followed = field(init=False)
     _mirrored: MirroredLine = field(init=False)
     _part: TakingPart = field(init=False)
@@ -131,6 +132,9 @@ class KubePlace:
         self._part.linked(notice)
 
     async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         await self._part.close()
         await self.legs.close()
         await self.agents.close()
@@ -158,11 +162,10 @@ async def find(
     target = await resolve(cluster, wanted, screen.step, said.pod_running_timeout)
     screen.notice(f"context {cluster.context}, namespace {target.namespace}, target {_described(target)}")
     agents = await chosen_agents(cluster, said, caller, target, proof, screen)
-    undo.push_async_callback(agents.close)
-    await agents.prepare()
     legs = Legs(cluster, engine, config.runtime_folder())
     place = KubePlace(cluster, screen, options, proof, target, agents, legs)
     undo.push_async_callback(place.close)
+    await agents.prepare()
     return place
 
 
