@@ -192,9 +192,9 @@ class _Sources:
         if value is None and group == "requests":
             value = "0"
         if value is None and self._node:
-            value = ((self._node.get("status") or {}).get("allocatable") or {}).get(resource)
+            value = ((self._node.get("status") or {}).get("allocatable") or {}).get(resource, "0")
         if value is None:
-            why = self._refused.get("node", "the node does not say")
+            why = self._refused.get("node", "it has none yet")
             self.unread.append(f"{reference['resource']} ({name}): not set, so it is the node's, and {why}")
             return None
         return divided(str(value), str(reference.get("divisor") or "1"), cpu=resource == "cpu")
