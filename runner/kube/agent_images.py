@@ -83,8 +83,8 @@ def destination(where: str, image: str) -> Name:
             f"{where!r} is no REGISTRY[/PATH]",
             "write it as docker does: registry.example:5000/tools, or a Docker ID",
         )
-    if not name.registry and (("." in name.path or name.tag) and "/" not in name.path):
-        name = Name(where.rstrip("/"), "")  # a registry alone: its port looks like a tag
+    if not name.registry and "/" not in name.path and ("." in name.path or name.tag or where == "localhost"):
+        name = Name(where, "")  # a registry alone: its port looks like a tag
     path = name.path.strip("/")
     if not path.endswith(REPOSITORY) and not name.tag:
         path = f"{path}/{REPOSITORY}".lstrip("/")
