@@ -26,11 +26,6 @@ COMPLAINT = 16_384
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """The far end has the request; whether something listens on that port is not known yet."""
-
-
-@dataclass(frozen=True, slots=True)
 class Complained:
     """The far end gives up, with its sentence."""
 
@@ -49,7 +44,7 @@ class Reply:
     message: bytes
 
 
-Event = memoryview | Opened | Complained | Ended | Reply
+Event = memoryview | Complained | Ended | Reply
 """A memoryview is data, a part of the message that was given: no object of its own, since these are most of them."""
 
 
@@ -91,7 +86,7 @@ class ChannelFraming:
             if octets != self._port:
                 raise BadForward(f"channel {channel} is for another port")
             self._named.add(channel)
-            return [Opened()] if len(self._named) == 2 else []
+            return []
         if channel == 1:
             return [Complained(_text(bytes(octets)))] if octets else []
         return [octets] if octets else []
@@ -124,7 +119,6 @@ class SpdyFraming:
         self._stream = 0
         self._flags = 0
         self._control: bytearray | None = None
-        self._answered: set[int] = set()
         self._complaint = bytearray()
         self._finished: set[int] = set()
         self._over = False
@@ -201,9 +195,6 @@ class SpdyFraming:
     def _finish_control(self, kind: int, body: bytes, events: list[Event]) -> None:
         number = int.from_bytes(body[:4], "big") & 0x7FFFFFFF
         if kind == _SYN_REPLY:
-            self._answered.add(number)
-            if self._answered == {_ERRORS, _DATA}:
-                events.append(Opened())
             if self._flags & _FIN:
                 self._finish_stream(number, events)
         elif kind == _RST_STREAM and number == _DATA:

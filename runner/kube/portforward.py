@@ -38,7 +38,6 @@ from runner.kube.forward_core import (
     Complained,
     Ended,
     Framing,
-    Opened,
     Reply,
     framing,
 )
@@ -126,7 +125,6 @@ async def _open(
             logger_name=log,
             **options,
         )
-        await transport.opened
     except BaseException as error:
         transport.abort()
         if (told := _translated(server, path, error)) is not None:
@@ -139,8 +137,6 @@ def _translated(server: Server, path: str, error: BaseException) -> KubeError | 
     match error:
         case WSHandshakeError(response=response) if response is not None:
             return of_answer("GET", path, int(response.status), error.raw_body or b"")
-        case ForwardEnded() | ForwardRefused():
-            return KubeError(0, "", error.strerror or "no port-forward")
         case ProxyError():
             return server.unreachable(f"the proxy: {error}")
         case WSError() | TimeoutError() | OSError() if not isinstance(error, TimeoutError):
@@ -154,7 +150,6 @@ class ForwardTransport(asyncio.Transport):
 
     def __init__(self, port: int, protocol: asyncio.Protocol) -> None:
         super().__init__()
-        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._port = port
         self._protocol = protocol
         self._socket: WSTransport | None = None
@@ -234,8 +229,12 @@ class ForwardTransport(asyncio.Transport):
         self._framing = framing(chosen, self._port)
         self.set_write_buffer_limits(high=UNSENT)
         keep_alive(self.get_extra_info("socket"))
+        # Octets may follow at once: the node has taken the request, and waiting for its SYN_REPLY is one more way there
+        # and back that says nothing of the port.
         for message in self._framing.opening():
             self._send(message)
+        self._made = True
+        self._protocol.connection_made(self)
 
     def received(self, message: memoryview) -> None:
         try:
@@ -249,11 +248,6 @@ class ForwardTransport(asyncio.Transport):
             match event:
                 case memoryview():
                     self._protocol.data_received(bytes(event))  # the view is picows' buffer
-                case Opened():
-                    self._made = True
-                    self._protocol.connection_made(self)
-                    if not self.opened.done():
-                        self.opened.set_result(None)
                 case Complained(sentence):
                     self._end(_complaint(sentence))
                 case Reply(octets):
@@ -263,7 +257,7 @@ class ForwardTransport(asyncio.Transport):
 
     def disconnected(self, *, orderly: bool) -> None:
         """The WebSocket is closed. v4 has no other end than this."""
-        fine = self._closing or (orderly and self._made)
+        fine = self._closing or orderly
         self._end(None if fine else ForwardEnded(errno.ECONNRESET, "the port-forward was cut"))
 
     def pause_writing(self) -> None:
@@ -281,10 +275,6 @@ class ForwardTransport(asyncio.Transport):
         if not self._closing and self._socket is not None:
             self._closing = True
             self._socket.disconnect(graceful=error is None)
-        if not self.opened.done():
-            self.opened.set_exception(
-                error or ForwardEnded(errno.ECONNRESET, "the port-forward ended at once")
-            )
         if self._made:
             if error is None:
                 self._protocol.eof_received()
