@@ -89,6 +89,9 @@ class DockerPlace:
     async def lead(self, bridge: str) -> str:  # noqa: ARG002 - the volume is the same in every bridge
         return plan.AGENT_SOCKET
 
+    def configured(self) -> None:
+        """There is one agent, which the bridge knows."""
+
     @asynccontextmanager
     async def attended(self, bridge: Link) -> AsyncIterator[None]:
         assert self._agent is not None

@@ -79,6 +79,9 @@ class Place(Protocol):
     async def lead(self, bridge: str) -> str:
         """The bridge's container runs: the path in it at which the first agent will be found."""
 
+    def configured(self) -> None:
+        """The bridge knows its session: from now on it may be told more. Inside ``attended``."""
+
     def attended(self, bridge: Link) -> AbstractAsyncContextManager[None]:
         """Follow the target and tell the user inside the block; what was mirrored is summed up at its end."""
 

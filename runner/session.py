@@ -158,6 +158,7 @@ class Session:
         except (CallFailed, LinkEnded) as error:
             said = "\n".join(self.pair.last_words())
             raise Refusal(f"the bridge could not be set up: {error.reason}\n{said}".rstrip()) from error
+        self.place.configured()
         self.screen.notice(
             f"as {self.place.name}: {chosen.kept} of its variables, {chosen.left_out} left out as the container's own"
         )

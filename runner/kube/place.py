@@ -105,6 +105,9 @@ class KubePlace:
         first = self._part.first
         return await self.legs.add(first.number, first.agent)
 
+    def configured(self) -> None:
+        self._part.configured.set()
+
     @asynccontextmanager
     async def attended(self, bridge: Link) -> AsyncIterator[None]:
         self._part.bridged(bridge)

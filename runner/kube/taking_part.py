@@ -64,6 +64,7 @@ class TakingPart:
     mirrored: MirroredLine
     hosts: Hosts
     sides: list[AgentSide] = field(default_factory=list)
+    configured: asyncio.Event = field(default_factory=asyncio.Event)  # the bridge may be told something
     _bridge: Link = field(init=False)
     _of: dict[str, AgentSide] = field(default_factory=dict, init=False)  # by the pod's uid
     _identities: dict[int, m.Identity] = field(default_factory=dict, init=False)
@@ -103,7 +104,7 @@ class TakingPart:
         return self.sides[0]
 
     def bridged(self, bridge: Link) -> None:
-        """The bridge is configured with the first agent: it is told the others, and all are kept from now on."""
+        """The bridge has the first agent: it is told the others when it is configured, and all are kept."""
         self._bridge = bridge
         for side in self.sides:
             self._keep(side)
@@ -133,6 +134,7 @@ class TakingPart:
 
     async def _add(self, side: AgentSide) -> None:
         path = await self.legs.add(side.number, side.agent)
+        await self.configured.wait()
         try:
             await self._bridge.call(m.AddAgent(0, side.number, path))
         except (CallFailed, LinkEnded) as error:
@@ -255,6 +257,7 @@ class TakingPart:
         await self._tidy()
 
     async def _retarget(self, index: int, pod: Pod) -> None:
+        await self.configured.wait()
         side = self._of[pod.uid]
         if adding := self._added.get(side.number):
             await asyncio.wait([adding])

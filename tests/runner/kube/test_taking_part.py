@@ -93,6 +93,7 @@ class Stage:
     async def begin(self, *pods: Pod) -> m.Identity:
         found = await self.part.begin(self.followed.first(pods))
         self.part.bridged(self.link)
+        self.part.configured.set()
         return found
 
     def saw(self, one: Pod) -> None:
@@ -135,6 +136,17 @@ async def test_all_are_attached_and_the_bridge_is_told_the_further_agents(stage:
     assert stage.told("on-b") == {1: "id-y"}
     await stage.bridge.until(m.AddAgent(0, 1, "/agents/1.sock"))
     assert stage.legs.log == ["add 1 on-b"]
+
+
+async def test_the_bridge_is_told_nothing_before_it_is_configured(stage: Stage) -> None:
+    x, y = pod("x", "a"), pod("y", "b")
+    await stage.begin(x, y)
+    stage.part.configured.clear()
+    stage.gone(x)
+    await stage.agents.made["on-a"].until(m.Detach, 1)
+    assert not stage.bridge.asked
+    stage.part.configured.set()
+    await stage.bridge.until(m.RemoveAgent(0, 0))
 
 
 async def test_a_pod_on_a_new_node_brings_an_agent(stage: Stage) -> None:
