@@ -19,10 +19,10 @@ Json = dict[str, Any]
 async def following(
     cluster: Cluster, target: KubeTarget, followed: Followed
 ) -> AsyncGenerator[list[Step], None]:
-    """Steps to carry out in order, without end, after those of ``followed.first(target.pods)``. KubeError only from
-    the first list. Close it (``contextlib.aclosing``) when the session ends."""
+    """Steps to carry out in order, without end, after those of ``followed.first(target.pods)``; a server that does not
+    answer is waited for. Close it (``contextlib.aclosing``) when the session ends."""
     nodes = Nodes(cluster)
-    async with aclosing(events(cluster, target.members)) as changes:
+    async with aclosing(events(cluster, target.members, patient=True)) as changes:
         async for event in changes:
             if steps := await _told(event, target.container, nodes, followed):
                 yield steps

@@ -52,11 +52,14 @@ class Vanished:
 Event = Listed | Seen | Vanished
 
 
-async def events(cluster: Cluster, members: Members) -> AsyncGenerator[Event, None]:
-    """Without end: Listed first, and whenever something may have been missed. KubeError only from the first list. Close
-    it (``contextlib.aclosing``) when no more is wanted."""
-    pods, version = await cluster.list(members.path, **members.query)
+async def events(cluster: Cluster, members: Members, *, patient: bool = False) -> AsyncGenerator[Event, None]:
+    """Without end: Listed first, and whenever something may have been missed. Errors are waited out; but that of the
+    first list is raised (KubeError) unless ``patient``. Close it (``contextlib.aclosing``) when no more is wanted."""
     pause = FIRST_PAUSE
+    if patient:
+        pods, version, pause = await _listed_again(cluster, members, pause)
+    else:
+        pods, version = await cluster.list(members.path, **members.query)
     while True:
         yield Listed(tuple(pod for pod in pods if members.has(pod)))
         while version:

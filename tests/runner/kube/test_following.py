@@ -103,6 +103,19 @@ async def test_a_server_that_is_down_for_a_while(watched: Watched) -> None:
     assert (await watched.next()).pods[0].name == "b"
 
 
+async def test_a_server_that_is_down_from_the_start(watched: Watched) -> None:
+    """Between the target's resolving and its following, that is."""
+    target = await resolve(watched.cluster, understood("deploy/cart"), lambda text: None)  # type: ignore[arg-type]
+    watched.cluster.down = True
+    again = Followed("deploy/cart")
+    async with aclosing(following(watched.cluster, target, again)) as told:  # type: ignore[arg-type]
+        first = asyncio.ensure_future(anext(told))
+        asked = len(watched.cluster.asked)
+        await watched.cluster.until(lambda: len(watched.cluster.asked) >= asked + 3)
+        watched.cluster.down = False
+        assert [type(step) for step in await first] == [Prepare, AttachTo]
+
+
 async def test_a_pod_on_a_node_that_none_can_be_followed_on(watched: Watched) -> None:
     watched.cluster.put(
         "/api/v1/nodes/cloud",
