@@ -35,11 +35,13 @@ class Original:
 
     ``pull`` names the image for an engine that may not have it, the best name first; ``config`` then holds only what
     the target says over its image. When ``pull`` is empty the image is here, and ``config`` is whole.
+    ``expands``: $(NAME) in Entrypoint and Cmd stands for a variable, as a pod's spec has it.
     """
 
     image: str
     config: Json
     pull: tuple[str, ...] = ()
+    expands: bool = False
 
 
 @dataclass(frozen=True, slots=True)

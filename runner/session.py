@@ -20,6 +20,7 @@ from runner.attend import Attention
 from runner.config import Caller, RunOptions
 from runner.engine import Engine, EngineError, Subscription, connect
 from runner.errors import Refusal
+from runner.kube import expansion
 from runner.labels import ROLE, Marks, forgotten
 from runner.place import Founded, Place, Proof
 from runner.refusals import translated
@@ -168,6 +169,8 @@ class Session:
     async def _configuration(self, variables: tuple[bytes, ...]) -> m.Configure:
         options, image = self.options, self.pair.image
         argv = plan.command(options, image.config)
+        if self.place.original.expands and not options.command and not options.entrypoint:
+            argv = expansion.of_words(argv, self.founded.environ)
         cwd = plan.working_directory(
             options,
             self.caller,

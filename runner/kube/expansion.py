@@ -6,7 +6,7 @@ Kubernetes API, EnvVar.value: "$$" is "$", so "$$(NAME)" stays "$(NAME)"; what i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 _REFERENCE = re.compile(r"\$(?:(\$)|\(([^)]*)\))")
 
@@ -20,3 +20,10 @@ def expanded(text: str, known: Mapping[str, str]) -> str:
         return known.get(found[2], found[0])
 
     return _REFERENCE.sub(meant, text)
+
+
+def of_words(words: Iterable[str], variables: Iterable[bytes]) -> tuple[str, ...]:
+    """A command's words, with variables as /proc/PID/environ has them (b"NAME=value")."""
+    pairs = (one.decode(errors="surrogateescape").partition("=") for one in variables)
+    known = {name: value for name, _, value in pairs}
+    return tuple(expanded(word, known) for word in words)

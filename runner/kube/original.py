@@ -22,7 +22,7 @@ def original(pod: Json, container: str) -> Original:
     image = str(own.get("image") or "")
     exact = _reference(str(container_status(pod, container).get("imageID") or ""))
     names = tuple(dict.fromkeys(name for name in (exact, image) if name))
-    return Original(image, _config(pod, spec, own), pull=names)
+    return Original(image, _config(pod, spec, own), pull=names, expands=True)
 
 
 def _config(pod: Json, spec: Json, own: Json) -> Json:

@@ -62,3 +62,7 @@ def test_ports_and_names() -> None:
     assert found["ExposedPorts"] == {"80/tcp": {}, "53/udp": {}}
     assert found["Hostname"] == "cart-x1"
     assert original(pod(spec={"hostname": "cart-0"}), "web").config["Hostname"] == "cart-0"
+
+
+def test_its_words_may_name_variables() -> None:
+    assert original(pod(), "web").expands

@@ -1,4 +1,4 @@
-"""A container's environment and command from the pod's spec, as the kubelet would make them."""
+"""A container's environment from the pod's spec, as the kubelet would make it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from typing import Any
 
 import pytest
 
-from runner.errors import Refusal
 from runner.kube import service_links
-from runner.kube.expansion import expanded
-from runner.kube.pod import container_spec
+from runner.kube.expansion import expanded, of_words
 from runner.kube.quantity import divided, parsed
-from runner.kube.spec_command import command_of, declared, working_directory
 from runner.kube.spec_env import environment, hostname
 from tests.runner.kube.memory import Memory, pod
-from wire.messages import Port, Proto
 
 Json = dict[str, Any]
 
@@ -238,42 +234,6 @@ def test_host_names() -> None:
     assert hostname(pod("a", spec={"hostname": "h"})) == "h"
 
 
-IMAGE = {"Entrypoint": ["/entry", "-x"], "Cmd": ["serve"], "WorkingDir": "/srv"}
-
-
-@pytest.mark.parametrize(
-    ("spec", "argv"),
-    [
-        ({}, ("/entry", "-x", "serve")),
-        ({"args": ["run"]}, ("/entry", "-x", "run")),
-        ({"command": ["/bin/sh"]}, ("/bin/sh",)),
-        (
-            {"command": ["/bin/sh"], "args": ["-c", "echo $(A) $$(A) $(B)"]},
-            ("/bin/sh", "-c", "echo 1 $(A) $(B)"),
-        ),
-    ],
-)
-def test_the_command(spec: Json, argv: tuple[str, ...]) -> None:
-    assert command_of({"name": "web", **spec}, IMAGE, {"A": "1"}) == argv
-
-
-def test_the_command_that_only_the_image_knows() -> None:
-    with pytest.raises(Refusal) as refused:
-        command_of({"name": "web"}, None)
-    assert "container web" in refused.value.what
-    assert command_of({"name": "web"}, {"Entrypoint": None, "Cmd": ["x"]}) == ("x",)
-    assert command_of({"name": "web"}, {"Entrypoint": "one", "Cmd": None}) == ("one",)
-
-
-def test_directory_and_ports() -> None:
-    ports = [
-        {"containerPort": 80},
-        {"containerPort": 53, "protocol": "UDP"},
-        {"containerPort": 9, "protocol": "SCTP"},
-    ]
-    made = pod("a", spec={"containers": [{"name": "web", "ports": ports}]})
-    spec = container_spec(made["spec"], "web")
-    assert declared(spec) == (Port(Proto.TCP, 80), Port(Proto.UDP, 53))
-    assert working_directory(spec, IMAGE) == "/srv"
-    assert working_directory({"workingDir": "/w"}, IMAGE) == "/w"
-    assert working_directory({}, None) == "/"
+def test_the_words_of_a_command() -> None:
+    words = ["/bin/sh", "-c", "echo $(A) $$(A) $(B) $(date)"]
+    assert of_words(words, [b"A=1", b"B=\xff", b"C"]) == ("/bin/sh", "-c", "echo 1 $(A) \udcff $(date)")
