@@ -12,6 +12,7 @@ from runner.config import Caller, ClusterOptions
 from runner.engine import Engine, EngineError, Json, connect
 from runner.errors import Refusal
 from runner.labels import AUTHOR, ROLE, SESSION, TARGET
+from runner.places import has_kubeconfig
 from runner.refusals import translated
 from runner.screen import Screen
 
@@ -19,8 +20,10 @@ STOPS_WITHIN = 10.0
 """Seconds after SIGTERM, as of `docker stop`."""
 
 
-async def targets_table(caller: Caller, context: str, cluster: ClusterOptions, screen: Screen) -> int:  # noqa: ARG001
-    """Every target once, its containers' state, image and ports; or those of the cluster."""
+async def targets_table(caller: Caller, context: str, cluster: ClusterOptions, screen: Screen) -> int:
+    """Every target once, its containers' state, image and ports; or those of the cluster, if one is meant."""
+    if cluster.named:
+        return await _of_cluster(caller, cluster, screen)
     engine = await connect(contexts.choose(caller.environ, caller.home, context))
     by_name: dict[str, list[targets.Container]] = defaultdict(list)
     for container in targets.listed(await engine.containers(everything=True)):
@@ -34,7 +37,28 @@ async def targets_table(caller: Caller, context: str, cluster: ClusterOptions, s
         rows.append(
             (name, state, found[0].image, " ".join(sorted({port for one in found for port in one.ports})))
         )
+    if not rows and has_kubeconfig(caller):
+        screen.notice("no container of this engine can be a target; of the cluster:")
+        return await _of_cluster(caller, cluster, screen)
     screen.table(("TARGET", "STATE", "IMAGE", "PORTS"), rows)
+    return 0
+
+
+async def _of_cluster(caller: Caller, options: ClusterOptions, screen: Screen) -> int:
+    """What one namespace has, and who is at it now."""
+    # Not above: what is about clusters alone is a tenth of a second to import.
+    from runner.kube import listing
+    from runner.kube.place import connected
+
+    cluster = await connected(options, caller)
+    try:
+        found = await listing.targets_table(cluster, cluster.namespace)
+    finally:
+        await cluster.close()
+    screen.notice(f"context {cluster.context}, namespace {cluster.namespace}")
+    screen.table(listing.HEADER, [row.cells for row in found.rows])
+    if found.unread:
+        screen.notice(f"you may not list {', '.join(found.unread)} there: those are not shown")
     return 0
 
 
