@@ -217,10 +217,16 @@ async def connect(
         credentials = Credentials(chosen.user, chosen.cluster, chosen.folder, environ, attended=attended)
         server = Server(chosen.cluster, credentials, environ, _impersonated(options, chosen))
         cluster = Cluster(server, chosen.context, options.namespace or chosen.namespace)
-        cluster.version = str((await cluster.get("/version")).get("gitVersion") or "")
-        credentials.unattended()
     except KubeError as error:
         raise _no_cluster(error, chosen) from error
+    try:
+        cluster.version = str((await cluster.get("/version")).get("gitVersion") or "")
+    except BaseException as error:
+        await cluster.close()
+        if isinstance(error, KubeError):
+            raise _no_cluster(error, chosen) from error
+        raise
+    credentials.unattended()
     log.debug("%s: %s, %s", chosen.context, server.url, cluster.version)
     return cluster
 

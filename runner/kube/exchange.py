@@ -27,6 +27,10 @@ BODY = 256 * 1024 * 1024
 """Octets of one answer at most: a list of 500 objects of 1.5 MB (etcd's bound for one) is none that we ask for."""
 
 
+class ProtocolError(OSError):
+    """Whoever answers is no HTTP server."""
+
+
 class _Line:
     """One connection, and where it is in the protocol."""
 
@@ -35,7 +39,7 @@ class _Line:
     ) -> None:
         self.reader = reader
         self.writer = writer
-        self.credential = credential
+        self.certificate = credential.certificate  # the rest is said in each request
         self.state = h11.Connection(h11.CLIENT)
         self.used = False
 
@@ -44,8 +48,15 @@ class _Line:
         return not (self.reader.at_eof() or self.writer.is_closing())
 
     async def event(self) -> object:
-        while (event := self.state.next_event()) is h11.NEED_DATA:
-            self.state.receive_data(await self.reader.read(CHUNK))
+        """The next one. EOFError where the answer broke off, ProtocolError where it is none."""
+        try:
+            while (event := self.state.next_event()) is h11.NEED_DATA:
+                self.state.receive_data(await self.reader.read(CHUNK))
+        except h11.RemoteProtocolError as error:
+            begun = self.state.trailing_data[0]
+            if self.reader.at_eof() and (not begun or begun.startswith(b"HTTP/")):
+                raise EOFError from error
+            raise ProtocolError(f"it does not speak HTTP ({error})") from error
         return event
 
     def abort(self) -> None:
@@ -93,7 +104,7 @@ class Exchange:
         try:
             found = {name.decode().lower(): value.decode("latin-1") for name, value in event.headers}
             yield Answer(event.status_code, found, self._body(line), credential)
-        except (OSError, EOFError, h11.RemoteProtocolError) as error:
+        except (OSError, EOFError) as error:
             raise self.server.explained(error) from error
         finally:
             self._done(line)
@@ -116,8 +127,9 @@ class Exchange:
             line = await self._line(credential)
             self._busy.add(line)
             try:
-                return line, await self._head(line, method, target, body, headers)
-            except (OSError, EOFError, h11.RemoteProtocolError) as error:
+                every = (*self.server.headers(credential), *headers)
+                return line, await self._head(line, method, target, body, every)
+            except (OSError, EOFError) as error:
                 self._drop(line)
                 # A kept connection that the server closed meanwhile: it answered nothing, so it is asked once more on
                 # another; for what changes something only where it cannot have been taken.
@@ -132,7 +144,7 @@ class Exchange:
     async def _line(self, credential: Credential) -> _Line:
         while self._idle:
             line = self._idle.pop()
-            if line.usable and line.credential.certificate == credential.certificate:
+            if line.usable and line.certificate == credential.certificate:
                 return line
             line.abort()
         reader, writer = await self.server.dial(credential)
@@ -141,10 +153,10 @@ class Exchange:
     async def _head(
         self, line: _Line, method: str, target: str, body: bytes, headers: tuple[tuple[str, str], ...]
     ) -> h11.Response:
-        every = [*self.server.headers(line.credential), *headers]
         if body or method in ("POST", "PUT", "PATCH"):
-            every.append(("Content-Length", str(len(body))))
-        request = h11.Request(method=method, target=self.server.address.prefix + target, headers=every)
+            headers = (*headers, ("Content-Length", str(len(body))))
+        target = self.server.address.prefix + target
+        request = h11.Request(method=method, target=target, headers=list(headers))
         octets = line.state.send(request) or b""
         if body:
             octets += line.state.send(h11.Data(body)) or b""
