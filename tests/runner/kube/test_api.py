@@ -351,7 +351,7 @@ async def test_tls_with_the_clusters_own_authority(tmp_path: Path) -> None:
             await cluster(server, tmp_path, **(said | {"certificate-authority": None}))
         del said["certificate-authority"]
         await (await cluster(server, tmp_path, **said, **{"insecure-skip-tls-verify": True})).close()
-        with pytest.raises(Refusal, match="cannot be reached: (TLS|the connection was closed)"):
+        with pytest.raises(Refusal, match=r"cannot be reached: (TLS|the connection was closed)"):
             await cluster(server, tmp_path, **(said | {"user": {}}), **{"insecure-skip-tls-verify": True})
 
 
