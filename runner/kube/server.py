@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ipaddress
 import os
 import socket
 import ssl
@@ -121,7 +122,8 @@ class Server:
             self.address.port,
             ssl=context,
             server_hostname=self.server_name if context else None,
-            happy_eyeballs_delay=0.25,
+            # Cancelled between addresses, asyncio's race drops a socket that has just connected (3.11 to 3.13).
+            happy_eyeballs_delay=None if _is_address(self.address.host) else 0.25,
             limit=LIMIT,
         )
 
@@ -205,6 +207,14 @@ class Server:
 
 
 _MEND = "mend the kubeconfig"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def keep_alive(sock: Any) -> None:
