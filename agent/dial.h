@@ -6,6 +6,7 @@
 #pragma once
 
 #include "agent/own.h"
+#include "agent/reach.h"
 #include "native/addr.h"
 #include "native/backlog.h"
 #include "native/loop.h"
@@ -45,11 +46,13 @@ struct target {
     struct dial_desk *desk;
     int netns;
     struct own_table *own;
-    struct dial dials; /* a ring's head */
+    const struct reach *reach; /* its session's */
+    struct dial dials;         /* a ring's head */
 };
 
-/* Takes a duplicate of `netns`. 0, or -1. */
-int target_init(struct target *t, struct dial_desk *desk, int netns, struct fault *f);
+/* Takes a duplicate of `netns`. `reach` outlives it. 0, or -1. */
+int target_init(struct target *t, struct dial_desk *desk, int netns, const struct reach *reach,
+                struct fault *f);
 void target_fini(struct target *t, int err); /* resets what is open, as `err` */
 
 /* For mirror.c: whether this endpoint is (or was, a moment ago) a socket of the agent's. `ctx` is a struct target. */

@@ -1,10 +1,10 @@
-/* One association of an app's ICMP echo identifier: at most one raw socket per address family inside the target.
+/* Echo requests of an app's ICMP identifier, from a raw socket inside the target.
  *
  * Raw sockets, because ping sockets are closed to everybody in a fresh network namespace (ping_group_range). The
  * identifier on the wire is one of ours: two apps that chose the same one would get each other's replies in one target.
  * A filter in the kernel lets only echo replies with it through, so that a busy target's ICMP costs nothing here.
  * A datagram's port is the sequence number, its payload what follows the eight octets of the ICMP header (RFC 792, 4443). */
-#include "agent/dial.h"
+#include "agent/dial_assoc.h"
 #include "native/view.h"
 
 #include <errno.h>
@@ -13,65 +13,13 @@
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <netinet/ip_icmp.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #define ICMP_HEADER     8
 #define REPLIES_AT_ONCE 16
-
-struct dial_echo;
-
-struct socket_echo {
-    struct loop_fd io; /* fd -1: not made yet */
-    struct dial_echo *owner;
-};
-
-struct dial_echo {
-    struct channel channel;
-    struct dial dial;
-    struct target *target;
-    struct socket_echo v4, v6;
-    struct timer idle;
-    uint64_t used; /* ns */
-    uint16_t identifier;
-};
-
-static struct loop *loop_of(const struct dial_echo *d) {
-    return d->target->desk->loop;
-}
-
-static void close_socket(struct dial_echo *d, struct socket_echo *s) {
-    if (s->io.fd < 0)
-        return;
-    loop_del(loop_of(d), &s->io);
-    close(s->io.fd);
-}
-
-static void destroy(struct dial_echo *d) {
-    close_socket(d, &d->v4);
-    close_socket(d, &d->v6);
-    timer_cancel(loop_of(d), &d->idle);
-    dial_leave(&d->dial);
-    free(d);
-}
-
-static void drop(struct dial *self, int err) {
-    struct dial_echo *d = container_of(self, struct dial_echo, dial);
-    channel_reset(&d->channel, err);
-    destroy(d);
-}
-
-static void grew_idle(struct timer *t) {
-    struct dial_echo *d = container_of(t, struct dial_echo, idle);
-    if (loop_now(loop_of(d)) - d->used >= DIAL_IDLE)
-        drop(&d->dial, 0);
-    else
-        timer_set(loop_of(d), t, d->used + DIAL_IDLE);
-}
 
 /* The ICMP message in what a raw socket read: IPv4's comes with its IP header (raw(7)), IPv6's without (RFC 3542). */
 static bool icmp_of(int family, const uint8_t **p, size_t *n) {
@@ -92,31 +40,31 @@ static uint16_t u16_at(const uint8_t *p) {
     return (uint16_t)(p[0] << 8 | p[1]);
 }
 
-static void take_replies(struct socket_echo *s, int family) {
-    struct dial_echo *d = s->owner;
+static void take_replies(struct assoc_socket *s) {
+    struct assoc *a = s->owner;
     for (int i = 0; i < REPLIES_AT_ONCE; i++) {
         struct sockaddr_storage from;
         socklen_t len = sizeof from;
         struct endpoint peer;
-        const uint8_t *p = d->target->desk->scratch;
-        ssize_t r = recvfrom(s->io.fd, d->target->desk->scratch, 65536, MSG_DONTWAIT,
+        const uint8_t *p = a->target->desk->scratch;
+        ssize_t r = recvfrom(s->io.fd, a->target->desk->scratch, 65536, MSG_DONTWAIT,
                              (struct sockaddr *)&from, &len);
         if (r < 0)
             return;
         size_t n = (size_t)r;
-        if (!icmp_of(family, &p, &n) || u16_at(p + 4) != d->identifier)
+        if (!icmp_of(s->family, &p, &n) || u16_at(p + 4) != a->identifier)
             continue;
         if (!endpoint_from_sockaddr((struct sockaddr *)&from, &peer))
             continue;
         peer.port = u16_at(p + 6);
-        d->used = loop_now(loop_of(d));
-        channel_datagram(&d->channel, &peer, p + ICMP_HEADER, n - ICMP_HEADER);
+        assoc_used(a);
+        channel_datagram(&a->channel, &peer, p + ICMP_HEADER, n - ICMP_HEADER);
     }
 }
 
 /* ICMP errors about our requests. What the queue quotes begins at the ICMP header that we wrote. */
-static void tell_errors(struct socket_echo *s) {
-    struct dial_echo *d = s->owner;
+static void tell_errors(struct assoc_socket *s) {
+    struct assoc *a = s->owner;
     for (int i = 0; i < REPLIES_AT_ONCE; i++) {
         uint8_t quoted[ICMP_HEADER];
         struct iovec iov = {quoted, sizeof quoted};
@@ -137,7 +85,7 @@ static void tell_errors(struct socket_echo *s) {
         struct cmsghdr *c = CMSG_FIRSTHDR(&m);
         struct sock_extended_err e;
         struct endpoint to;
-        if (n < ICMP_HEADER || u16_at(quoted + 4) != d->identifier || !c ||
+        if (n < ICMP_HEADER || u16_at(quoted + 4) != a->identifier || !c ||
             c->cmsg_len < CMSG_LEN(sizeof e))
             continue;
         memcpy(&e, CMSG_DATA(c), sizeof e);
@@ -145,22 +93,8 @@ static void tell_errors(struct socket_echo *s) {
             !endpoint_from_sockaddr((struct sockaddr *)&peer, &to))
             continue; /* local: what sendmsg itself answered */
         to.port = u16_at(quoted + 6);
-        channel_unreachable(&d->channel, &to, (int)e.ee_errno);
+        channel_unreachable(&a->channel, &to, (int)e.ee_errno);
     }
-}
-
-static void ready_v4(struct loop_fd *self, uint32_t events) {
-    struct socket_echo *s = container_of(self, struct socket_echo, io);
-    if (events & EPOLLERR)
-        tell_errors(s);
-    take_replies(s, 4);
-}
-
-static void ready_v6(struct loop_fd *self, uint32_t events) {
-    struct socket_echo *s = container_of(self, struct socket_echo, io);
-    if (events & EPOLLERR)
-        tell_errors(s);
-    take_replies(s, 6);
 }
 
 /* Only echo replies that carry our identifier: classic BPF (linux/Documentation/networking/filter.rst). */
@@ -199,35 +133,24 @@ static int prepare(int fd, int family, uint16_t identifier) {
                        : setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &one, sizeof one);
 }
 
-/* 0, or an errno. */
-static int open_socket(struct dial_echo *d, struct socket_echo *s, int family) {
-    struct fault f;
-    int fd = family == 4 ? dial_socket(d->target, AF_INET, SOCK_RAW, IPPROTO_ICMP)
-                         : dial_socket(d->target, AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
-    if (fd < 0)
-        return errno;
-    if (prepare(fd, family, d->identifier) < 0) {
-        int err = errno;
-        close(fd);
-        return err;
-    }
-    s->io.fd = fd;
-    if (loop_add(loop_of(d), &s->io, EPOLLIN, &f) < 0) {
-        close(fd);
-        s->io.fd = -1;
-        return f.err;
-    }
-    return 0;
+static int make(struct assoc *a, int family) {
+    int fd = family == 4 ? dial_socket(a->target, AF_INET, SOCK_RAW, IPPROTO_ICMP)
+                         : dial_socket(a->target, AF_INET6, SOCK_RAW, IPPROTO_ICMPV6);
+    if (fd < 0 || prepare(fd, family, a->identifier) == 0)
+        return fd;
+    int err = errno;
+    close(fd);
+    errno = err;
+    return -1;
 }
 
 /* 0, or an errno. The kernel writes ICMPv6's checksum itself (RFC 3542, 3.1), ICMP's not. */
-static int send_request(struct socket_echo *s, const struct endpoint *peer, const uint8_t *p,
+static int send_request(struct assoc_socket *s, const struct endpoint *peer, const uint8_t *p,
                         size_t n) {
-    int family = peer->addr.family;
     struct endpoint to = *peer;
     struct sockaddr_storage sa;
     uint16_t id = s->owner->identifier, seq = peer->port;
-    uint8_t head[ICMP_HEADER] = {family == 4 ? ICMP_ECHO : ICMP6_ECHO_REQUEST,
+    uint8_t head[ICMP_HEADER] = {s->family == 4 ? ICMP_ECHO : ICMP6_ECHO_REQUEST,
                                  0,
                                  0,
                                  0,
@@ -235,7 +158,7 @@ static int send_request(struct socket_echo *s, const struct endpoint *peer, cons
                                  (uint8_t)id,
                                  (uint8_t)(seq >> 8),
                                  (uint8_t)seq};
-    if (family == 4) {
+    if (s->family == 4) {
         uint16_t sum = checksum_fold(checksum_add(checksum_add(0, head, sizeof head), p, n));
         head[2] = (uint8_t)(sum >> 8);
         head[3] = (uint8_t)sum;
@@ -256,45 +179,15 @@ static int send_request(struct socket_echo *s, const struct endpoint *peer, cons
     return errno;
 }
 
-static void on_datagram(struct channel *c, const struct endpoint *peer, const uint8_t *p,
-                        size_t n) {
-    struct dial_echo *d = container_of(c, struct dial_echo, channel);
-    struct socket_echo *s = peer->addr.family == 4 ? &d->v4 : &d->v6;
-    int err = s->io.fd < 0 ? open_socket(d, s, peer->addr.family) : 0;
-    d->used = loop_now(loop_of(d));
-    if (!err)
-        err = send_request(s, peer, p, n);
-    if (err)
-        channel_unreachable(c, peer, err);
-}
-
-static void on_eof(struct channel *c) {
-    channel_eof(c);
-    destroy(container_of(c, struct dial_echo, channel));
-}
-
-static void on_reset(struct channel *c, int err) {
-    (void)err;
-    destroy(container_of(c, struct dial_echo, channel));
-}
-
-static const struct channel_ops ops = {.datagram = on_datagram, .eof = on_eof, .reset = on_reset};
+static const struct assoc_kind kind = {
+    .make = make, .send = send_request, .errors = tell_errors, .take = take_replies};
 
 struct channel *dial_echo(struct target *t, const struct channel_open *o, int *err) {
+    struct assoc *a = assoc_open(t, &kind);
     (void)o;
-    struct dial_echo *d = calloc(1, sizeof *d);
-    if (!d) {
-        *err = ENOMEM;
+    *err = ENOMEM;
+    if (!a)
         return NULL;
-    }
-    d->target = t;
-    d->identifier = ++t->desk->echo_identifier;
-    d->v4 = (struct socket_echo){.io = {.fd = -1, .ready = ready_v4}, .owner = d};
-    d->v6 = (struct socket_echo){.io = {.fd = -1, .ready = ready_v6}, .owner = d};
-    d->used = loop_now(t->desk->loop);
-    d->idle.fire = grew_idle;
-    timer_set(t->desk->loop, &d->idle, d->used + DIAL_IDLE);
-    dial_join(t, &d->dial, drop);
-    channel_accept(&d->channel, &ops, DIAL_WINDOW);
-    return &d->channel;
+    a->identifier = ++t->desk->echo_identifier;
+    return &a->channel;
 }

@@ -252,6 +252,10 @@ static int start(struct target *t, const struct endpoint *to) {
 
 struct channel *dial_tcp(struct target *t, const struct channel_open *o, int *err) {
     struct fault f;
+    if (!reach_allows(t->reach, &o->destination.addr)) {
+        *err = EACCES;
+        return NULL;
+    }
     struct dial_tcp *d = calloc(1, sizeof *d);
     if (!d) {
         *err = ENOMEM;

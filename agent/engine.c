@@ -44,6 +44,8 @@ struct session {
     struct place *places;
     struct mirror_counters past; /* of mirrors that are no more */
     uint64_t dialled;
+    struct reach reach;
+    struct mirror_rate rate;
 };
 
 /* --- sessions and their places ------------------------------------------------------------------------------------- */
@@ -71,6 +73,7 @@ static void counters_add(struct mirror_counters *sum, const struct mirror *m) {
     sum->joined += c.joined;
     sum->skipped += c.skipped;
     sum->dropped += c.dropped;
+    sum->limited += c.limited;
     sum->lost_packets += c.lost_packets;
 }
 
@@ -214,6 +217,7 @@ struct call {
     uint64_t received;
     const struct engine_port *ports;
     size_t n;
+    const struct engine_limits *limits;
     struct engine_counters *counters;
     struct fault *fault;
     int64_t result;
@@ -235,6 +239,8 @@ static void session_add(void *arg) {
     }
     s->engine = c->engine;
     s->number = c->session;
+    s->reach = (struct reach){.outgoing = true, .metadata = true};
+    mirror_rate_init(&s->rate);
     s->next = c->engine->sessions;
     c->engine->sessions = s;
 }
@@ -259,6 +265,22 @@ static void session_del(void *arg) {
 void engine_session_del(struct engine *e, uint32_t session) {
     struct call c = {.engine = e, .session = session};
     loop_call(e->loop, session_del, &c);
+}
+
+static void session_limits(void *arg) {
+    struct call *c = arg;
+    struct session *s = session_of(c);
+    if (!s)
+        return;
+    s->reach = (struct reach){.outgoing = c->limits->outgoing, .metadata = c->limits->metadata};
+    mirror_rate_set(&s->rate, c->limits->mirror_rate, loop_now(c->engine->loop));
+}
+
+int engine_session_limits(struct engine *e, uint32_t session, const struct engine_limits *limits,
+                          struct fault *f) {
+    struct call c = {.engine = e, .session = session, .limits = limits, .fault = f};
+    loop_call(e->loop, session_limits, &c);
+    return (int)c.result;
 }
 
 static void link_add(void *arg) {
@@ -362,7 +384,7 @@ static void target_set(void *arg) {
         c->result = fault_set(c->fault, ENOMEM, "a target");
         return;
     }
-    if (target_init(&p->target, &c->engine->desk, c->fd, c->fault) < 0) {
+    if (target_init(&p->target, &c->engine->desk, c->fd, &s->reach, c->fault) < 0) {
         free(p);
         c->result = -1;
         return;
@@ -415,6 +437,7 @@ static int mirror_begin(struct session *s, struct place *p, struct fault *f) {
         mirror_new(s->engine->loop, s->mux, p->index, packet, diag, dial_owns, &p->target, f);
     if (!p->mirror)
         return -1;
+    mirror_limit(p->mirror, &s->rate);
     /* For connections that are over before they can be looked up; a kernel without netfilter redirects nothing. */
     int conntrack =
         netns_socket(home, p->target.netns, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER, NULL);
@@ -472,6 +495,7 @@ static void counters_get(void *arg) {
         .joined = sum.joined,
         .skipped = sum.skipped,
         .dropped = sum.dropped,
+        .limited = sum.limited,
         .lost_packets = sum.lost_packets,
         .dialled = s->dialled,
         .datagrams_dropped = s->mux ? mux_datagrams_dropped(s->mux) : 0,

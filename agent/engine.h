@@ -25,9 +25,18 @@ struct engine_port {
 struct engine_counters {
     uint64_t connections, bytes, datagrams, joined, skipped, dropped,
         lost_packets;           /* wire.messages.Counters */
+    uint64_t limited;           /* Counters too */
     uint64_t dialled;           /* channels that the bridge opened */
     uint64_t datagrams_dropped; /* for want of room in the link, on the link there is now */
     uint32_t channels;          /* open now */
+};
+
+/* What a session may do of what it asks for. */
+struct engine_limits {
+    bool
+        outgoing; /* connections, datagrams and echo requests of the app's, from its targets; else EACCES */
+    bool metadata;        /* of these, to the cloud's metadata services (reach.h) */
+    uint64_t mirror_rate; /* octets a second of all that is mirrored (mirror_rate.h); 0: no limit */
 };
 
 struct engine_listener {
@@ -45,6 +54,10 @@ void engine_free(struct engine *e); /* after engine_run has returned; ends what 
 int engine_session_add(struct engine *e, uint32_t session, struct fault *f);
 void engine_session_del(struct engine *e,
                         uint32_t session); /* its link and connections at once; unknown: nothing */
+
+/* From now on; what is open stays. A session begins with everything allowed and no limit. */
+int engine_session_limits(struct engine *e, uint32_t session, const struct engine_limits *limits,
+                          struct fault *f);
 
 /* Takes `fd`, also on failure. A link that the session had is closed first, its channels reset. Its number, or -1. `keeps`:
  * it may be resumed, and its Hello said so. */

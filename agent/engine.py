@@ -108,6 +108,18 @@ class Engine:
         """Its link, its connections and its mirrors end at once."""
         lib.engine_session_del(self._engine, session)
 
+    def limits(
+        self, session: int, *, outgoing: bool = True, metadata: bool = True, mirror_rate: int = 0
+    ) -> None:
+        """What the session may do, from now on; what is open stays.
+
+        Without ``outgoing`` every connect, datagram and echo of the app fails with EACCES; without ``metadata`` those
+        to a cloud's metadata services do. ``mirror_rate``: octets a second of all that is mirrored, by whole
+        connections, the oldest kept; 0: no limit.
+        """
+        limits = ffi.new("struct engine_limits *", (outgoing, metadata, mirror_rate))
+        self._check(lib.engine_session_limits, session, limits)
+
     def link_add(self, session: int, fd: int, *, keeps: bool = False) -> int:
         """The session's data link, its handshake done; one that it had is closed. Takes ``fd``. Its number.
 
@@ -159,6 +171,7 @@ class Engine:
             skipped=c.skipped,
             dropped=c.dropped,
             lost_packets=c.lost_packets,
+            limited=c.limited,
         )
 
     def _check(self, call: object, *arguments: object) -> int:

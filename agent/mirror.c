@@ -98,7 +98,10 @@ static void on_packet(void *owner, const struct sniff_packet *p) {
 }
 
 static void on_batch(void *owner) {
-    mirror_tcp_flush(((struct mirror *)owner)->tcp);
+    struct mirror *m = owner;
+    mirror_tcp_flush(m->tcp);
+    if (m->rate)
+        mirror_tcp_limit(m->rate, loop_now(m->loop));
 }
 
 static const struct sniff_ops sniff_ops = {.packet = on_packet, .batch = on_batch};
@@ -173,6 +176,10 @@ void mirror_free(struct mirror *m) {
     sniff_close(m->sniff);
     m->mux = NULL;
     parts_free(m);
+}
+
+void mirror_limit(struct mirror *m, struct mirror_rate *rate) {
+    m->rate = rate;
 }
 
 void mirror_conntrack(struct mirror *m, int fd) {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "agent/filter.h"
+#include "agent/mirror_rate.h"
 #include "native/addr.h"
 #include "native/fault.h"
 #include "native/loop.h"
@@ -24,6 +25,8 @@ struct mirror_counters {
         joined; /* connections older than the session, or than the app's own end, joined at a request */
     uint64_t skipped; /* older than the session and not to be joined: TLS, upgraded, not HTTP/1 */
     uint64_t dropped; /* ended by us: a hole, a conflict, no room, or no place for one more */
+    uint64_t
+        limited; /* connections not shown, or not to their end, and datagrams, for the session's rate */
     uint64_t lost_packets; /* the ring was full, or a fragment of a datagram stayed alone */
 };
 
@@ -33,6 +36,8 @@ struct mirror *mirror_new(struct loop *l, struct mux *mux, uint32_t target, int 
                           int diag_fd, bool (*owns)(void *ctx, const struct endpoint *e), void *ctx,
                           struct fault *f);
 void mirror_free(struct mirror *m);
+/* All that is shown counts towards this rate, which outlives the mirror; without one there is no limit. Before any port. */
+void mirror_limit(struct mirror *m, struct mirror_rate *rate);
 
 /* `fd`: AF_NETLINK NETLINK_NETFILTER socket born in the target's netns; taken. Without it a redirected connection that was
  * too short to be looked up may be shown (see verdict.h). */

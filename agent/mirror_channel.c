@@ -14,6 +14,7 @@ static struct conn *conn_of(struct channel *ch) {
 /* The mux has forgotten the channel, or is about to: the one place where that is booked. May free `c`. */
 static void unfollowed(struct conn *c) {
     mirror_port_left(c->table->mirror, c->port);
+    conn_spends_no_more(c);
     reassembly_drop(&c->stream);
     if (c->hashed)
         conn_set_phase(c, PHASE_MIDDLE);
@@ -51,9 +52,40 @@ static void on_reset(struct channel *ch, int err) {
 static const struct channel_ops ops = {
     .opened = on_opened, .data = on_data, .room = on_room, .eof = on_eof, .reset = on_reset};
 
+void conn_spends_no_more(struct conn *c) {
+    if (c->share.begun)
+        mirror_rate_end(c->table->mirror->rate, &c->share);
+}
+
+static void count_limited(struct conn *c) {
+    c->table->mirror->counters.limited += !c->limited;
+    c->limited = true;
+}
+
+/* Whether the link and the session's rate have room for one more; counted, if not. */
+static bool admitted(struct conn *c) {
+    struct mirror *m = c->table->mirror;
+    if (!mux_opens(m->mux)) {
+        m->counters.dropped++;
+        return false;
+    }
+    if (!m->rate || mirror_rate_allows(m->rate, loop_now(m->loop)))
+        return true;
+    count_limited(c);
+    return false;
+}
+
+void mirror_tcp_limit(struct mirror_rate *rate, uint64_t now) {
+    for (struct mirror_share *s; (s = mirror_rate_excess(rate, now));) {
+        struct conn *c = container_of(s, struct conn, share);
+        count_limited(c);
+        conn_cut(c, false);
+    }
+}
+
 void conn_follow(struct conn *c) {
     struct mirror *m = c->table->mirror;
-    if (!c->port->wanted || !m->mux) {
+    if (!c->port->wanted || !m->mux || !admitted(c)) {
         reassembly_drop(&c->stream);
         conn_set_phase(c, PHASE_MIDDLE);
         return;
@@ -75,6 +107,8 @@ void conn_follow(struct conn *c) {
         m->mux = NULL;
         unfollowed(c);
     } else {
+        if (m->rate)
+            mirror_rate_begin(m->rate, &c->share);
         conn_touch(c);
     }
 }
@@ -104,6 +138,8 @@ static void send_readable(struct conn *c) {
         channel_sendv(&c->channel, iov, count);
         reassembly_consume(&c->stream, n);
         c->table->mirror->counters.bytes += n;
+        if (c->share.begun)
+            mirror_rate_spend(c->table->mirror->rate, &c->share, n);
     }
 }
 

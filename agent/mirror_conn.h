@@ -27,6 +27,7 @@ struct conn {
     struct mirrored_port *port;
     struct endpoint client, own;
     struct channel channel;
+    struct mirror_share share; /* while it is followed */
     struct reassembly stream;
     struct http_edge edge;
     uint64_t seen; /* ns; to within a second */
@@ -35,8 +36,9 @@ struct conn {
     uint8_t phase; /* enum phase */
     bool hashed;   /* else it has left the table, and only its channel lives */
     bool is_touched;
-    bool late;   /* its SYN was not seen */
-    bool is_own; /* the verdict, once it is a yes */
+    bool limited; /* counted as such */
+    bool late;    /* its SYN was not seen */
+    bool is_own;  /* the verdict, once it is a yes */
     bool
         syn_again; /* a SYN on a live connection: `isn` is its, and an answer to it would mean a new one */
     bool reset;     /* after the client's FIN was acknowledged */
@@ -76,5 +78,6 @@ void conn_forget(struct conn *c); /* whatever it is: resets its channel and free
 void conn_follow(
     struct conn *c); /* opens its channel; `stream` begins with what the app sees first */
 void conn_flush(struct conn *c);
+void conn_spends_no_more(struct conn *c); /* of the session's rate */
 void conn_cut(struct conn *c,
               bool politely); /* from the app: EOF if `politely`, else a reset; then MIDDLE */

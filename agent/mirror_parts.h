@@ -21,7 +21,8 @@ struct mirror_udp;
 
 struct mirror {
     struct loop *loop;
-    struct mux *mux; /* NULL: the link has gone */
+    struct mux *mux;          /* NULL: the link has gone */
+    struct mirror_rate *rate; /* NULL: none */
     uint32_t target;
     bool (*owns)(void *ctx, const struct endpoint *e);
     void *ctx;
@@ -47,6 +48,8 @@ void mirror_tcp_free(struct mirror_tcp *t);
 void mirror_tcp_packet(struct mirror_tcp *t, const struct sniff_packet *p,
                        const struct ip_view *ip);
 void mirror_tcp_flush(struct mirror_tcp *t); /* after a batch of packets */
+/* After that: ends what is too much, of whichever of the session's targets. */
+void mirror_tcp_limit(struct mirror_rate *rate, uint64_t now);
 void mirror_tcp_port_gone(struct mirror_tcp *t,
                           struct mirrored_port *p); /* forget all that points at it */
 bool mirror_tcp_expire(struct mirror_tcp *t,

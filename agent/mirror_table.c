@@ -80,6 +80,7 @@ static void conn_free(struct conn *c) {
     }
     if (c->is_touched)
         TAILQ_REMOVE(&t->touched, c, touched);
+    conn_spends_no_more(c);
     reassembly_drop(&c->stream);
     t->conns--;
     free(c);

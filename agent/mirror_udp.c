@@ -95,7 +95,7 @@ static struct client *client_new(struct mirror_udp *u, const struct endpoint *so
                                  const struct endpoint *own) {
     struct mirror *m = u->mirror;
     struct mirrored_port *port = mirror_port_find(m, IPPROTO_UDP, own->port);
-    if (!port || !port->wanted || m->owns(m->ctx, source))
+    if (!port || !port->wanted || m->owns(m->ctx, source) || !mux_opens(m->mux))
         return NULL;
     if (u->count == CLIENTS_MOST)
         client_end(TAILQ_FIRST(&u->clients));
@@ -143,7 +143,9 @@ void mirror_udp_packet(struct mirror_udp *u, const struct sniff_packet *p,
     c->seen = loop_now(m->loop);
     TAILQ_REMOVE(&u->clients, c, age);
     TAILQ_INSERT_TAIL(&u->clients, c, age);
-    if (channel_datagram(&c->channel, &source, d.payload, d.payload_len))
+    if (m->rate && !mirror_rate_datagram(m->rate, d.payload_len, c->seen))
+        m->counters.limited++;
+    else if (channel_datagram(&c->channel, &source, d.payload, d.payload_len))
         m->counters.datagrams++;
 }
 

@@ -135,7 +135,7 @@ class User:
 @dataclass(frozen=True, slots=True)
 class Counters:
     """What was mirrored, since the session began. ``dropped``: connections ended because the app or the link
-    was slower.
+    was slower. ``limited``: connections not shown, or not to their end, and datagrams, because of the session's rate.
     """
 
     connections: U64 = 0
@@ -145,6 +145,7 @@ class Counters:
     skipped: U64 = 0  # connections older than the session that cannot be joined (TLS, upgraded, not HTTP/1)
     dropped: U64 = 0
     lost_packets: U64 = 0  # packets the kernel could not put into the ring
+    limited: U64 = 0
 
 
 # --- the first frames of every link to an agent -------------------------------------------------------------

@@ -60,7 +60,8 @@ static void make(void) {
     socklen_t len = sizeof any;
     loop = loop_new(NULL);
     desk = (struct dial_desk){.loop = loop, .scratch = malloc(DIAL_SCRATCH)};
-    target = (struct target){.desk = &desk, .own = own_table_new()};
+    static const struct reach everywhere = {true, true};
+    target = (struct target){.desk = &desk, .own = own_table_new(), .reach = &everywhere};
     mux = mux_new(loop, far_make(&far), false, &ops, &target, NULL);
     peer = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
     EXPECT(bind(peer, (struct sockaddr *)&any, sizeof any) == 0);

@@ -103,7 +103,7 @@ EXAMPLES: tuple[Message, ...] = (
     TargetGone(255),
     GetCounters(256),
     CountersAre(256, Counters()),
-    CountersAre(257, Counters(1, 0xFFFFFFFFFFFFFFFF, 0x100000000, 4, 5, 6, 65536)),
+    CountersAre(257, Counters(1, 0xFFFFFFFFFFFFFFFF, 0x100000000, 4, 5, 6, 65536, 7)),
     Configure(
         1,
         "k7f2",
