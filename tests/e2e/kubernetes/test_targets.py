@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
@@ -13,10 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import docker
 import pytest
 
-from runner import images as product_images
 from runner.errors import Refusal
 from runner.kube import names
 from runner.kube.api import Cluster, KubeOptions, connect
@@ -25,11 +21,10 @@ from runner.kube.following import following
 from runner.kube.listing import targets_table
 from runner.kube.spec_env import environment
 from runner.kube.workloads import KubeTarget, resolve
-from tests.cluster import images as node_images
-from tests.cluster.places import KUBECONFIG, KUBECTL
-from tests.e2e.docker.scene import ensure_image
+from tests.cluster.kubectl import Kubectl
 
 from . import bodies
+from .scene import Images
 
 Json = dict[str, Any]
 
@@ -39,29 +34,16 @@ FOLLOWED_WITHIN = 2.0
 
 
 class Space:
-    """A namespace of the test's own. Everything in it goes with it."""
+    """A namespace of these tests' own. Everything in it goes with it."""
 
-    def __init__(self, image: str) -> None:
+    def __init__(self, kubectl: Kubectl, image: str) -> None:
+        self.kubectl = kubectl
         self.image = image
         self.name = f"targets-{uuid.uuid4().hex[:6]}"
-        self.kubectl("create", "namespace", self.name)
-
-    def kubectl(self, *words: str, body: Json | list[Json] | None = None) -> str:
-        things = body if isinstance(body, list) else [body] if body else []
-        text = "\n---\n".join(json.dumps(one) for one in things)
-        done = subprocess.run(
-            [str(KUBECTL), "--kubeconfig", str(KUBECONFIG), *words],
-            input=text,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-        )
-        assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
-        return done.stdout
+        kubectl("create", "namespace", self.name)
 
     def apply(self, *things: Json) -> None:
-        self.kubectl("-n", self.name, "apply", "-f", "-", body=list(things))
+        self.kubectl.apply(*things, namespace=self.name)
 
     def run(self, *words: str) -> str:
         return self.kubectl("-n", self.name, *words)
@@ -69,26 +51,18 @@ class Space:
     def inside(self, pod: str, *words: str, container: str = "web") -> str:
         return self.run("exec", pod, "-c", container, "--", *words)
 
+    def restart(self, pod: str) -> str:
+        """Its container ends, and with it perhaps the exec that told it to."""
+        return self.kubectl.tried("-n", self.name, "exec", pod, "-c", "web", "--", "kill", "1").stdout
+
     def close(self) -> None:
         self.kubectl("delete", "namespace", self.name, "--wait=false")
 
 
-@pytest.fixture(scope="session")
-def image() -> str:
-    """What all of these pods run, on every node. A user's own cluster has it where it pulls images from."""
-    if given := os.environ.get("MIRROR_RUN_TEST_IMAGE"):
-        return given
-    client = docker.from_env(timeout=120)
-    reference = ensure_image(client, product_images.base(client, lambda line: None))
-    client.close()
-    node_images.load([reference])
-    return reference
-
-
 @pytest.fixture(scope="module")
-def space(image: str) -> Iterator[Space]:
+def space(cluster: Kubectl, images: Images) -> Iterator[Space]:
     """One of each kind."""
-    made = Space(image)
+    made, image = Space(cluster, images.programs), images.programs
     made.apply(
         bodies.controller("Deployment", "cart", image, replicas=2),
         bodies.controller("StatefulSet", "db", image, serviceName="db"),
@@ -108,18 +82,17 @@ def space(image: str) -> Iterator[Space]:
 
 
 @pytest.fixture
-def own(image: str) -> Iterator[Space]:
+def own(cluster: Kubectl, images: Images) -> Iterator[Space]:
     """A namespace for one test."""
-    made = Space(image)
+    made = Space(cluster, images.programs)
     yield made
     made.close()
 
 
 @asynccontextmanager
 async def connected(space: Space, **options: Any) -> AsyncIterator[Cluster]:
-    made = await connect(
-        KubeOptions(kubeconfig=str(KUBECONFIG), namespace=space.name, **options), {}, Path("/nonexistent")
-    )
+    wanted = KubeOptions(kubeconfig=str(space.kubectl.kubeconfig), namespace=space.name, **options)
+    made = await connect(wanted, space.kubectl.environment(), Path("/nonexistent"))
     try:
         yield made
     finally:
@@ -170,7 +143,7 @@ async def test_kinds(space: Space, text: str, name: str, begins: str) -> None:
         assert pod.name.startswith(begins)
         assert len(pod.container_id) == 64
         assert pod.ready
-        assert pod.node in ("n1", "n2")
+        assert pod.node
         assert pod.namespace == space.name
 
 
@@ -179,7 +152,7 @@ async def test_all_ready_pods_take_part(space: Space) -> None:
     space.run("rollout", "status", "daemonset/each")
     async with connected(space) as cluster:
         assert len((await found(cluster, "deploy/cart")).pods) == 2
-        assert {pod.node for pod in (await found(cluster, "ds/each")).pods} == {"n1", "n2"}
+        assert len({pod.node for pod in (await found(cluster, "ds/each")).pods}) > 1
         one = (await found(cluster, "svc/front")).pods[1].name
         assert [pod.name for pod in (await found(cluster, "deploy/cart", pod=one)).pods] == [one]
         assert (
@@ -190,7 +163,7 @@ async def test_all_ready_pods_take_part(space: Space) -> None:
 async def test_rollouts_with_and_without_the_kind(own: Space) -> None:
     async with connected(own) as cluster:
         assert "Argo Rollouts" in (await refused(cluster, "rollout/cart"))[0]
-        own.kubectl("apply", "-f", "-", body=bodies.rollouts())
+        own.kubectl.apply(bodies.rollouts())
         try:
             own.kubectl("wait", "--for=condition=Established", "crd/rollouts.argoproj.io")
             own.apply(bodies.rollout("roll", "rolled"), bodies.pod("rolled", own.image))
@@ -255,7 +228,11 @@ BROKEN: list[tuple[str, Callable[[str], Json], str]] = [
     ),
     (
         "crash",
-        lambda image: {"containers": [bodies.container(image, command=["sh", "-c", "exit 7"])]},
+        lambda image: {
+            "containers": [
+                bodies.container(image, command=["sh", "-c", "exit 7"], readinessProbe=bodies.UNTIL_READY)
+            ]
+        },
         "code 7",
     ),
     (
@@ -485,7 +462,7 @@ async def test_a_restart_in_place(own: Space) -> None:
     deployed(own, 1)
     async with watched(own, "deploy/cart") as watch:
         (pod,) = watch.core.pods
-        await aside(own.inside, pod.name, "kill", "1")
+        await aside(own.restart, pod.name)
         await watch.until(lambda: any(step.again for step in watch.of(AttachTo)))
         (again,) = [step for step in watch.of(AttachTo) if step.again]
         assert again.index == 0
