@@ -45,6 +45,8 @@ from runner.kube.server import Server, keep_alive
 
 log = logging.getLogger(__name__)
 
+OFFERED = (SPDY, V4)
+"""In the order of preference; servers before 1.31 know the second alone."""
 OPEN_TIME = 20.0
 """Seconds until the far end has taken the request: TCP, TLS, and the kubelet's part."""
 UNSENT = 1024 * 1024
@@ -113,7 +115,7 @@ async def _open(
             lambda: _Listener(transport),
             f"ws{server.url.removeprefix('http')}{path}",
             ssl_context=server.tls(credential),
-            extra_headers=[*server.headers(credential), ("Sec-WebSocket-Protocol", f"{SPDY}, {V4}")],
+            extra_headers=[*server.headers(credential), ("Sec-WebSocket-Protocol", ", ".join(OFFERED))],
             proxy=server.proxy or None,
             max_redirects=0,
             websocket_handshake_timeout=OPEN_TIME,
