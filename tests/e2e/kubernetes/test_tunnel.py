@@ -1,4 +1,4 @@
-"""The way to a real API server and through it: credentials, forwards, the bridge's legs, and what a cut does to them."""
+"""The way through a real API server: credentials, forwards, the bridge's legs, and what a cut does to each of them."""
 
 from __future__ import annotations
 
