@@ -65,10 +65,21 @@ def _pod(line: str, container: str, proc: str) -> str:
 
 
 def is_member(pid: int, container: str, proc: str = "/proc") -> bool:
-    """Whether this process is (still) one of the container's. The monitor that CRI-O and Podman run beside each is not:
-    its cgroup is crio-conmon-ID.scope."""
+    """Whether this process is (still) one of the container's.
+
+    The monitor that CRI-O and Podman run beside each is not: its cgroup is crio-conmon-ID.scope. Nor is one in a cgroup
+    that another pod's container has made below its own and named so.
+    """
     cgroup = _read(f"{proc}/{pid}/cgroup")
-    return container in cgroup and f"conmon-{container}" not in cgroup
+    return container in cgroup and any(_is_of(line, container) for line in cgroup.splitlines())
+
+
+def _is_of(line: str, container: str) -> bool:
+    if container not in line or f"conmon-{container}" in line:
+        return False
+    pod = POD.search(line)
+    first = ID.search(line, pod.end()) if pod else None
+    return first is None or first[0] == container
 
 
 def has_begun(pid: int, proc: str = "/proc") -> bool:

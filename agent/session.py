@@ -1,7 +1,7 @@
-"""One session: the links that proved its secret, the targets it takes part in, and what is mirrored from them.
+"""One session: the links that proved its secret, and the targets it takes part in.
 
 It lives as long as its founder's link and the patience that was asked for; until then another link of the founder's
-takes it over. The engine acts; ``ports.mirrored`` decides.
+takes it over.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ import hmac
 import logging
 import socket
 
-from agent import ports
 from agent.containers import NotHere
 from agent.data_link import DataLink
 from agent.engine import Engine, EngineFault, LinkCut, LinkGone
+from agent.mirrored import Mirrored
 from agent.target import Target
 from agent.warrants import NotAllowed, Refused, Warrant
 from links.link import Link, LinkEnded
 from wire.messages import (
-    AppPort,
     Attach,
     Attached,
     Counters,
@@ -33,15 +32,11 @@ from wire.messages import (
     Hello,
     Listening,
     Message,
-    Mirroring,
     TargetGone,
     Welcome,
 )
 
 log = logging.getLogger(__name__)
-
-LOOKS_EVERY = 0.5
-"""Seconds between two looks at what the targets listen on, while the app wants ports."""
 
 TARGETS = 64
 """Targets of one session at most: a guard against a peer that counts, well above any compose scale."""
@@ -74,15 +69,17 @@ class Session:
         self._targets: dict[int, Target] = {}
         self._gone: set[int] = set()
         self._patience = 0.0
-        self._wanted: tuple[AppPort, ...] = ()
-        self._wanted_by: Link | None = None
-        self._unwanted: asyncio.TimerHandle | None = None
-        self._mirrored: dict[int, tuple[AppPort, ...]] = {}
         self._notices: set[asyncio.Task[None]] = set()
-        self._look = asyncio.Event()
         self._account = "the session has not ended", Counters()
-        self._data = DataLink(engine, number, self.name, self._mirror_anew)
+        self._mirrored = Mirrored(engine, number, self._targets, self._may_mirror, self._notice)
+        self._data = DataLink(engine, number, self.name, self._mirrored.anew)
         engine.session_add(number)
+        engine.limits(
+            number,
+            outgoing="outgoing" in warrant.rights,
+            metadata=warrant.limits.metadata_addresses,
+            mirror_rate=warrant.limits.bytes_per_second,
+        )
 
     def proves(self, secret: bytes) -> bool:
         """Whether this is the session's secret; takes the same time whatever it is."""
@@ -95,7 +92,7 @@ class Session:
         links are told why.
         """
         async with asyncio.TaskGroup() as tasks:
-            looking = tasks.create_task(self._look_at_ports(), name=f"session {self.name} ports")
+            looking = tasks.create_task(self._mirrored.keep(), name=f"session {self.name} ports")
             holding = tasks.create_task(self._hold(), name=f"session {self.name} warrant")
             reason = await self._over
             looking.cancel()
@@ -104,9 +101,8 @@ class Session:
         done = self._engine.counters(self.number)
         self._engine.session_del(self.number)
         self._data.close()
-        for timer in (self._orphaned, self._unwanted):
-            if timer is not None:
-                timer.cancel()
+        if self._orphaned is not None:
+            self._orphaned.cancel()
         for target in self._targets.values():
             self._let_go(target)
         self._targets.clear()
@@ -164,8 +160,7 @@ class Session:
         """What could not be told while nobody was there, and what may have been lost with the link before."""
         for index in sorted(self._gone):
             self._notice(TargetGone(index))
-        for index in sorted(self._targets):
-            self._notice(Mirroring(index, self._mirrored.get(index, ())))
+        self._mirrored.say_anew()
 
     # --- the bridge's links ---
 
@@ -176,28 +171,13 @@ class Session:
             try:
                 async for message in link.incoming():
                     if isinstance(message, Listening):
-                        self._want(message.ports, link)
+                        self._mirrored.want(message.ports, link)
                     else:
                         await self._answer(link, message)
             finally:
                 self._links.discard(link)
-                if link is self._wanted_by:
-                    self._miss(link)
-
-    def _want(self, wanted: tuple[AppPort, ...], by: Link | None) -> None:
-        """What was last said counts: a session has one bridge, and a link of its that was cut may still be here."""
-        if self._unwanted is not None:
-            self._unwanted.cancel()
-            self._unwanted = None
-        self._wanted, self._wanted_by = wanted, by
-        self._look.set()
-
-    def _miss(self, link: Link) -> None:
-        """The bridge's link ended. One that was cut off still wants what it said, so mirroring goes on."""
-        if link.dismissed or not self._patience or self._over.done():
-            self._want((), None)
-        else:
-            self._unwanted = asyncio.get_running_loop().call_later(self._patience, self._want, (), None)
+                if not self._over.done():
+                    self._mirrored.miss(link, 0 if link.dismissed else self._patience)
 
     def check_room(self) -> None:
         """Refused when there are as many control links as a session may have."""
@@ -216,10 +196,8 @@ class Session:
             case LinkCut():
                 self._data.was_cut(event.link, event.reason)
 
-    def _mirror_anew(self) -> None:
-        """The channels of what is mirrored belonged to the link before."""
-        self._mirrored.clear()
-        self._look.set()
+    def _may_mirror(self) -> bool:
+        return self._data.there and "mirror" in self._warrant.rights
 
     # --- calls ---
 
@@ -278,10 +256,9 @@ class Session:
             self._let_go(self._targets[index])
         self._targets[index] = target
         self._gone.discard(index)
-        self._mirrored.pop(index, None)
+        self._mirrored.changed(index)
         asyncio.get_running_loop().add_reader(target.pidfd, self._target_ended, target)
         self._warrant.entered(target.container, target.pod)
-        self._look.set()
         log.info("session %s: target %d is pid %d", self.name, index, target.pid)
         return target
 
@@ -290,7 +267,7 @@ class Session:
         if target is not None:
             self._engine.target_del(self.number, index)
             self._let_go(target)
-            self._mirrored.pop(index, None)
+            self._mirrored.changed(index)
 
     def _target_ended(self, target: Target) -> None:
         if self._targets.get(target.index) is target:
@@ -302,40 +279,6 @@ class Session:
         asyncio.get_running_loop().remove_reader(target.pidfd)
         self._warrant.left(target.container, target.pod)
         target.close()
-
-    # --- what is mirrored ---
-
-    async def _look_at_ports(self) -> None:
-        """At once when something changed here, and every LOOKS_EVERY while the app wants ports."""
-        while True:
-            waits = LOOKS_EVERY if self._wanted else None
-            try:
-                async with asyncio.timeout(waits):
-                    await self._look.wait()
-            except TimeoutError:
-                pass
-            self._look.clear()
-            if self._data.there and "mirror" in self._warrant.rights:
-                for index in sorted(self._targets):
-                    self._apply(self._targets[index])
-
-    def _apply(self, target: Target) -> None:
-        """A fault is told once and not tried again until what is wanted changes."""
-        try:
-            chosen = ports.mirrored(self._wanted, target.listening() if self._wanted else ())
-        except EngineFault as fault:
-            log.warning("session %s: what target %d listens on: %s", self.name, target.index, fault.reason)
-            return
-        before = self._mirrored.get(target.index, ())
-        if chosen == before:
-            return
-        self._mirrored[target.index] = chosen
-        try:
-            self._engine.mirror_ports(self.number, target.index, chosen)
-        except EngineFault as fault:
-            log.warning("session %s: target %d cannot be mirrored: %s", self.name, target.index, fault.reason)
-            return
-        self._notice(Mirroring(target.index, chosen))
 
     def _notice(self, message: Message) -> None:
         """To the founder. Bounded by its own pace: ports change by hand, and a link that takes nothing ends."""

@@ -76,14 +76,21 @@ async def test_the_end_of_the_socket_is_its_own(program: str, tmp_path: Path) ->
 
 async def serving(program: str, path: Path) -> asyncio.subprocess.Process:
     """The program, listening there: the name appears when it does."""
-    before = path.lstat().st_ino if path.exists() else 0
+    before = _inode(path)
     process = await asyncio.create_subprocess_exec(
         program, "--serve", str(path), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
     async with asyncio.timeout(10):
-        while not path.exists() or path.lstat().st_ino == before:  # noqa: ASYNC110 there is no event for a name
+        while _inode(path) in (0, before):  # noqa: ASYNC110 there is no event for a name
             await asyncio.sleep(0.005)
     return process
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.lstat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 async def test_served_once_and_then_by_the_next(program: str, tmp_path: Path) -> None:
