@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from tests.cluster import cluster, images
+from tests.cluster.kubectl import KubectlError
 
 
 def say(text: str) -> None:
@@ -30,7 +31,7 @@ def main(words: Sequence[str]) -> int:
             case _:
                 print(__doc__, file=sys.stderr)
                 return 2
-    except (cluster.ClusterError, RuntimeError) as error:
+    except (cluster.ClusterError, KubectlError, RuntimeError) as error:
         say(str(error))
         return 1
     return 0

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from tests.cluster.build import PAUSE
-from tests.cluster.places import DNS, DOMAIN, KUBECONFIG
+from tests.cluster.places import DNS, DOMAIN
 
 SYSTEM = "kube-system"
 NAME = "coredns"
@@ -96,11 +94,3 @@ def manifests(kube: Path) -> list[dict[str, Any]]:
         ),
         _object("v1", "Service", "kube-dns", spec={"clusterIP": DNS, "selector": LABELS, "ports": ports}),
     ]
-
-
-def apply(kube: Path) -> None:
-    text = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests(kube)})
-    command = [str(kube), "kubectl", "--kubeconfig", str(KUBECONFIG), "apply", "-f", "-"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"the cluster's own objects could not be made: {done.stderr.strip()}")

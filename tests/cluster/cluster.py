@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 import ssl
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.cluster import addons, build, control_plane, images, node, parts, pki
+from tests.cluster.kubectl import Kubectl
 from tests.cluster.places import (
     CACHE,
     CONTROL,
@@ -129,12 +129,13 @@ def _up(say: Say) -> None:
         _wait(answers, f"the API server is not ready; see {LOGS / CONTROL_NAME}")
         phase("API server ready")
         door(built.kube)
-        addons.apply(built.kube)
+        ask = kubectl()
+        ask.apply(*addons.manifests(built.kube))
         for each in NODES:
-            kubectl("wait", "--for=create", f"node/{each.name}", "--timeout=60s")
-            kubectl("wait", "--for=condition=Ready", f"node/{each.name}", "--timeout=60s")
+            ask("wait", "--for=create", f"node/{each.name}", "--timeout=60s", patience=70)
+            ask("wait", "--for=condition=Ready", f"node/{each.name}", "--timeout=60s", patience=70)
         phase("nodes ready")
-        kubectl("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s")
+        ask("-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s", patience=70)
         phase("names are answered")
     except BaseException:
         say(f"did not come up; the logs stay in {LOGS}")
@@ -179,19 +180,9 @@ def door(kube: Path) -> None:
     KUBECTL.chmod(0o755)
 
 
-def kubectl(*words: str, text: str | None = None) -> str:
-    """As the cluster's administrator; what it printed."""
-    done = subprocess.run(
-        [str(KUBECTL), *words],
-        input=text,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"KUBECONFIG": str(KUBECONFIG)},
-    )
-    if done.returncode:
-        raise ClusterError(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
-    return done.stdout
+def kubectl() -> Kubectl:
+    """As the cluster's administrator."""
+    return Kubectl(str(KUBECTL), KUBECONFIG)
 
 
 def down(say: Say) -> None:
