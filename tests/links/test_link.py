@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -204,3 +205,77 @@ async def test_a_peer_that_reads_nothing_is_let_go(monkeypatch: pytest.MonkeyPat
         await sending  # who waited for room is released
         # The peer's end is a cut in the middle, and not the whole of what there was to say.
         assert 0 < len(await hear(peer)) < len(frames.pack(big))
+
+
+# --- heartbeat ---
+
+
+@asynccontextmanager
+async def beating(heartbeat: float) -> AsyncIterator[tuple[Link, socket.socket]]:
+    a, b = socket.socketpair()
+    b.setblocking(False)
+    with b:
+        async with Link(*await adopt(a), name="agent", heartbeat=heartbeat) as link:
+            yield link, b
+
+
+async def test_a_peer_that_falls_silent_is_lost() -> None:
+    """It was asked each time, and its socket is not left open."""
+    async with beating(0.02) as (link, peer):
+        assert await asyncio.wait_for(link.ended, 5) == "agent: nothing was heard for 0.06 s"
+        assert not link.dismissed
+        heard = frames.FrameReader()
+        heard.feed(await hear(peer))
+        assert [heard.take(), heard.take(), heard.take()] == [Ping(1), Ping(2), None]
+
+
+async def test_a_peer_that_answers_is_there() -> None:
+    a, b = socket.socketpair()
+    async with (
+        Link(*await adopt(a), name="agent", heartbeat=0.01) as link,
+        Link(*await adopt(b), name="runner") as peer,
+    ):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(link.ended), 0.2)
+        assert await link.call(Ping(0)) == Done(link._book._last)
+        assert not peer.ended.done()
+
+
+async def test_any_word_is_a_sign_of_life() -> None:
+    """Also of a peer that answers no questions for a while because it is busy sending."""
+    async with beating(0.05) as (link, peer):
+        for _ in range(8):
+            await say(peer, TargetGone(0))
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(asyncio.shield(link.ended), 0.04)
+
+
+async def test_our_own_sleep_is_not_the_peer_s_silence() -> None:
+    """A process that was stopped finds what came meanwhile before it judges."""
+    async with beating(0.05) as (link, peer):
+        await say(peer, TargetGone(0))
+        await asyncio.sleep(0)
+        time.sleep(0.5)  # noqa: ASYNC251 the point: the whole process stands still
+        await say(peer, TargetGone(1))
+        assert await take(link, 2) == [TargetGone(0), TargetGone(1)]
+        assert not link.ended.done()
+
+
+async def test_what_nobody_takes_is_not_the_peer_s_silence() -> None:
+    async with beating(0.02) as (link, peer):
+        whole = frames.pack(TargetGone(0)) * (UNREAD + 500)
+        await asyncio.get_running_loop().sock_sendall(peer, whole)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.shield(link.ended), 0.3)
+        assert len(await take(link, UNREAD + 500)) == UNREAD + 500
+
+
+async def test_goodbye_is_told_from_a_cut() -> None:
+    async with bare() as (link, peer):
+        await say(peer, Goodbye("enough"))
+        assert await link.ended == "enough"
+        assert link.dismissed
+    async with bare() as (link, peer):
+        peer.close()
+        await link.ended
+        assert not link.dismissed
