@@ -25,10 +25,14 @@ class Right:
 
 
 SEE = (Right("get", "pods"), Right("list", "pods"), Right("watch", "pods"))
-FORWARD = Right("create", "pods", subresource="portforward")
+FORWARD = (
+    Right("get", "pods", subresource="portforward"),
+    Right("create", "pods", subresource="portforward"),
+)
+"""A WebSocket begins as a GET, so RBAC is asked for `get`; servers since 1.35 ask for `create` besides."""
 
-JOB = (Right("create", "jobs", "batch"), Right("delete", "jobs", "batch"), *SEE, FORWARD)
-EPHEMERAL = (Right("patch", "pods", subresource="ephemeralcontainers"), *SEE, FORWARD)
+JOB = (Right("create", "jobs", "batch"), Right("delete", "jobs", "batch"), *SEE, *FORWARD)
+EPHEMERAL = (Right("patch", "pods", subresource="ephemeralcontainers"), *SEE, *FORWARD)
 
 LIFT = Right("patch", "jobs", "batch")
 """Not needed: without it a Job has no deadline for its start, since nobody could lift it."""

@@ -1,4 +1,4 @@
-"""From a Job just made to its pod that runs: watched, so that it is known at that moment; or why it does not run."""
+"""From what was just made to the agent that runs: watched, so that it is known at that moment; or why it does not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
 
 from runner.errors import Refusal
 from runner.kube import agent_state, manifests
@@ -26,8 +26,10 @@ QUIET = 3.0
 
 Say = Callable[[str], None]
 
+T = TypeVar("T")
 
-class _Word:
+
+class Word:
     """The last that was heard of a pod that does not run yet."""
 
     def __init__(self, what: str, say: Say) -> None:
@@ -55,10 +57,10 @@ async def pod_of_job(cluster: Cluster, job: Json, say: Say, within: float = RUNS
     said against it; KubeError."""
     name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
     node = job["spec"]["template"]["spec"].get("nodeName", "")
-    word = _Word(f"the agent on node {node}", say)
+    word = Word(f"the agent on node {node}", say)
     try:
         async with asyncio.timeout(within):
-            return await _first(
+            return await first(
                 _runs(cluster, namespace, name, node, word),
                 _not_made(cluster, namespace, job["metadata"]["uid"], word),
                 word.tell(),
@@ -70,10 +72,10 @@ async def pod_of_job(cluster: Cluster, job: Json, say: Say, within: float = RUNS
         ) from None
 
 
-async def _runs(cluster: Cluster, namespace: str, name: str, node: str, word: _Word) -> str:
+async def _runs(cluster: Cluster, namespace: str, name: str, node: str, word: Word) -> str:
     path = f"/api/v1/namespaces/{namespace}/pods"
     while True:
-        async for kind, pod in _watched(cluster, path, labelSelector=f"{JOB}={manifests.safe_label(name)}"):
+        async for kind, pod in watched(cluster, path, labelSelector=f"{JOB}={manifests.safe_label(name)}"):
             match agent_state.of_pod(pod, manifests.CONTAINER):
                 case Runs() if kind != "DELETED":
                     return str(pod["metadata"]["name"])
@@ -83,28 +85,36 @@ async def _runs(cluster: Cluster, namespace: str, name: str, node: str, word: _W
                     raise Refusal(f"the agent on node {node} does not run: {what}", next_step)
 
 
-async def _not_made(cluster: Cluster, namespace: str, uid: str, word: _Word) -> None:
+async def _not_made(cluster: Cluster, namespace: str, uid: str, word: Word) -> None:
     """What the Job's controller says about a pod that it could not make; returns if that is not ours to see."""
+    async for event in events_of(cluster, namespace, uid):
+        if event.get("reason") != "FailedCreate":
+            continue
+        said = str(event.get("message") or "")
+        word.heard(said)
+        if known := explained(said, "an agent's pod", namespace):
+            raise known
+
+
+async def events_of(cluster: Cluster, namespace: str, uid: str) -> AsyncGenerator[Json, None]:
+    """Events about one object, those of the last hour and those that come; none if they are not ours to see."""
     path = f"/api/v1/namespaces/{namespace}/events"
     try:
         while True:
-            async for _, event in _watched(cluster, path, fieldSelector=f"involvedObject.uid={uid}"):
-                if event.get("reason") != "FailedCreate":
-                    continue
-                said = str(event.get("message") or "")
-                word.heard(said)
-                if known := explained(said, "an agent's pod", namespace):
-                    raise known
+            async for _, event in watched(cluster, path, fieldSelector=f"involvedObject.uid={uid}"):
+                yield event
     except KubeError as error:
         if not error.forbidden:
             raise
         log.info("events of namespace %s are not ours to see", namespace)
 
 
-async def _watched(cluster: Cluster, path: str, **query: str) -> AsyncGenerator[tuple[str, Json], None]:
-    """One watch from what there is now on; it ends when that has become too old to go on from."""
+async def watched(
+    cluster: Cluster, path: str, version: str = "", **query: str
+) -> AsyncGenerator[tuple[str, Json], None]:
+    """One watch, from ``version`` or from what there is now; it ends when that has become too old to go on from."""
     try:
-        async with aclosing(cluster.watch(path, "", **query)) as changes:
+        async with aclosing(cluster.watch(path, version, **query)) as changes:
             async for kind, one in changes:
                 yield kind, one
     except KubeError as error:
@@ -112,7 +122,7 @@ async def _watched(cluster: Cluster, path: str, **query: str) -> AsyncGenerator[
             raise
 
 
-async def _first(work: Coroutine[Any, Any, str], *beside: Coroutine[Any, Any, None]) -> str:
+async def first(work: Coroutine[Any, Any, T], *beside: Coroutine[Any, Any, None]) -> T:
     """What ``work`` gives, or what it or one of those beside it raises; all are ended."""
     task = asyncio.create_task(work)
     tasks = [task, *(asyncio.create_task(one) for one in beside)]

@@ -79,6 +79,19 @@ def of_container(statuses: Iterable[Json], name: str, spec: Json) -> State:
     return Waits()
 
 
+def of_event(event: Json, field: str, image: str, spec: Json) -> Over | None:
+    """What an event of the kubelet's says about the container at ``field`` (spec.ephemeralContainers{x}), if it is that
+    its image cannot be had. It comes with the first attempt; the status of an ephemeral container follows 10 s later.
+    """
+    if (event.get("involvedObject") or {}).get("fieldPath") != field:
+        return None
+    reason, message = event.get("reason", ""), str(event.get("message") or "")
+    if reason == "Failed" and message.startswith("Failed to pull image"):
+        reason = "ErrImagePull"
+    state = _waiting({"reason": reason, "message": message}, image, spec) if reason in NO_IMAGE else None
+    return state if isinstance(state, Over) else None
+
+
 def _waiting(waiting: Json, image: str, spec: Json) -> State:
     reason, message = waiting.get("reason", ""), " ".join(str(waiting.get("message") or "").split())
     if reason == "ErrImageNeverPull":

@@ -12,13 +12,12 @@ import hashlib
 import logging
 import secrets
 from collections.abc import Collection, Sequence
-from contextlib import aclosing
 from itertools import count
 
 from runner.errors import Refusal
 from runner.kube import agent_rights, agent_state, manifests
-from runner.kube.agent_start import RUNS_WITHIN
-from runner.kube.agent_state import Over, Runs, State
+from runner.kube.agent_start import RUNS_WITHIN, Word, events_of, first, watched
+from runner.kube.agent_state import Over, Runs, State, Waits
 from runner.kube.agents import PORTS, AgentPod, AgentWishes, FounderSays, Provide
 from runner.kube.api import Cluster
 from runner.kube.errors import KubeError
@@ -34,6 +33,14 @@ TRIES = 3
 
 PORT_TAKEN = "in use"
 """In the agent's last words."""
+
+
+class _Never(Exception):
+    """The container will not start."""
+
+    def __init__(self, why: Over) -> None:
+        super().__init__(why.what)
+        self.why = why
 
 
 class Ephemerals:
@@ -129,17 +136,18 @@ class Ephemerals:
     async def _make(self, pod: Pod) -> AgentPod:
         if self._provide is not None:
             await self._provide([pod.node])
+        over = Over("")
         for _ in range(TRIES):
             name = f"mirror-run-{self.founder.session}-{next(self._numbers)}"
             port = secrets.choice(PORTS)
             self._tell(pod)
             try:
-                await self._cluster.patch(
+                patched = await self._cluster.patch(
                     f"{self._pods}/{pod.name}/ephemeralcontainers",
                     self._patch(name, port, pod),
                     kind="strategic",
                 )
-                state = await self._settles(name, pod)
+                state = await self._settles(name, pod, str(patched["metadata"]["resourceVersion"]))
             except KubeError as error:
                 what = f"an ephemeral container with {manifests.capabilities_said()}"
                 raise refused(error, what, self.namespace) from error
@@ -147,10 +155,10 @@ class Ephemerals:
                 agent = AgentPod(key=name, node=pod.node, namespace=self.namespace, pod=pod.name, port=port)
                 self._of[name] = pod
                 return agent
-            if not (isinstance(state, Over) and PORT_TAKEN in state.what):
+            over = state
+            if PORT_TAKEN not in over.what:
                 break
-        assert isinstance(state, Over)
-        raise Refusal(f"the agent in pod {pod.name} does not run: {state.what}", state.next_step)
+        raise Refusal(f"the agent in pod {pod.name} does not run: {over.what}", over.next_step)
 
     def _patch(self, name: str, port: int, pod: Pod) -> Json:
         proof = hashlib.sha256(self.founder.secret).hexdigest()
@@ -168,30 +176,40 @@ class Ephemerals:
 
     # --- watching --------------------------------------------------------------------------------------------------
 
-    async def _settles(self, name: str, pod: Pod) -> State:
-        """Runs or Over."""
-        last: State | None = None
+    async def _settles(self, name: str, pod: Pod, version: str) -> Runs | Over:
+        word = Word(f"the agent in pod {pod.name}", self._screen.step)
         try:
             async with asyncio.timeout(RUNS_WITHIN):
-                while True:
-                    try:
-                        async with aclosing(
-                            self._cluster.watch(self._pods, "", fieldSelector=f"metadata.name={pod.name}")
-                        ) as changes:
-                            async for kind, seen in changes:
-                                if kind == "DELETED" or seen["metadata"]["uid"] != pod.uid:
-                                    return Over("the pod is gone")
-                                last = _state(seen, name)
-                                if isinstance(last, Runs | Over):
-                                    return last
-                    except KubeError as error:
-                        if error.status != 410:
-                            raise
+                return await first(self._seen(name, pod, version, word), self._heard(name, pod), word.tell())
+        except _Never as never:
+            return never.why
         except TimeoutError:
             return Over(
-                f"nothing came of it within {RUNS_WITHIN:.0f} s ({last or 'nothing was heard of it'})",
+                f"nothing came of it within {RUNS_WITHIN:.0f} s ({word.last or 'nothing was heard of it'})",
                 f"`kubectl describe pod {pod.name} -n {self.namespace}` may say why",
             )
+
+    async def _seen(self, name: str, pod: Pod, version: str, word: Word) -> Runs | Over:
+        """What the pod's status comes to, from ``version`` on."""
+        while True:
+            async for kind, seen in watched(
+                self._cluster, self._pods, version, fieldSelector=f"metadata.name={pod.name}"
+            ):
+                if kind == "DELETED" or seen["metadata"]["uid"] != pod.uid:
+                    return Over("the pod is gone")
+                match _state(seen, name):
+                    case Waits(why):
+                        word.heard(why)
+                    case state:
+                        return state
+            version = ""
+
+    async def _heard(self, name: str, pod: Pod) -> None:
+        """The pod's events; _Never if one says that the container will not start."""
+        field = f"spec.ephemeralContainers{{{name}}}"
+        async for event in events_of(self._cluster, self.namespace, pod.uid):
+            if over := agent_state.of_event(event, field, self._wishes.image, {}):
+                raise _Never(over)
 
     async def _runs(self, agent: AgentPod) -> bool:
         try:

@@ -52,6 +52,7 @@ class Controllers:
         self.deleted: list[tuple[str, dict[str, str]]] = []
         self._watches: list[tuple[str, dict[str, str], asyncio.Queue[tuple[str, Json]]]] = []
         self._moved = asyncio.Event()
+        self._history: list[tuple[str, str, Json]] = []  # its length is the resourceVersion
 
     # --- the test's side ----------------------------------------------------------------------------------------------
 
@@ -77,6 +78,7 @@ class Controllers:
 
     def _tell(self, change: str, path: str, body: Json) -> None:
         self._moved.set()
+        self._history.append((change, path, copy.deepcopy(body)))
         for prefix, query, queue in self._watches:
             if path.rpartition("/")[0] == prefix and _selected(body, query):
                 queue.put_nowait((change, copy.deepcopy(body)))
@@ -111,7 +113,9 @@ class Controllers:
         self.refuses("patch", path, body)
         if path.endswith("/ephemeralcontainers"):
             assert kind == "strategic"
+            version = len(self._history)
             self._ephemeral(path.removesuffix("/ephemeralcontainers"), body)
+            return {"metadata": {"resourceVersion": str(version)}}
         return {}
 
     async def delete(self, path: str, **query: str) -> Json | None:
@@ -136,9 +140,10 @@ class Controllers:
     async def watch(self, path: str, version: str, **query: str) -> AsyncGenerator[tuple[str, Json], None]:
         self.refuses("watch", path, {})
         queue: asyncio.Queue[tuple[str, Json]] = asyncio.Queue()
-        for key, body in list(self.objects.items()):
+        now = [("ADDED", key, body) for key, body in self.objects.items()]
+        for change, key, body in self._history[int(version) :] if version else now:
             if key.rpartition("/")[0] == path and _selected(body, query):
-                queue.put_nowait(("ADDED", copy.deepcopy(body)))
+                queue.put_nowait((change, copy.deepcopy(body)))
         entry = (path, query, queue)
         self._watches.append(entry)
         try:

@@ -115,6 +115,24 @@ async def test_an_image_that_cannot_be_had() -> None:
         await stage.agents.agent_for([pod("a")])
 
 
+async def test_an_event_tells_it_before_the_status_does() -> None:
+    """The kubelet writes the status of an ephemeral container that did not start at its next look, 10 s later."""
+    stage = Stage()
+    stage.cluster.states = []
+    making = asyncio.create_task(stage.agents.agent_for([pod("a")]))
+    await stage.cluster.until(lambda: stage.cluster.patched)
+    for number, (uid, field) in enumerate([("uid-b", "x"), ("uid-a", "spec.containers{web}"), ("uid-a", "")]):
+        name = stage.added()[0][1]["name"]
+        about = {"uid": uid, "fieldPath": field or f"spec.ephemeralContainers{{{name}}}"}
+        said = {"reason": "Failed", "message": f"Failed to pull image {number}"}
+        body = {"metadata": {"name": f"e{number}"}, "involvedObject": about, **said}
+        stage.cluster.put(f"/api/v1/namespaces/shop/events/e{number}", body)
+    with pytest.raises(
+        Refusal, match=f"its image {IMAGE} cannot be had: ErrImagePull: Failed to pull image 2"
+    ):
+        await making
+
+
 async def test_rights_are_named() -> None:
     stage = Stage()
     stage.cluster.lacks = {"patch pods/ephemeralcontainers"}
