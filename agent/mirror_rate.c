@@ -10,6 +10,8 @@ void mirror_rate_init(struct mirror_rate *r) {
 
 static void new_period(struct mirror_rate *r, uint64_t now) {
     struct mirror_share *s;
+    uint64_t ms = (now - r->period) / 1000000;
+    r->expected = ms ? r->octets / ms * 1000 : 0;
     TAILQ_FOREACH(s, &r->shares, order) {
         s->octets = 0;
     }
@@ -24,10 +26,10 @@ void mirror_rate_set(struct mirror_rate *r, uint64_t rate, uint64_t now) {
     new_period(r, now);
 }
 
-/* What comes in `ns` at this rate; a second's at most, so that nothing overflows. */
+/* What comes in `ns` at this rate; two seconds' at most, which is from the deepest debt to the brim. */
 static uint64_t worth(const struct mirror_rate *r, uint64_t ns) {
-    if (ns >= SECOND)
-        return r->rate;
+    if (ns > 2 * SECOND)
+        ns = 2 * SECOND;
     return r->rate / SECOND * ns + r->rate % SECOND * ns / SECOND;
 }
 
@@ -44,12 +46,16 @@ bool mirror_rate_allows(struct mirror_rate *r, uint64_t now) {
     if (r->rate == 0)
         return true;
     fill(r, now);
-    return r->bucket >= (int64_t)(r->rate / 2);
+    /* A measure that is old says nothing: nobody has sent anything since. */
+    bool expects = now - r->period < SECOND && r->expected >= r->rate;
+    return r->bucket >= (int64_t)(r->rate / 2) && !expects;
 }
 
 void mirror_rate_begin(struct mirror_rate *r, struct mirror_share *s) {
     *s = (struct mirror_share){.begun = true};
     TAILQ_INSERT_TAIL(&r->shares, s, order);
+    r->expected += r->count ? r->expected / r->count : 0;
+    r->count++;
 }
 
 void mirror_rate_end(struct mirror_rate *r, struct mirror_share *s) {
@@ -57,6 +63,7 @@ void mirror_rate_end(struct mirror_rate *r, struct mirror_share *s) {
         return;
     TAILQ_REMOVE(&r->shares, s, order);
     r->octets -= s->octets;
+    r->count--;
     s->begun = false;
 }
 

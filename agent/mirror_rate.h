@@ -1,8 +1,9 @@
 /* How much of a session is mirrored, where the way is shared by others: whole connections, the oldest kept.
  *
- * A bucket of one second's octets. While it is less than half full no connection is begun. While it is overdrawn the youngest
- * of those that sent something lately are ended until the rest fits the rate, but never the oldest of them: what is shown is
- * shown whole, and to its end. Sans-io: shares, octets and the time come in; who is to be ended comes out. */
+ * A bucket of one second's octets. While it is less than half full, or those that are there can be expected to use up the
+ * rate, no connection is begun. While it is overdrawn the youngest of those that sent something lately are ended until the
+ * rest fits the rate, but never the oldest of them: what is shown is shown whole, and to its end. Sans-io: shares, octets and
+ * the time come in; who is to be ended comes out. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,9 +24,12 @@ struct mirror_share {
 struct mirror_rate {
     uint64_t rate; /* octets a second; 0: no limit */
     int64_t bucket;
-    uint64_t filled;                                /* ns; when it was filled up last */
-    uint64_t period;                                /* ns; when this one began */
-    uint64_t octets;                                /* of all shares, in this period */
+    uint64_t filled; /* ns; when it was filled up last */
+    uint64_t period; /* ns; when this one began */
+    uint64_t octets; /* of all shares, in this period */
+    uint64_t
+        expected; /* octets a second: the last period's, and an average one for each that began since */
+    uint32_t count;
     TAILQ_HEAD(mirror_shares, mirror_share) shares; /* oldest first */
 };
 

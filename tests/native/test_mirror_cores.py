@@ -1,4 +1,4 @@
-"""The mirror's cores (reassembly, request boundaries, filter), compiled with the sanitizers and run."""
+"""The agent's cores (reassembly, request boundaries, filter, rate, reach), compiled with the sanitizers and run."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ SANITIZE = ["-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-san
 PROGRAMS = {
     "check_reassembly": ("agent/reassembly.c",),
     "check_http_edge": ("agent/http_edge.c",),
+    "check_mirror_rate": ("agent/mirror_rate.c",),
+    "check_reach": ("agent/reach.c", "native/addr.c"),
     "mirror_filter": ("agent/filter.c",),
 }
 """Program: what it is about, beside native/fault.c."""
@@ -53,7 +55,7 @@ def run(name: str, *arguments: str, compiler: str = "clang") -> str:
 
 
 @pytest.mark.parametrize("compiler", ["clang", pytest.param("gcc", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", ["check_reassembly", "check_http_edge"])
+@pytest.mark.parametrize("name", [name for name in PROGRAMS if name.startswith("check_")])
 def test_core(name: str, compiler: str) -> None:
     assert run(name, compiler=compiler)
 

@@ -318,6 +318,63 @@ static void the_client_longest_silent_makes_room(void) {
     unmake();
 }
 
+/* --- the session's rate ---------------------------------------------------------------------------------------------- */
+
+/* A hundred octets of a client's, which the target acknowledges. */
+static void say_something(uint16_t port, uint32_t *seq) {
+    char text[101];
+    memset(text, 'x', 100);
+    text[100] = 0;
+    segment(port, true, TCP_FLAG_ACK, *seq, 501, text);
+    *seq += 100;
+    segment(port, false, TCP_FLAG_ACK, 501, *seq, "");
+}
+
+static void the_oldest_connection_is_kept(void) {
+    struct mirror_rate rate;
+    struct mirror_counters counted;
+    uint32_t first = 101, second = 101, third = 101;
+    make();
+    mirror_rate_init(&rate);
+    mirror_rate_set(&rate, 400, loop_now(loop));
+    mirror_limit(mirror, &rate);
+    for (uint16_t port = 1000; port <= 2000; port += 1000) {
+        shake_hands(port);
+        far_number(&far, FRAME_OPENED, far.opened[far.opens - 1], 1000000);
+        pass(0);
+    }
+    uint32_t oldest = far.opened[0], younger = far.opened[1];
+    for (int i = 0; i < 2; i++)
+        say_something(1000, &first), say_something(2000, &second);
+    shake_hands(3000); /* the bucket is empty */
+    say_something(3000, &third);
+    datagram(4000);
+    mirror_counters_get(mirror, &counted);
+    EXPECT(counted.connections == 2 && counted.bytes == 400 && counted.limited == 2);
+    EXPECT(counted.datagrams == 0 && counted.dropped == 0);
+
+    for (int i = 0; i < 10; i++) {
+        say_something(1000, &first), say_something(2000, &second);
+        still_pass(loop, STILL_SECOND / 20);
+        far_hear(&far);
+    }
+    EXPECT(far.resets == 1 && far.last[FRAME_RESET].channel == younger);
+    for (int i = 0; i < 30; i++) { /* alone it is too much, too, and is left alone */
+        say_something(1000, &first);
+        still_pass(loop, STILL_SECOND / 20);
+    }
+    far_hear(&far);
+    mirror_counters_get(mirror, &counted);
+    EXPECT(far.resets == 1 && counted.limited == 3 && counted.dropped == 0);
+    EXPECT(channel_attached(&TAILQ_FIRST(&mirror->tcp->followed)->channel) && oldest != younger);
+
+    pass(3); /* quiet again: the next one is shown */
+    int opens = far.opens;
+    shake_hands(5000);
+    EXPECT(far.opens == opens + 1);
+    unmake();
+}
+
 static const struct test tests[] = {
     TEST(half_open_ones_have_30_s),
     TEST(what_comes_again_keeps_no_half_open_one),
@@ -328,6 +385,7 @@ static const struct test tests[] = {
     TEST(an_app_that_never_ends_has_10_min),
     TEST(a_silent_client_is_gone_after_60_s),
     TEST(the_client_longest_silent_makes_room),
+    TEST(the_oldest_connection_is_kept),
 };
 
 CHECK_MAIN(tests)

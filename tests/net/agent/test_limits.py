@@ -1,0 +1,108 @@
+"""A session that may not go out, and one that may not ask for metadata: refused at once, as a firewall would."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agent.engine import Engine, EngineFault
+from tests.net.agent.conftest import SESSION
+from tests.net.agent.lab import TARGET4, WORLD4, WORLD6, Bridge, Lab, linked, octets, run
+from wire.messages import ChannelKind, Datagram, Opened, Reset, Unreachable
+
+pytestmark = [pytest.mark.net, pytest.mark.native]
+
+METADATA4, METADATA6 = "169.254.169.254", "fd00:ec2::254"
+
+
+@pytest.fixture
+async def place(lab: Lab) -> AsyncIterator[tuple[Engine, Bridge]]:
+    with Engine() as engine:
+        engine.session_add(SESSION)
+        netns = lab.open_target()
+        engine.target_set(SESSION, 0, netns)
+        os.close(netns)
+        async with linked(engine, SESSION) as bridge:
+            yield engine, bridge
+
+
+@pytest.fixture
+def metadata(lab: Lab) -> None:
+    """The world has the services' addresses, the target the routes to them: only the agent can refuse."""
+    for address, prefix in ((METADATA4, 32), (METADATA6, 128)):
+        run("ip", "-n", lab.world, "addr", "replace", f"{address}/{prefix}", "dev", "agt0", "nodad")
+        run("ip", "-n", lab.target, "route", "replace", f"{address}/{prefix}", "dev", "agt0")
+
+
+async def refused(bridge: Bridge, address: str, port: int) -> int:
+    flow = await bridge.open(ChannelKind.TCP, address, port)
+    answer = await flow.opened()
+    assert isinstance(answer, Reset), answer
+    return answer.errno
+
+
+async def unreachable(bridge: Bridge, kind: ChannelKind, address: str, port: int) -> int:
+    flow = await bridge.open(kind, address, 0)
+    assert isinstance(await flow.opened(), Opened)
+    await flow.datagram(address, port, b"anybody there?")
+    answer = await flow.next()
+    assert isinstance(answer, Unreachable), answer
+    assert (answer.peer, answer.port) == (octets(address), port)
+    return answer.errno
+
+
+async def test_nothing_goes_out(lab: Lab, place: tuple[Engine, Bridge]) -> None:
+    engine, bridge = place
+    with lab.listener(lab.world, WORLD4) as listener, lab.datagrams(lab.world, WORLD4) as peer:
+        port = listener.getsockname()[1]
+        before = await bridge.tcp(WORLD4, port)
+        engine.limits(SESSION, outgoing=False)
+        for address in (WORLD4, WORLD6, TARGET4, "127.0.0.1"):
+            assert await refused(bridge, address, port) == errno.EACCES
+        for kind in (ChannelKind.UDP, ChannelKind.ECHO):
+            assert await unreachable(bridge, kind, WORLD4, peer.getsockname()[1]) == errno.EACCES
+        with pytest.raises(BlockingIOError):
+            peer.recv(1)
+        await before.send(b"what was open stays")
+        with listener.accept()[0] as served:
+            served.setblocking(False)
+            assert await asyncio.get_running_loop().sock_recv(served, 100) == b"what was open stays"
+        engine.limits(SESSION)
+        await bridge.tcp(WORLD4, port)
+
+
+@pytest.mark.usefixtures("metadata")
+async def test_metadata_is_asked_by_leave_only(lab: Lab, place: tuple[Engine, Bridge]) -> None:
+    engine, bridge = place
+    for address in (METADATA4, METADATA6):
+        with lab.listener(lab.world, address) as listener, lab.datagrams(lab.world, address) as peer:
+            tcp, udp = listener.getsockname()[1], peer.getsockname()[1]
+            await bridge.tcp(address, tcp)
+            engine.limits(SESSION, metadata=False)
+            assert await refused(bridge, address, tcp) == errno.EACCES
+            for kind in (ChannelKind.UDP, ChannelKind.ECHO):
+                assert await unreachable(bridge, kind, address, udp) == errno.EACCES
+            with pytest.raises(BlockingIOError):
+                peer.recv(1)
+            engine.limits(SESSION, metadata=True)
+            flow = await bridge.open(ChannelKind.ECHO, address, 0)
+            assert isinstance(await flow.opened(), Opened)
+            await flow.datagram(address, 1, b"now?")
+            assert isinstance(await flow.next(), Datagram)
+
+
+async def test_the_rest_of_the_world_is_not_metadata(lab: Lab, place: tuple[Engine, Bridge]) -> None:
+    engine, bridge = place
+    engine.limits(SESSION, metadata=False)
+    for address in (WORLD4, WORLD6):
+        with lab.listener(lab.world, address) as listener:
+            await bridge.tcp(address, listener.getsockname()[1])
+
+
+def test_a_session_that_is_not_there() -> None:
+    with Engine() as engine, pytest.raises(EngineFault, match="has ended"):
+        engine.limits(99)
