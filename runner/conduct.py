@@ -12,6 +12,7 @@ from links.link import CallFailed, LinkEnded
 from runner.config import Caller, RunOptions
 from runner.engine import EngineError
 from runner.errors import Interrupted, Refusal
+from runner.kube.errors import KubeError
 from runner.refusals import translated
 from runner.screen import Screen
 from runner.session import Session
@@ -51,6 +52,9 @@ async def _play(options: RunOptions, caller: Caller, screen: Screen) -> int:
         failure.__cause__ = error
     except (CallFailed, LinkEnded) as error:
         failure = Refusal(f"the session broke: {error.reason}", "try again with --log-level debug")
+        failure.__cause__ = error
+    except KubeError as error:
+        failure = error.refusal()
         failure.__cause__ = error
     except Refusal as refusal:
         failure = refusal

@@ -8,12 +8,7 @@ streams.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
-import os
-import shutil
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from runner.engine import Engine
 from runner.kube.agents import AgentPod
 from runner.kube.exec_legs import ExecLegs
+from runner.kube.socket_folder import SocketFolder
 from runner.kube.tunnel import Tunnel
 from runner.plan import AGENTS_FOLDER, EngineTraits
 
@@ -31,8 +27,6 @@ Json = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
-PREFIX = "mirror-run-legs-"
-
 
 @dataclass(slots=True)
 class Legs:
@@ -42,8 +36,7 @@ class Legs:
     engine: Engine
     base: Path
     bridge: str = ""
-    _folder: Path | None = None
-    _lock: int = -1
+    _folder: SocketFolder | None = None
     _agents: dict[int, AgentPod] = field(default_factory=dict)
     _tunnels: dict[int, Tunnel] = field(default_factory=dict)
     _ends: dict[int, asyncio.Server | ExecLegs] = field(default_factory=dict)
@@ -52,8 +45,8 @@ class Legs:
         """What of the bridge's HostConfig makes the folder."""
         if not traits.shares_sockets:
             return {"Tmpfs": {AGENTS_FOLDER: "mode=0700,size=64k"}}
-        self._folder, self._lock = _folder(self.base)
-        return {"Mounts": [{"Type": "bind", "Source": str(self._folder), "Target": AGENTS_FOLDER}]}
+        self._folder = SocketFolder(self.base)
+        return {"Mounts": [{"Type": "bind", "Source": str(self._folder.path), "Target": AGENTS_FOLDER}]}
 
     async def add(self, number: int, agent: AgentPod) -> str:
         """A socket of this agent's; its path in the bridge."""
@@ -66,8 +59,7 @@ class Legs:
         tunnel = self._tunnels[number] = Tunnel(self.cluster, where, f"agent {number}")
         path = f"{AGENTS_FOLDER}/{name}"
         if self._folder is not None:
-            loop = asyncio.get_running_loop()
-            self._ends[number] = await loop.create_unix_server(tunnel.leg, self._folder / name)
+            self._ends[number] = await self._folder.listen(name, tunnel.leg)
         else:
             served = self._ends[number] = ExecLegs(self.engine, self.bridge, path, tunnel)
             await served.start()
@@ -92,29 +84,5 @@ class Legs:
         for number in list(self._agents):
             await self.remove(number)
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            os.close(self._lock)
+            self._folder.close()
             self._folder = None
-
-
-def _folder(base: Path) -> tuple[Path, int]:
-    """One of our own and a lock on it, which ends with this process; what killed ones left is removed."""
-    base.mkdir(parents=True, exist_ok=True)
-    for old in base.glob(f"{PREFIX}*"):
-        with suppress(OSError):
-            held = _locked(old)
-            shutil.rmtree(old, ignore_errors=True)
-            os.close(held)
-    made = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-    return made, _locked(made)
-
-
-def _locked(folder: Path) -> int:
-    """OSError if somebody has it."""
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(held)
-        raise
-    return held

@@ -107,7 +107,7 @@ async def _open(
     server: Server, credential: Credential, path: str, port: int, protocol: asyncio.Protocol
 ) -> ForwardTransport:
     transport = ForwardTransport(port, protocol)
-    options: dict[str, Any] = {"happy_eyeballs_delay": 0.25}
+    options: dict[str, Any] = {"happy_eyeballs_delay": server.race}
     if server.address.secure:
         options["server_hostname"] = server.server_name
     try:

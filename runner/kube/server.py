@@ -67,6 +67,13 @@ class Server:
         """What the server's certificate must be for."""
         return str(self._cluster.get("tls-server-name") or self.address.host)
 
+    @property
+    def race(self) -> float | None:
+        """Seconds until its next address is tried beside one that does not answer (RFC 8305), where it is a name.
+
+        Cancelled between addresses, asyncio's race drops a socket that has just connected (3.11 to 3.13)."""
+        return None if _is_address(self.address.host) else 0.25
+
     def headers(self, credential: Credential) -> list[tuple[str, str]]:
         authorization = [("Authorization", credential.authorization)] if credential.authorization else []
         return [*self._fixed, *authorization]
@@ -122,8 +129,7 @@ class Server:
             self.address.port,
             ssl=context,
             server_hostname=self.server_name if context else None,
-            # Cancelled between addresses, asyncio's race drops a socket that has just connected (3.11 to 3.13).
-            happy_eyeballs_delay=None if _is_address(self.address.host) else 0.25,
+            happy_eyeballs_delay=self.race,
             limit=LIMIT,
         )
 

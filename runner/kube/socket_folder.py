@@ -13,38 +13,20 @@ import fcntl
 import os
 import shutil
 import socket
-import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from runner.errors import Refusal
 
-_PREFIX = "legs-"
+_PREFIX = "mirror-run-legs-"
 _LOCK = "lock"
 BACKLOG = 64
 """Legs that wait to be accepted. A bridge dials two for each agent."""
 
 
-def base(environ: Mapping[str, str], home: Path, uid: int) -> Path:
-    """Where such folders are made: the user's runtime folder (XDG Base Directory Specification), which is gone with the
-    login, else the cache."""
-    runtime = environ.get("XDG_RUNTIME_DIR", "")
-    if runtime and _is_ours(runtime, uid):
-        return Path(runtime) / "mirror-run"
-    return Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "mirror-run" / "run"
-
-
-def _is_ours(path: str, uid: int) -> bool:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == uid
-
-
 class SocketFolder:
-    """``path`` is what is mounted. Its sockets are named for their agents: 0.sock, 1.sock, …"""
+    """``path`` is what is mounted. Refusal where none can be made."""
 
     def __init__(self, where: Path) -> None:
         try:
@@ -57,11 +39,10 @@ class SocketFolder:
                 f"no folder for the bridge's sockets can be made in {where}: {error.strerror}",
                 "set XDG_RUNTIME_DIR to a folder of yours that exists",
             ) from error
-        self._servers: dict[int, asyncio.Server] = {}
+        self._servers: set[asyncio.Server] = set()
 
-    async def listen(self, number: int, protocol: Callable[[], asyncio.Protocol]) -> str:
-        """Accept what dials agent ``number``; the socket's name in the folder."""
-        name = f"{number}.sock"
+    async def listen(self, name: str, protocol: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+        """Accept what dials the socket of this name, until the server is closed, or the folder."""
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
             # By way of the descriptor, because a socket's path may have 107 octets at most (unix(7)), and a home more.
@@ -70,12 +51,12 @@ class SocketFolder:
         except BaseException:
             sock.close()
             raise
-        self._servers[number] = server
-        return name
+        self._servers.add(server)
+        return server
 
     def close(self) -> None:
         """Nobody is accepted any more, and the folder is gone. Accepted legs are their owners' to end."""
-        for server in self._servers.values():
+        for server in self._servers:
             server.close()
         self._servers.clear()
         shutil.rmtree(self.path, ignore_errors=True)
@@ -94,9 +75,11 @@ def _locked_folder(where: Path) -> tuple[Path, int]:
 
 
 def sweep(where: Path) -> None:
-    """Remove the folders of runners that are no more."""
+    """Remove the folders of this user's runners that are no more."""
     for folder in where.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
+            if folder.lstat().st_uid != os.geteuid():
+                continue
             lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CLOEXEC)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
