@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -105,24 +105,27 @@ async def uninstall(cluster: Cluster, namespace: str, say: Say) -> None:
         await cluster.delete(kinds.sessions_path(metadata["namespace"], metadata["name"]))
     keep_namespace = not await _namespace_is_ours(cluster, namespace)
     objects = manifests(InstallOptions(image="", namespace=namespace, connect=("",)))
-    last = [one for one in reversed(objects) if one["kind"] != "Namespace" or not keep_namespace]
-    last.sort(key=lambda one: one["kind"] != "DaemonSet")  # agents end before their rights do
-    for one in last:
-        await _remove(cluster, one)
+    going = [one for one in reversed(objects) if one["kind"] != "Namespace" or not keep_namespace]
+    agents = [one for one in going if one["kind"] == "DaemonSet"]
+    await _remove(cluster, agents)  # they end before their rights do
+    await _remove(cluster, [one for one in going if one not in agents])
     say(
         f"uninstalled from {namespace}: nothing is left"
         + (f" but the namespace {namespace}" if keep_namespace else "")
     )
 
 
-async def _remove(cluster: Cluster, one: Json) -> None:
-    path = path_of(one)
+async def _remove(cluster: Cluster, objects: Sequence[Json]) -> None:
+    """All asked to go, one after the other; then waited for."""
+    for one in objects:
+        await cluster.delete(path_of(one), propagationPolicy="Foreground")
+    for one in objects:
+        path = path_of(one)
 
-    async def gone() -> bool:
-        return await _is_gone(cluster, path)
+        async def gone(path: str = path) -> bool:
+            return await _is_gone(cluster, path)
 
-    await cluster.delete(path, propagationPolicy="Foreground")
-    await _until(gone, f"{one['kind']} {one['metadata']['name']} to be gone")
+        await _until(gone, f"{one['kind']} {one['metadata']['name']} to be gone")
 
 
 async def installed_in(cluster: Cluster) -> str | None:

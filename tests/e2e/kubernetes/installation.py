@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker
-
 from links.handshake import greet
 from links.link import Link
-from runner import images
 from runner.kube.agents import AgentPod
 from runner.kube.api import Cluster, KubeOptions, connect
 from runner.kube.daemonset import Installed, installation
 from runner.kube.names import understood
+from runner.kube.object_path import PLURALS
 from runner.kube.portforward import forward
 from runner.kube.rights import Wish
 from runner.kube.workloads import KubeTarget, resolve
 from runner.screen import Screen
-from tests.cluster import images as node_images
-from tests.cluster.places import KUBECONFIG
+from tests.cluster import cluster as made
+from tests.cluster import images as nodes
+from tests.cluster.kubectl import Kubectl
+from tests.e2e.docker.scene import MIRROR_RUN, ROOT
 from wire import messages as m
 
 Json = dict[str, Any]
@@ -42,54 +41,52 @@ VARIABLE = b"COLOUR=blue"
 ALL = (Wish("mirror"), Wish("outgoing"), Wish("env"))
 
 
-def kubeconfig() -> str:
-    return os.environ.get("MIRROR_RUN_TEST_KUBECONFIG") or str(KUBECONFIG)
+def administrator() -> Kubectl:
+    """The cluster's. The fixture `cluster` has started it."""
+    if brought := os.environ.get("MIRROR_RUN_TEST_KUBECONFIG"):
+        program = shutil.which("kubectl")
+        assert program is not None
+        return Kubectl(program, Path(brought).resolve())
+    return made.kubectl()
 
 
-def kubectl(*words: str, given: str | None = None) -> str:
-    done = subprocess.run(
-        [str(KUBECONFIG.parent / "kubectl"), *words], input=given, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise AssertionError(f"kubectl {' '.join(words)}: {done.stderr.strip()}")
-    return done.stdout
+def kubectl(*words: str, patience: float = 120) -> str:
+    return administrator()(*words, patience=patience)
 
 
 def may(account: str, *words: str) -> bool:
     """`kubectl auth can-i`."""
+    said = administrator().tried("auth", "can-i", *words, "--as", account).stdout.strip()
+    assert said in ("yes", "no")
+    return said == "yes"
+
+
+def mirror_run(*words: str, code: int = 0) -> str:
+    """What it said to stderr, and ended with ``code``."""
     done = subprocess.run(
-        [str(KUBECONFIG.parent / "kubectl"), "auth", "can-i", *words, "--as", account],
+        [str(MIRROR_RUN), *words],
+        env=administrator().environment(),
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.stdout.strip() in ("yes", "no"), done.stderr
-    return done.stdout.strip() == "yes"
-
-
-def mirror_run(*words: str) -> str:
-    """What it said to stderr; it must succeed."""
-    done = subprocess.run(
-        [sys.executable, "-c", "from runner.cli import main; main()", *words],
-        env=os.environ | {"KUBECONFIG": kubeconfig()},
-        cwd=Path(__file__).resolve().parents[3],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == code, done.stderr
     return done.stderr
 
 
-def agent_image() -> str:
-    """Of this tree, on every node."""
-    client = docker.from_env(timeout=120)
-    try:
-        image = images.ensure(client, lambda _: None).agent
-    finally:
-        client.close()
-    node_images.load([image])
-    return image
+def install(image: str, *words: str, code: int = 0) -> str:
+    """The same of `mirror-run install`, with the image on every node: other tests may have crowded it out."""
+    if "MIRROR_RUN_TEST_KUBECONFIG" not in os.environ:
+        nodes.load([image])
+    return mirror_run("install", "--image", image, *words, code=code)
+
+
+def ours(cluster: Kubectl) -> list[str]:
+    """Everything in the cluster that was installed, by kind and name: all of it is labelled."""
+    kinds = sorted(set(PLURALS.values()) - {"mirrorpolicies"})
+    found = cluster.items("get", ",".join(kinds), "-A", "-l", "app.kubernetes.io/managed-by=mirror-run")
+    return [f"{one['kind']}/{one['metadata']['name']}" for one in found]
 
 
 def target(namespace: str, image: str) -> Json:
@@ -151,14 +148,13 @@ def role(namespace: str, name: str, *rules: tuple[str, str, str]) -> Json:
 
 
 def apply(*objects: Json) -> None:
-    kubectl("apply", "-f", "-", given="\n---\n".join(json.dumps(one) for one in objects))
+    administrator().apply(*objects)
 
 
 @contextmanager
 def namespaces(image: str) -> Iterator[None]:
     """HERE and THERE, each with deploy/cart on both nodes; gone at the end."""
-    made = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (HERE, THERE)]
-    apply(*made)
+    apply(*({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in (HERE, THERE)))
     try:
         apply(target(HERE, image), target(THERE, image))
         for name in (HERE, THERE):
@@ -235,7 +231,7 @@ class _Noted(Screen):
 @asynccontextmanager
 async def person(name: str) -> AsyncIterator[Person]:
     """ "" is the cluster's administrator."""
-    options = KubeOptions(kubeconfig=kubeconfig(), namespace=HERE, as_user=name)
+    options = KubeOptions(kubeconfig=str(administrator().kubeconfig), namespace=HERE, as_user=name)
     cluster = await connect(options, os.environ, Path.home())
     try:
         yield Person(name or "admin", cluster, [])

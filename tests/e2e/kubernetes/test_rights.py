@@ -23,37 +23,34 @@ from runner.kube.object_path import path_of
 from runner.kube.pod import Pod
 from runner.kube.rights import Wish
 from runner.kube.session_object import SessionObject, Wanted
-from tests.e2e.kubernetes.installation import (
+from wire import messages as m
+
+from .installation import (
     AGENTS,
     HERE,
     THERE,
     VARIABLE,
     Json,
     Person,
-    agent_image,
     apply,
     bind,
+    install,
     kubectl,
     mirror_run,
     namespaces,
     person,
     role,
 )
-from wire import messages as m
+from .scene import Images
 
 NOT_PROVED = "no session of that name has that secret"
 
 
-@pytest.fixture(scope="module")
-def image() -> str:
-    return agent_image()
-
-
 @pytest.fixture(scope="module", autouse=True)
-def installed(image: str) -> Iterator[None]:
-    mirror_run("install", "--image", image)
+def installed(images: Images) -> Iterator[None]:
+    install(images.agent)
     try:
-        with namespaces(image):
+        with namespaces(images.agent):
             apply(
                 bind(HERE, "mirror-run-full", "fay", "nan"),
                 bind(THERE, "mirror-run-full", "tess"),
