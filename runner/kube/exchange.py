@@ -27,6 +27,10 @@ BODY = 256 * 1024 * 1024
 """Octets of one answer at most: a list of 500 objects of 1.5 MB (etcd's bound for one) is none that we ask for."""
 
 
+CLOSED = "Closed"
+"""The reason of a KubeError that comes of our own close."""
+
+
 class ProtocolError(OSError):
     """Whoever answers is no HTTP server."""
 
@@ -88,6 +92,7 @@ class Exchange:
         self.server = server
         self._idle: list[_Line] = []
         self._busy: set[_Line] = set()
+        self._closed = False
 
     @contextlib.asynccontextmanager
     async def ask(
@@ -105,12 +110,15 @@ class Exchange:
             found = {name.decode().lower(): value.decode("latin-1") for name, value in event.headers}
             yield Answer(event.status_code, found, self._body(line), credential)
         except (OSError, EOFError) as error:
+            if self._closed:
+                raise KubeError(0, CLOSED, "the cluster is asked no more") from error
             raise self.server.explained(error) from error
         finally:
             self._done(line)
 
     def close(self) -> None:
-        """Every connection, the busy ones too: who reads from them gets a KubeError."""
+        """Every connection, the busy ones too: who reads from them, or asks later, gets a KubeError."""
+        self._closed = True
         for line in [*self._idle, *self._busy]:
             line.abort()
         self._idle.clear()
@@ -124,6 +132,8 @@ class Exchange:
         headers: tuple[tuple[str, str], ...],
     ) -> tuple[_Line, h11.Response]:
         while True:
+            if self._closed:
+                raise KubeError(0, CLOSED, "the cluster is asked no more")
             line = await self._line(credential)
             self._busy.add(line)
             try:

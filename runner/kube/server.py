@@ -56,7 +56,7 @@ class Server:
     ) -> None:
         self.url = _with_scheme(str(cluster["server"]), cluster)
         self.address = _address(self.url)
-        self.proxy = str(cluster.get("proxy-url") or "") or proxy_for(self.url, environ)
+        self.proxy = _proxy(str(cluster.get("proxy-url") or "") or proxy_for(self.url, environ))
         self.credentials = credentials
         self._cluster = cluster
         self._fixed = (("Host", self.address.authority), ("User-Agent", agent), *impersonated)
@@ -271,6 +271,21 @@ def _address(url: str) -> Address:
         raise wrong
     secure = parts.scheme == "https"
     return Address(parts.hostname, port or (443 if secure else 80), secure, parts.path.rstrip("/"))
+
+
+def _proxy(url: str) -> str:
+    """As the libraries below know it: their socks5 asks the proxy for names, which others call socks5h."""
+    if not url:
+        return ""
+    url = url.replace("socks5h://", "socks5://", 1)
+    if urlsplit(url).scheme not in ("http", "https", "socks5") or not urlsplit(url).hostname:
+        raise KubeError(
+            0,
+            "",
+            f"{_shown(url)} is no proxy that can be used",
+            "proxy-url and HTTPS_PROXY know http, https and socks5",
+        )
+    return url
 
 
 def _shown(proxy: str) -> str:

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import Any
 
 from runner.kube.errors import KubeError
-from runner.kube.exchange import Answer
+from runner.kube.exchange import CLOSED, Answer
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ async def _lines(body: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
 
 def _passes(error: KubeError) -> bool:
     """Whether the same question may be answered later: the server is away, starting, or busy."""
-    return error.unreachable or error.status in (429, 500, 502, 503, 504)
+    return (error.unreachable and error.reason != CLOSED) or error.status in (429, 500, 502, 503, 504)
 
 
 def _of_status(status: Json, path: str) -> KubeError:

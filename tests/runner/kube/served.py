@@ -213,6 +213,40 @@ async def proxy(
         await _stop(server, tasks)
 
 
+@asynccontextmanager
+async def socks() -> AsyncIterator[Proxied]:
+    """A SOCKS5 proxy without a password (RFC 1928), for names alone, which are all 127.0.0.1 to it."""
+    made = Proxied(0)
+    tasks: set[asyncio.Task[Any]] = set()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _remember(tasks)
+        methods = (await reader.readexactly(2))[1]
+        await reader.readexactly(methods)
+        writer.write(b"\5\0")
+        head = await reader.readexactly(5)
+        assert head[:4] == b"\5\1\0\3", "a name was looked up on this side"
+        name = (await reader.readexactly(head[4])).decode()
+        port = int.from_bytes(await reader.readexactly(2), "big")
+        made.heads.append(f"{name}:{port}")
+        writer.write(b"\5\0\0\1\x7f\0\0\1\0\0")
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await asyncio.gather(_copy(reader, back), _copy(there, writer))
+        except asyncio.CancelledError:
+            pass
+        finally:
+            back.transport.abort()
+            writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    try:
+        yield made
+    finally:
+        await _stop(server, tasks)
+
+
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         while octets := await reader.read(65_536):

@@ -17,7 +17,7 @@ import trustme
 from runner.errors import Refusal
 from runner.kube.api import Cluster, KubeError, KubeOptions, connect
 from runner.kube.errors import described, of_answer
-from tests.runner.kube.served import Asked, Served, proxy, served, status
+from tests.runner.kube.served import Asked, Served, proxy, served, socks, status
 
 HOME = Path("/nonexistent")
 
@@ -321,6 +321,23 @@ async def test_the_kubeconfigs_proxy_and_what_it_refuses(tmp_path: Path) -> None
             await cluster(server, tmp_path, **{"proxy-url": f"http://x:y@127.0.0.1:{stubborn.port}"})
 
 
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+async def test_a_socks_proxy_looks_names_up_itself(tmp_path: Path, scheme: str) -> None:
+    async with served(nothing) as server, socks() as between:
+        through = {
+            "proxy-url": f"{scheme}://127.0.0.1:{between.port}",
+            "server": f"http://api.test:{server.port}",
+        }
+        await (await cluster(server, tmp_path, **through)).close()
+        assert between.heads == [f"api.test:{server.port}"]
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "socks4://x", "http://"])
+async def test_no_proxy_that_we_know(tmp_path: Path, url: str) -> None:
+    with pytest.raises(Refusal, match="is no proxy that can be used"):
+        await cluster(Served(1), tmp_path, **{"proxy-url": url})
+
+
 async def test_tls_with_the_clusters_own_authority(tmp_path: Path) -> None:
     """Its name, a name that tls-server-name gives, a client's certificate, and a proxy that speaks TLS itself."""
     authority, clients = trustme.CA(), trustme.CA()
@@ -506,6 +523,26 @@ async def test_a_watch_that_is_closed_ends_at_once_and_its_connection_too(tmp_pa
         assert time.monotonic() - before < 0.5
         await asyncio.wait_for(over.wait(), 5)
         await one.close()
+
+
+async def test_watches_of_a_cluster_that_is_closed_end(tmp_path: Path) -> None:
+    begun = asyncio.Event()
+
+    async def handle(asked: Asked) -> None:
+        await asked.begin(200)
+        await asked.say("\n")
+        begun.set()
+        await asyncio.sleep(60)
+
+    async with served(handle) as server:
+        one = await cluster(server, tmp_path)
+        watching = asyncio.create_task(anext(one.watch("/api/v1/pods", "1")))
+        await begun.wait()
+        await one.close()
+        with pytest.raises(KubeError, match="asked no more"):
+            await asyncio.wait_for(watching, 5)
+        with pytest.raises(KubeError, match="asked no more"):
+            await one.get("/version")
 
 
 async def test_events_in_any_pieces(tmp_path: Path) -> None:
