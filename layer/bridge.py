@@ -127,10 +127,11 @@ class Bridge:
         """The primary has other addresses, and may be another agent's. Its name and files stay as the app has
         seen them: a process cannot change its own.
         """
+        self._former.back(ways.carried(new.addresses))
         gone = ways.replace(self._addresses, new.addresses)
         self._ground(new)
         self._nft.apply(rules.whole(self._grounds, self._sockets))
-        self._former.add(gone, self._addresses)
+        self._former.add(gone)
         self._agents.primary(agent, target)
 
     def _ground(self, who: Identity) -> None:

@@ -14,19 +14,12 @@ from collections.abc import Awaitable, Callable
 
 from layer.bridge import Bridge, Engine
 from layer.nft import NftError
+from layer.unconfigured import answering
 from links.link import Link, LinkEnded
 from links.stdio import stdio
-from wire.messages import AddAgent, Configure, Configured, Done, Failure, Message, Ping, RemoveAgent, Retarget
+from wire.messages import AddAgent, Configure, Configured, Done, Failure, Message, RemoveAgent, Retarget
 
 log = logging.getLogger(__name__)
-
-CONFIGURED_WITHIN = 30.0
-"""Seconds in which a runner that has not configured the bridge yet must answer. It may take its time (its agents may
-have to be pulled first), but one that is stopped would leave a bridge behind that nobody ends.
-"""
-
-ASKED_EVERY = 5.0
-"""Seconds between two questions whether it is still there."""
 
 END_WITHIN = 1.5
 """Seconds for an orderly end; then the process ends as it is: the kernel takes back tun0, sockets and rules'
@@ -37,7 +30,7 @@ namespace.
 async def serve(runner: Link, engine: Callable[[int], Engine]) -> None:
     """Does what the runner asks, until its link ends."""
     async with Bridge(engine, lambda message: _tell(runner, message)) as bridge, asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(_until_configured(runner), name="until configured")
+        waiting = tasks.create_task(answering(runner), name="until configured")
         adding: dict[int, asyncio.Task[None]] = {}
         async for message in runner.incoming():
             match message:
@@ -54,6 +47,7 @@ async def serve(runner: Link, engine: Callable[[int], Engine]) -> None:
                     adding[number] = tasks.create_task(
                         _answer(runner, call, Done(call), deed), name=f"add agent {number}"
                     )
+                    await asyncio.sleep(0)  # it has begun, so that it answers also when it is cancelled
                 case RemoveAgent(call=call, agent=number):
                     if task := adding.pop(number, None):
                         task.cancel()
@@ -62,20 +56,6 @@ async def serve(runner: Link, engine: Callable[[int], Engine]) -> None:
                 case _:
                     log.warning("the runner said %s, which is not for a bridge", type(message).__name__)
         waiting.cancel()
-
-
-async def _until_configured(runner: Link) -> None:
-    """Closes the link of a runner that does not answer. Cancelled when it has configured the bridge."""
-    try:
-        while True:
-            async with asyncio.timeout(CONFIGURED_WITHIN):
-                await runner.call(Ping(0))
-            await asyncio.sleep(ASKED_EVERY)
-    except TimeoutError:
-        log.error("the runner has not answered for %g s, and not configured the bridge", CONFIGURED_WITHIN)  # noqa: TRY400
-        await runner.close()
-    except LinkEnded:
-        pass
 
 
 async def _tell(runner: Link, message: Message) -> None:

@@ -29,12 +29,15 @@ class Former:
         self._until: dict[bytes, tuple[Address, float]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, gone: Iterable[Address], present: Iterable[Address]) -> None:
-        """These were left in place by ``ways.replace``; ``present`` are the target's own now, some perhaps again."""
+    def back(self, addresses: Iterable[Address]) -> None:
+        """These are about to be the target's own again: they make room, since they were kept without their network."""
+        returning = [self._until.pop(address.ip)[0] for address in addresses if address.ip in self._until]
+        ways.remove(returning)
+
+    def add(self, gone: Iterable[Address]) -> None:
+        """These were left in place by ``ways.replace``."""
         until = asyncio.get_running_loop().time() + STAYS
         self._until |= {address.ip: (address, until) for address in gone}
-        for address in present:
-            self._until.pop(address.ip, None)
         if self._until and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._watch(), name="former addresses")
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import msgpack
 from links.handshake import adopt, meet, send_frame
 from links.link import Link
 from tests.net.layer.space import Space
-from wire.messages import Address, Configure, Hello, Identity, LinkKind, Message, User
+from wire.messages import Address, Configure, Goodbye, Hello, Identity, LinkKind, Message, User
 
 PYTHON = "/usr/bin/python3"
 """The distribution's, with the distribution's nftables module: as in the image."""
@@ -35,6 +36,9 @@ class FakeAgent:
         self.heard: asyncio.Queue[Message] = asyncio.Queue()
         self.controls: asyncio.Queue[Link] = asyncio.Queue()
         self.datas: asyncio.Queue[socket.socket] = asyncio.Queue()
+        self.resumes: int | None = None  # octets it says have come; None: it knows of no link that was cut
+        self.answers = True  # else it keeps who comes waiting
+        self.refuses = False
 
     async def run(self) -> None:
         """Until it is cancelled; then nothing of it is open."""
@@ -51,6 +55,13 @@ class FakeAgent:
     async def _serve(self, sock: socket.socket) -> None:
         hello, welcome = await meet(sock, "fake agent", 5)
         self.hellos.append(hello)
+        if self.refuses:
+            await send_frame(sock, Goodbye("no session of that name has that secret"))
+            sock.close()
+        if self.refuses or not self.answers:
+            return
+        if hello.resumes and self.resumes is not None:
+            welcome = replace(welcome, resumed=True, received=self.resumes)
         await send_frame(sock, welcome)
         if hello.kind == LinkKind.DATA:
             self.datas.put_nowait(sock)

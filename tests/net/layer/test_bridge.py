@@ -128,6 +128,43 @@ async def test_retarget_prefers_the_new_address_and_keeps_the_old(stage: Stage) 
     assert (stage.tmp / "hosts").read_bytes() == IDENTITY.hosts
 
 
+async def test_an_old_address_goes_when_no_socket_uses_it(stage: Stage) -> None:
+    """And not before: a connection whose own address is taken away hangs instead of ending."""
+    await stage.runner.call(stage.configure())
+    with stage.space.inside():
+        used = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with used:
+        used.bind(("198.18.5.2", 0))
+        await retarget(stage, "198.18.5.9")
+        await retarget(stage, "198.18.5.10")
+        await addresses(stage, "198.18.5.10/16", "198.18.5.2/32")
+    await addresses(stage, "198.18.5.10/16")
+
+
+async def test_an_address_that_comes_back_stays(stage: Stage) -> None:
+    await stage.runner.call(stage.configure())
+    await retarget(stage, "198.18.5.9")
+    await retarget(stage, "198.18.5.2")
+    await addresses(stage, "198.18.5.2/16")
+    await retarget(stage, "198.18.5.9")
+    await addresses(stage, "198.18.5.9/16")
+
+
+async def retarget(stage: Stage, ip: str) -> None:
+    new = Identity("api", (Address(socket.inet_aton(ip), 16),), b"", b"")
+    assert isinstance(await stage.runner.call(Retarget(0, new)), Done)
+
+
+async def addresses(stage: Stage, *wanted: str) -> None:
+    """Until tun0 has these and no others. It is the bridge's own time (2 s) that passes."""
+    async with asyncio.timeout(10):
+        while True:
+            lines = stage.space.run(["ip", "-4", "-o", "address", "show", "tun0"]).stdout.splitlines()
+            if {line.split()[3] for line in lines} == set(wanted):
+                return
+            await asyncio.sleep(0.1)
+
+
 @pytest.mark.parametrize("how", ["eof", "term", "goodbye"])
 async def test_it_ends_within_two_seconds(stage: Stage, how: str) -> None:
     await stage.runner.call(stage.configure())
