@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import socket
 import ssl
@@ -274,6 +275,40 @@ async def test_a_token_file_is_read_again_when_it_is_refused(tmp_path: Path) -> 
         token.write_text("new\n")
         assert await one.get("/x") == {"as": "Bearer new"}
         await one.close()
+
+
+def id_token(until: float) -> str:
+    """As far as anybody on this side looks: three parts, the second with an end."""
+
+    def part(value: dict[str, Any]) -> str:
+        return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+
+    return f"{part({'alg': 'none'})}.{part({'exp': int(until)})}.c2ln"
+
+
+async def test_the_older_auth_providers(tmp_path: Path) -> None:
+    """They are the kubernetes package's to know: OpenID Connect's token that is good, and one that a command gives."""
+    script = tmp_path / "give"
+    script.write_text(
+        '#!/bin/sh\necho \'{"credential": {"access_token": "given", "token_expiry": "2999-01-01T00:00:00Z"}}\'\n'
+    )
+    script.chmod(0o755)
+    good = id_token(time.time() + 3600)
+    for name, config, says in (
+        (
+            "oidc",
+            {"id-token": good, "client-id": "x", "idp-issuer-url": "https://issuer.test"},
+            f"Bearer {good}",
+        ),
+        ("gcp", {"cmd-path": str(script), "cmd-args": "now"}, "Bearer given"),
+    ):
+        async with served(nothing) as server:
+            user = {"auth-provider": {"name": name, "config": config}}
+            await (await cluster(server, tmp_path, user=user)).close()
+            assert server.asked[0].headers["authorization"] == says
+    async with served(nothing) as server:
+        with pytest.raises(Refusal, match="auth-provider 'azure' gave no token"):
+            await cluster(server, tmp_path, user={"auth-provider": {"name": "azure", "config": {}}})
 
 
 async def test_impersonation(tmp_path: Path) -> None:
