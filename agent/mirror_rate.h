@@ -41,6 +41,7 @@ bool mirror_rate_allows(struct mirror_rate *r, uint64_t now);
 void mirror_rate_begin(struct mirror_rate *r, struct mirror_share *s);
 void mirror_rate_end(struct mirror_rate *r, struct mirror_share *s);
 
+/* `s` is begun. */
 void mirror_rate_spend(struct mirror_rate *r, struct mirror_share *s, uint64_t octets);
 /* Whether this one, which belongs to no connection, may be shown; if so, it is spent. */
 bool mirror_rate_datagram(struct mirror_rate *r, uint64_t octets, uint64_t now);
