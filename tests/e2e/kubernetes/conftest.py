@@ -62,15 +62,28 @@ def images(cluster: Kubectl) -> Images:
     return Images(programs, agent)
 
 
+@pytest.fixture(scope="session")
+def spent(cluster: Kubectl) -> Iterator[list[str]]:
+    """Namespaces whose tests are over. Kubernetes lets 5 s pass before it looks into one that is to end."""
+    names: list[str] = []
+    yield names
+    if names:
+        cluster.gone("namespace", *names)
+
+
+MAKERS = "deployments,statefulsets,daemonsets,replicasets,cronjobs,jobs"
+
+
 @pytest.fixture
-def namespace(cluster: Kubectl) -> Iterator[str]:
-    """A new one for each test; gone, with all that is in it, before the next."""
+def namespace(cluster: Kubectl, spent: list[str]) -> Iterator[str]:
+    """A new one for each test. What runs in it is gone before the next, it itself before the end of all tests."""
     name = f"mrt-{uuid.uuid4().hex[:6]}"
     cluster("create", "namespace", name)
     yield name
-    # Pods first and at once: the namespace's own end asks for them one kind after the other.
-    cluster("-n", name, "delete", "all", "--all", "--wait=false", "--grace-period=1")
-    cluster("delete", "namespace", name, "--timeout=60s", patience=70)
+    spent.append(name)
+    cluster("-n", name, "delete", MAKERS, "--all", "--wait=false")
+    cluster("-n", name, "delete", "pods", "--all", "--grace-period=1")
+    cluster("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture

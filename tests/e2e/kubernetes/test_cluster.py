@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -81,8 +82,10 @@ def test_node_port_and_headless_service(scene: Scene) -> None:
 def test_nothing_leads_to_the_outside(scene: Scene) -> None:
     client = scene.client()
     assert "NXDOMAIN" in scene.inside(client, "dig", "www.debian.org")
-    refused = scene.inside(client, "sh", "-c", "curl -sS -m 5 http://198.19.0.1/ 2>&1; true")
-    assert re.search("unreachable|route|timed out", refused, re.IGNORECASE), refused
+    done = scene.kubectl.tried(
+        "-n", scene.namespace, "exec", client, "--", "curl", "-m5", "http://198.19.0.1/"
+    )
+    assert done.returncode in (7, 28), done.stderr  # curl(1): could not connect, timed out
 
 
 def test_a_user_has_the_rights_that_were_given(scene: Scene, user: Callable[..., Kubectl]) -> None:
@@ -96,12 +99,13 @@ def test_a_user_has_the_rights_that_were_given(scene: Scene, user: Callable[...,
     assert [node["metadata"]["name"] for node in anna.items("get", "nodes")] == NAMES
     anna("-n", scene.namespace, "get", "pods")
 
-    def may(*words: str) -> bool:
-        return anna.tried("auth", "can-i", *words).stdout.strip() == "yes"
+    def may(*words: str, namespace: str = scene.namespace) -> bool:
+        return anna.tried("-n", namespace, "auth", "can-i", *words).stdout.strip() == "yes"
 
-    assert may("create", "pods/portforward", "-n", scene.namespace)
-    assert not may("create", "pods/exec", "-n", scene.namespace)
-    assert not may("get", "pods", "-n", "default")
+    assert may("create", "pods", "--subresource=portforward")
+    assert not may("create", "pods", "--subresource=exec")
+    assert may("get", "pods")
+    assert not may("get", "pods", namespace="default")
     said = anna.tried("-n", "default", "get", "pods")
     assert 'User "anna" cannot list resource "pods"' in said.stderr
 
@@ -211,7 +215,7 @@ def test_an_admission_policy_asks_the_authorizer(
 def test_port_forward_carries_octets(scene: Scene) -> None:
     pod = scene.pod("echo", ("socat", "TCP4-LISTEN:7,bind=127.0.0.1,fork,reuseaddr", "EXEC:cat"))
     scene.wait_inside(pod, "nc", "-z", "127.0.0.1", "7")
-    command = scene.kubectl.command("-n", scene.namespace, "port-forward", f"pod/{pod}", ":7", "-v=7")
+    command = scene.kubectl.command("-n", scene.namespace, "port-forward", f"pod/{pod}", ":7")
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as forward:
         assert forward.stdout is not None
         said: list[str] = []
@@ -223,14 +227,13 @@ def test_port_forward_carries_octets(scene: Scene) -> None:
             pytest.fail("".join(said))
         with socket.create_connection(("127.0.0.1", int(found[1])), 10) as there:
             sent = bytes(range(256)) * 1024
-            there.sendall(sent)
-            got = b""
-            while len(got) < len(sent):
-                got += there.recv(1 << 16)
+            with ThreadPoolExecutor(1) as pool:  # what comes back must be read, or nothing more can be sent
+                sending = pool.submit(there.sendall, sent)
+                got = b""
+                while len(got) < len(sent) and (more := there.recv(1 << 16)):
+                    got += more
+                sending.result()
         assert got == sent
-        assert any("SPDY/3.1+portforward.k8s.io" in line or "tunneling" in line for line in said), "".join(
-            said
-        )
         forward.terminate()
 
 
