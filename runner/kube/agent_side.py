@@ -192,6 +192,7 @@ class AgentSide:
     async def _say_anew(self) -> None:
         self._past, self._last = added(self._past, self._last), m.Counters()
         for index, pod in list(self.targets.items()):
+            self.hear(m.TargetGone(index))  # so that what is mirrored from now on is said anew
             try:
                 await self._link.call(_attach(index, pod))
             except CallFailed as error:  # its container has ended too: who watches pods sees it come back

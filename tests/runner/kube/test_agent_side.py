@@ -84,6 +84,7 @@ async def test_an_agent_that_forgot_is_told_everything_again(scene: Scene) -> No
     assert await scene.said.get() == "link to node a is back, its connections were reset"
     assert scene.first.attached == {0: "id-x", 2: "id-y"}
     assert (await scene.side.counters()).connections == 7
+    assert {scene.heard.get_nowait() for _ in range(2)} == {m.TargetGone(0), m.TargetGone(2)}
 
 
 async def test_a_successor_is_found_and_told_everything(scene: Scene) -> None:
