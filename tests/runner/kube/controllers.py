@@ -110,6 +110,7 @@ class Controllers:
     async def patch(self, path: str, body: Any, kind: str = "merge", **query: str) -> Json:
         await asyncio.sleep(0)
         self.patched.append((path, copy.deepcopy(body)))
+        self._moved.set()
         self.refuses("patch", path, body)
         if path.endswith("/ephemeralcontainers"):
             assert kind == "strategic"

@@ -1,0 +1,89 @@
+"""Agents in ephemeral containers on a real cluster: what they serve, their ends, and what stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from runner.errors import Refusal
+from runner.kube.pod import Pod
+from tests.cluster.kubectl import Kubectl
+
+from .agents_stage import (
+    Space,
+    closed,
+    connected,
+    ephemerals,
+    found,
+    kill,
+    serves,
+    until_over,
+)
+from .scene import Images
+
+
+@pytest.fixture(scope="module")
+def space(cluster: Kubectl, images: Images) -> Iterator[Space]:
+    made = Space.made(cluster, images.agent)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def target(space: Space) -> Pod:
+    return space.target()
+
+
+@pytest.fixture
+def make_space(cluster: Kubectl, images: Images) -> Iterator[Callable[[str], Space]]:
+    """Namespaces of any Pod Security level, for one test."""
+    made: list[Space] = []
+
+    def make(level: str) -> Space:
+        made.append(Space.made(cluster, images.agent, level))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+# --- ephemeral containers -------------------------------------------------------------------------------------------
+
+
+async def test_an_ephemeral_container_ends_by_itself_and_its_entry_stays(space: Space, target: Pod) -> None:
+    async with connected(space) as cluster, closed(ephemerals(cluster, space)) as agents:
+        await agents.prepare()
+        agent = (await agents.agent_for([target]))[target.uid]
+        assert (agent.pod, agent.namespace) == (target.name, space.name)
+        async with await found(cluster, agents, agent) as link:
+            await serves(link, target)
+            await link.close("the test is over")
+        await agents.close()
+        over = await until_over(cluster, agent, agent.key)
+    assert over["exitCode"] == 0
+
+
+async def test_an_ephemeral_container_that_was_killed_has_a_successor(space: Space, target: Pod) -> None:
+    async with connected(space) as cluster, closed(ephemerals(cluster, space)) as agents:
+        agent = (await agents.agent_for([target]))[target.uid]
+        async with await found(cluster, agents, agent):
+            await asyncio.to_thread(kill, space, agents, agent, agent.key)
+            await until_over(cluster, agent, agent.key)
+        heir = await agents.again(agent)
+        assert (heir.pod, heir.key != agent.key) == (target.name, True)
+        async with await found(cluster, agents, heir) as link:
+            await serves(link, target)
+            await link.close("the test is over")
+        await agents.close()
+        await until_over(cluster, heir, heir.key)
+
+
+async def test_pod_security_refuses_an_ephemeral_container(make_space: Callable[[str], Space]) -> None:
+    guarded = make_space("restricted")
+    pod = guarded.target()
+    async with connected(guarded) as cluster:
+        with pytest.raises(Refusal, match=f'namespace {guarded.name} enforces Pod Security "restricted"'):
+            await ephemerals(cluster, guarded).agent_for([pod])
