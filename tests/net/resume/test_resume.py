@@ -22,6 +22,7 @@ from layer.netstack.engine import NetstackError
 from tests.net.agent.lab import TARGET4, WORLD4, Lab
 from tests.net.netstack.ground import Ground, ground, outcome, ready
 from tests.net.resume.way import SESSION, Way
+from wire.messages import AppPort
 
 pytestmark = [pytest.mark.net, pytest.mark.native]
 
@@ -248,3 +249,66 @@ def test_a_long_way_is_filled(direction: str) -> None:
             worker.join()
         assert digests["sent"] == digests["came"]
         assert 6_250_000 < max(at.way.leg.peak) < 17 << 20
+
+
+def exactly(sock: socket.socket, count: int) -> bytes:
+    """So many octets, or fewer ahead of the end."""
+    got = bytearray()
+    while len(got) < count and (octets := sock.recv(count - len(got))):
+        got += octets
+    return bytes(got)
+
+
+class Mirrored:
+    """A client of the target's, the target's own server, and the app that is shown the copy."""
+
+    def __init__(self, at: Place, stack: ExitStack) -> None:
+        self.listener = at.lab.listener(at.lab.target, TARGET4)
+        stack.callback(self.listener.close)
+        port = self.listener.getsockname()[1]
+        at.engine.mirror_ports(SESSION, 0, (AppPort(proto=socket.IPPROTO_TCP, app=port, target=port),))
+        app = at.ground.listen(4, port)
+        with at.lab.inside(at.lab.world):
+            self.client = stack.enter_context(socket.create_connection((TARGET4, port), timeout=60))
+        self.server = stack.enter_context(self.listener.accept()[0])
+        self.server.settimeout(60)
+        self.say(b"first")
+        self.app = stack.enter_context(app.accept()[0])
+        self.app.settimeout(60)
+        assert exactly(self.app, 5) == b"first"
+
+    def say(self, octets: bytes) -> None:
+        """To the target, which takes it."""
+        sender = threading.Thread(target=self.client.sendall, args=(octets,))
+        sender.start()
+        left = len(octets)
+        while left:
+            left -= len(self.server.recv(min(left, 1 << 20)))
+        sender.join()
+
+
+def test_a_mirrored_connection_survives(place: tuple[Place, ExitStack]) -> None:
+    at, stack = place
+    mirrored = Mirrored(at, stack)
+    for cut in range(5):
+        at.cut_and_heard()
+        mirrored.say(BLOCK)
+        at.way.resume()
+        assert exactly(mirrored.app, len(BLOCK)) == BLOCK, cut
+    mirrored.client.shutdown(socket.SHUT_WR)
+    assert mirrored.app.recv(1) == b""
+    counted = at.engine.counters(SESSION)
+    assert (counted.connections, counted.dropped) == (1, 0)
+
+
+def test_a_mirrored_one_that_is_too_much_meanwhile_is_dropped(place: tuple[Place, ExitStack]) -> None:
+    """As with an app that does not read: the target's client notices nothing, it is counted, the app sees a reset."""
+    at, stack = place
+    mirrored = Mirrored(at, stack)
+    at.cut_and_heard()
+    while not at.engine.counters(SESSION).dropped:
+        mirrored.say(BLOCK)
+    at.way.resume()
+    with pytest.raises(ConnectionResetError):
+        exactly(mirrored.app, 1 << 30)
+    mirrored.say(b"the target is still there")
