@@ -46,6 +46,7 @@ struct session {
     uint64_t dialled;
     struct reach reach;
     struct mirror_rate rate;
+    uint32_t most; /* channels at a time; 0: no limit */
 };
 
 /* --- sessions and their places ------------------------------------------------------------------------------------- */
@@ -117,6 +118,10 @@ static struct channel *on_open(void *owner, const struct channel_open *o, int *e
     struct place *p = place_find(s, o->target);
     if (!p) {
         *err = ENETDOWN; /* the target is away: being restarted, say */
+        return NULL;
+    }
+    if (s->most != 0 && mux_channels(s->mux) >= s->most) {
+        *err = EMFILE;
         return NULL;
     }
     s->dialled++;
@@ -274,6 +279,7 @@ static void session_limits(void *arg) {
         return;
     s->reach = (struct reach){.outgoing = c->limits->outgoing, .metadata = c->limits->metadata};
     mirror_rate_set(&s->rate, c->limits->mirror_rate, loop_now(c->engine->loop));
+    s->most = c->limits->connections;
 }
 
 int engine_session_limits(struct engine *e, uint32_t session, const struct engine_limits *limits,
@@ -437,7 +443,7 @@ static int mirror_begin(struct session *s, struct place *p, struct fault *f) {
         mirror_new(s->engine->loop, s->mux, p->index, packet, diag, dial_owns, &p->target, f);
     if (!p->mirror)
         return -1;
-    mirror_limit(p->mirror, &s->rate);
+    mirror_limit(p->mirror, &s->rate, &s->most);
     /* For connections that are over before they can be looked up; a kernel without netfilter redirects nothing. */
     int conntrack =
         netns_socket(home, p->target.netns, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER, NULL);

@@ -37,6 +37,8 @@ struct engine_limits {
         outgoing; /* connections, datagrams and echo requests of the app's, from its targets; else EACCES */
     bool metadata;        /* of these, to the cloud's metadata services (reach.h) */
     uint64_t mirror_rate; /* octets a second of all that is mirrored (mirror_rate.h); 0: no limit */
+    uint32_t
+        connections; /* open at a time, either way; further ones: EMFILE, or not mirrored; 0: no limit */
 };
 
 struct engine_listener {

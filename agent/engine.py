@@ -109,15 +109,22 @@ class Engine:
         lib.engine_session_del(self._engine, session)
 
     def limits(
-        self, session: int, *, outgoing: bool = True, metadata: bool = True, mirror_rate: int = 0
+        self,
+        session: int,
+        *,
+        outgoing: bool = True,
+        metadata: bool = True,
+        mirror_rate: int = 0,
+        connections: int = 0,
     ) -> None:
         """What the session may do, from now on; what is open stays.
 
         Without ``outgoing`` every connect, datagram and echo of the app fails with EACCES; without ``metadata`` those
         to a cloud's metadata services do. ``mirror_rate``: octets a second of all that is mirrored, by whole
-        connections, the oldest kept; 0: no limit.
+        connections, the oldest kept; ``connections``: open at a time, either way, further ones fail with EMFILE or
+        are not mirrored; 0: no limit.
         """
-        limits = ffi.new("struct engine_limits *", (outgoing, metadata, mirror_rate))
+        limits = ffi.new("struct engine_limits *", (outgoing, metadata, mirror_rate, connections))
         self._check(lib.engine_session_limits, session, limits)
 
     def link_add(self, session: int, fd: int, *, keeps: bool = False) -> int:

@@ -178,8 +178,13 @@ void mirror_free(struct mirror *m) {
     parts_free(m);
 }
 
-void mirror_limit(struct mirror *m, struct mirror_rate *rate) {
+void mirror_limit(struct mirror *m, struct mirror_rate *rate, const uint32_t *most) {
     m->rate = rate;
+    m->most = most;
+}
+
+bool mirror_is_full(const struct mirror *m) {
+    return m->most && *m->most != 0 && mux_channels(m->mux) >= *m->most;
 }
 
 void mirror_conntrack(struct mirror *m, int fd) {

@@ -36,8 +36,9 @@ struct mirror *mirror_new(struct loop *l, struct mux *mux, uint32_t target, int 
                           int diag_fd, bool (*owns)(void *ctx, const struct endpoint *e), void *ctx,
                           struct fault *f);
 void mirror_free(struct mirror *m);
-/* All that is shown counts towards this rate, which outlives the mirror; without one there is no limit. Before any port. */
-void mirror_limit(struct mirror *m, struct mirror_rate *rate);
+/* All that is shown counts towards this rate, and is shown only while the link has fewer than `most` channels; both outlive
+ * the mirror; without them there is no limit. Before any port. */
+void mirror_limit(struct mirror *m, struct mirror_rate *rate, const uint32_t *most);
 
 /* `fd`: AF_NETLINK NETLINK_NETFILTER socket born in the target's netns; taken. Without it a redirected connection that was
  * too short to be looked up may be shown (see verdict.h). */

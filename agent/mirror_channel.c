@@ -62,14 +62,14 @@ static void count_limited(struct conn *c) {
     c->limited = true;
 }
 
-/* Whether the link and the session's rate have room for one more; counted, if not. */
+/* Whether the link and the session's limits have room for one more; counted, if not. */
 static bool admitted(struct conn *c) {
     struct mirror *m = c->table->mirror;
     if (!mux_opens(m->mux)) {
         m->counters.dropped++;
         return false;
     }
-    if (!m->rate || mirror_rate_allows(m->rate, loop_now(m->loop)))
+    if (!mirror_is_full(m) && (!m->rate || mirror_rate_allows(m->rate, loop_now(m->loop))))
         return true;
     count_limited(c);
     return false;

@@ -23,6 +23,7 @@ struct mirror {
     struct loop *loop;
     struct mux *mux;          /* NULL: the link has gone */
     struct mirror_rate *rate; /* NULL: none */
+    const uint32_t *most;     /* channels of the session at a time; NULL, or 0 there: no limit */
     uint32_t target;
     bool (*owns)(void *ctx, const struct endpoint *e);
     void *ctx;
@@ -42,6 +43,7 @@ struct mirror {
 struct mirrored_port *mirror_port_find(const struct mirror *m, uint8_t proto, uint16_t target_port);
 void mirror_port_left(struct mirror *m, struct mirrored_port *p); /* one attached channel fewer */
 void mirror_chores_soon(struct mirror *m);
+bool mirror_is_full(const struct mirror *m); /* the session has as many channels as it may */
 
 struct mirror_tcp *mirror_tcp_new(struct mirror *m);
 void mirror_tcp_free(struct mirror_tcp *t);

@@ -95,7 +95,8 @@ static struct client *client_new(struct mirror_udp *u, const struct endpoint *so
                                  const struct endpoint *own) {
     struct mirror *m = u->mirror;
     struct mirrored_port *port = mirror_port_find(m, IPPROTO_UDP, own->port);
-    if (!port || !port->wanted || m->owns(m->ctx, source) || !mux_opens(m->mux))
+    if (!port || !port->wanted || m->owns(m->ctx, source) || !mux_opens(m->mux) ||
+        mirror_is_full(m))
         return NULL;
     if (u->count == CLIENTS_MOST)
         client_end(TAILQ_FIRST(&u->clients));

@@ -79,6 +79,7 @@ class Session:
             outgoing="outgoing" in warrant.rights,
             metadata=warrant.limits.metadata_addresses,
             mirror_rate=warrant.limits.bytes_per_second,
+            connections=warrant.limits.connections,
         )
 
     def proves(self, secret: bytes) -> bool:

@@ -38,7 +38,7 @@ class Limits:
     """Of one session in one agent; 0: none. How long it may last is said by the warrant's end."""
 
     connections: int = 0
-    bytes_per_second: int = 0
+    bytes_per_second: int = 0  # of what is mirrored
     metadata_addresses: bool = True  # 169.254.169.254 and its like may be dialled
 
 

@@ -168,12 +168,12 @@ def _policy_spec() -> dict[str, Any]:
                 "description": "Whoever may create pods/exec in a namespace has all rights there.",
             },
             "longestSessionSeconds": _number("Seconds after which a session is ended; 0: never."),
-            "connections": _number("Of one session on one node at a time; 0: as many as the agent can."),
-            "bytesPerSecond": _number("Of one session on one node, each way; 0: no limit."),
+            "connections": _number("Open at a time of one session on one node; 0: no limit.", most=(1 << 32) - 1),
+            "bytesPerSecond": _number("Of what one node's agent mirrors to one session; 0: no limit."),
             "metadataAddresses": {
                 "type": "boolean",
                 "default": False,
-                "description": "Whether 169.254.0.0/16 and fe80::/10 may be connected to: cloud credentials lie there.",
+                "description": "Whether a cloud's metadata services may be connected to: who asks there is the node.",
             },
         },
     }
@@ -230,12 +230,12 @@ def _text(most: int, about: str, *, least: int = 1) -> dict[str, Any]:
     return {"type": "string", "minLength": least, "maxLength": most, **described}
 
 
-def _number(about: str) -> dict[str, Any]:
+def _number(about: str, most: int = 1 << 40) -> dict[str, Any]:
     return {
         "type": "integer",
         "format": "int64",
         "minimum": 0,
-        "maximum": 1 << 40,
+        "maximum": most,
         "default": 0,
         "description": about,
     }

@@ -337,7 +337,7 @@ static void the_oldest_connection_is_kept(void) {
     make();
     mirror_rate_init(&rate);
     mirror_rate_set(&rate, 400, loop_now(loop));
-    mirror_limit(mirror, &rate);
+    mirror_limit(mirror, &rate, NULL);
     for (uint16_t port = 1000; port <= 2000; port += 1000) {
         shake_hands(port);
         far_number(&far, FRAME_OPENED, far.opened[far.opens - 1], 1000000);

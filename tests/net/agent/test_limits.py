@@ -103,6 +103,24 @@ async def test_the_rest_of_the_world_is_not_metadata(lab: Lab, place: tuple[Engi
             await bridge.tcp(address, listener.getsockname()[1])
 
 
+async def test_so_many_connections_and_no_more(lab: Lab, place: tuple[Engine, Bridge]) -> None:
+    engine, bridge = place
+    engine.limits(SESSION, connections=2)
+    with lab.listener(lab.world, WORLD4) as listener:
+        port = listener.getsockname()[1]
+        first = await bridge.tcp(WORLD4, port)
+        await bridge.tcp(WORLD4, port)
+        assert await refused(bridge, WORLD4, port) == errno.EMFILE
+        flow = await bridge.open(ChannelKind.UDP, WORLD4, port)
+        assert isinstance(await flow.opened(), Reset)
+        await first.reset(errno.ECONNRESET)
+        with listener.accept()[0] as served:
+            served.settimeout(2)
+            with pytest.raises(ConnectionResetError):
+                served.recv(1)
+        await bridge.tcp(WORLD4, port)
+
+
 def test_a_session_that_is_not_there() -> None:
     with Engine() as engine, pytest.raises(EngineFault, match="has ended"):
         engine.limits(99)
