@@ -78,7 +78,8 @@ class Session:
             number,
             outgoing="outgoing" in warrant.rights,
             metadata=warrant.limits.metadata_addresses,
-            mirror_rate=warrant.limits.bytes_per_second,
+            # 0 is no limit; else the lower of what may be and what is wished.
+            mirror_rate=min(filter(None, (warrant.limits.bytes_per_second, hello.mirror_rate)), default=0),
             connections=warrant.limits.connections,
         )
 

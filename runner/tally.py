@@ -19,6 +19,7 @@ def complaint(before: Counters, now: Counters) -> str:
     """What was lost between two looks; empty when nothing was."""
     ended = now.dropped - before.dropped
     packets = now.lost_packets - before.lost_packets
+    limited = now.limited - before.limited
     said = []
     if ended > 0:
         said.append(
@@ -26,6 +27,8 @@ def complaint(before: Counters, now: Counters) -> str:
         )
     if packets > 0:
         said.append(f"{_count(packets, 'packet')} not captured, and whatever had a hole from it ended")
+    if limited > 0:
+        said.append(f"{_count(limited, 'copy', 'copies')} left out or cut short by the rate (--mirror-rate)")
     return "; ".join(said)
 
 
@@ -42,6 +45,11 @@ def summary(now: Counters) -> str:
         said.append(f"{_count(now.skipped, 'older connection')} not to be joined")
     if now.dropped:
         said.append(f"{_count(now.dropped, 'copy', 'copies')} ended as too slow")
+    if now.limited:
+        whole = now.connections + now.datagrams
+        said.append(
+            f"{_count(now.limited, 'copy', 'copies')} of {whole + now.limited} limited by --mirror-rate"
+        )
     if now.lost_packets:
         said.append(f"{_count(now.lost_packets, 'packet')} not captured")
     return ", ".join(said)

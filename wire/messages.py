@@ -174,6 +174,9 @@ class Hello(Message):
     keeps: bool = False  # a data link that may be resumed: both ends keep what is not acknowledged
     resumes: bool = False
     received: U64 = 0
+    mirror_rate: U64 = (
+        0  # a founder's: octets of copies for each second at most, in each agent; 0: no limit of its own
+    )
 
 
 @dataclass(frozen=True, slots=True)

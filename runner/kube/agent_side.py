@@ -44,7 +44,7 @@ Hear = Callable[[m.Message], None]
 
 @dataclass(slots=True)
 class AgentSide:
-    """``number`` is the agent's in this session. ``hear`` gets its notices; ``say`` tells the user; ``moved`` is told
+    """``number`` is the agent's in this session, ``mirror_rate`` octets of copies for each second. ``hear`` gets its notices; ``say`` tells the user; ``moved`` is told
     the successor before it is asked anything."""
 
     number: int
@@ -52,6 +52,7 @@ class AgentSide:
     cluster: Cluster
     agents: Agents
     author: str
+    mirror_rate: int
     hear: Hear
     say: Callable[[str], None]
     moved: Callable[[AgentPod], None] = lambda _: None
@@ -138,6 +139,7 @@ class AgentSide:
             namespace=founder.namespace,
             patience=PATIENCE,
             resumes=again,
+            mirror_rate=self.mirror_rate,
         )
         stream = await forward(self.cluster, self.agent.namespace, self.agent.pod, self.agent.port)
         try:

@@ -58,6 +58,7 @@ class KubePlace:
             self.cluster,
             self.agents,
             self.proof.author,
+            self.options.cluster.mirror_rate,
             self.screen,
             self._followed,
             self.legs,

@@ -58,6 +58,7 @@ class TakingPart:
     cluster: Cluster
     agents: Agents
     author: str
+    mirror_rate: int  # octets for each second, in each agent; 0: no limit
     screen: Screen
     followed: Followed
     legs: Legs
@@ -120,6 +121,7 @@ class TakingPart:
             self.cluster,
             self.agents,
             self.author,
+            self.mirror_rate,
             self._hear,
             self.screen.warn,
             lambda heir: self.legs.move(number, heir),

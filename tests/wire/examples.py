@@ -80,6 +80,7 @@ EXAMPLES: tuple[Message, ...] = (
     Hello(1, 1, "mirror-run 0.1.0", LinkKind.CONTROL, "k7f2", SECRET, "ada@laptop", True),
     Hello(0xFFFFFFFF, 1, "mirror-run bridge 9.0.0", LinkKind.DATA, "k7f2", SECRET),
     Hello(1, 1, "mirror-run 0.1.0", LinkKind.CONTROL, "cart-k7f2", SECRET, "ada", True, "shop", 60),
+    Hello(1, 1, "a", LinkKind.CONTROL, "k7f2", SECRET, founder=True, mirror_rate=25_000_000),
     Hello(1, 1, "b", LinkKind.DATA, "k7f2", SECRET, keeps=True, resumes=True, received=0x100000000),
     Welcome(1, "mirror-run agent 0.1.0"),
     Welcome(1, "mirror-run agent 0.1.0", True, 262144),

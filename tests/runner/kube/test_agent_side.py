@@ -40,7 +40,7 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     moved: list[AgentPod] = []
     where = await agents.agent("one", "a")
     side = AgentSide(
-        0, where, cast("Any", None), agents, "ann", heard.put_nowait, said.put_nowait, moved.append
+        0, where, cast("Any", None), agents, "ann", 5, heard.put_nowait, said.put_nowait, moved.append
     )
     await side.open()
     keeping = asyncio.create_task(side.keep())
@@ -54,7 +54,7 @@ async def test_it_founds_the_session_and_asks_for_patience(scene: Scene) -> None
     (hello,) = scene.first.hellos
     assert (hello.session, hello.secret, hello.author) == ("s1", b"x" * 32, "ann")
     assert hello.founder
-    assert (hello.patience, hello.resumes) == (60, False)
+    assert (hello.patience, hello.resumes, hello.mirror_rate) == (60, False, 5)
 
 
 async def test_notices_are_heard(scene: Scene) -> None:
@@ -138,7 +138,7 @@ async def test_it_waits_for_a_program_that_does_not_listen_yet(
     monkeypatch.setattr(agent_side, "forward", agents.forward)
     agents.made["late"] = late = FakeAgent(tmp_path / "late")
     where = AgentPod("late", "a", "agents", "late", 7)
-    side = AgentSide(0, where, cast("Any", None), agents, "", lambda _: None, lambda _: None)
+    side = AgentSide(0, where, cast("Any", None), agents, "", 0, lambda _: None, lambda _: None)
     opening = asyncio.create_task(side.open())
     await asyncio.sleep(0)
     await late.listen()

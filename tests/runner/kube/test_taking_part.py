@@ -113,7 +113,7 @@ async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     followed = Followed("deploy/cart")
     mirrored = MirroredLine(screen, "deploy/cart")
     part = TakingPart(
-        cast("Any", None), agents, "ann", screen, followed, legs, mirrored, lambda identity: identity
+        cast("Any", None), agents, "ann", 0, screen, followed, legs, mirrored, lambda identity: identity
     )
     ours, theirs = socket.socketpair()
     for one in (ours, theirs):
