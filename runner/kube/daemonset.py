@@ -91,7 +91,7 @@ class Installed:
         """See Agents. Rights and versions first, then the session's object is made. Refusal; nothing is left then."""
         try:
             lacking, self.granted, author, workload, _ = await together(
-                missing(self._cluster, self.namespace, (*SEE, FORWARD)),
+                missing(self._cluster, self.namespace, (*SEE, *FORWARD)),
                 judge(self._cluster, self._target.namespace, self._wishes, like_exec=self._found.like_exec),
                 self._cluster.whoami(),
                 self._workload(),

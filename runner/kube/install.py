@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -42,6 +43,9 @@ MANAGER = "mirror-run"
 SETTLED = 10.0
 """Seconds after the policy's last change before agents believe that a session was judged by it."""
 
+OLDEST = (1, 30)
+"""Of Kubernetes: the first with ValidatingAdmissionPolicy in admissionregistration.k8s.io/v1."""
+
 TAKES = 120.0
 """Seconds for each thing that is waited for, at most."""
 
@@ -51,6 +55,7 @@ LOOKS_EVERY = 0.5
 
 async def install(cluster: Cluster, options: InstallOptions, say: Say) -> None:
     """Until the agents run and the admission policy judges. Refusal with what is in the way."""
+    _refuse_old(cluster.version)
     await _refuse_a_second(cluster, options.namespace)
     before = await _policy_version(cluster)
     for one in manifests(options):
@@ -137,6 +142,16 @@ async def installed_in(cluster: Cluster) -> str | None:
             return None
         raise error.refusal() from error
     return str(policy["spec"]["agentNamespace"])
+
+
+def _refuse_old(version: str) -> None:
+    """``version``: "v1.35.4", "v1.29.1-gke.100"."""
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    if found and (int(found[1]), int(found[2])) < OLDEST:
+        raise Refusal(
+            f"the API server is {version}, and admission policies ask for Kubernetes {OLDEST[0]}.{OLDEST[1]}",
+            "sessions make Jobs of their own where nothing is installed (mirror-run --agent job)",
+        )
 
 
 async def _refuse_a_second(cluster: Cluster, namespace: str) -> None:
