@@ -168,6 +168,14 @@ TARGET_IN_CLUSTER = [
         metavar="TIME",
         help="How long a finished job with an agent is kept.",
     ),
+    _many(
+        "--agent-pull-secret",
+        "agent_pull_secrets",
+        metavar="NAME",
+        help="A secret of their namespace for pulling a job's image.",
+    ),
+    _many("--agent-label", "agent_labels", metavar="KEY=VALUE", help="A label of jobs with agents."),
+    _many("--agent-annotation", "agent_annotations", metavar="KEY=VALUE", help="An annotation of them."),
     click.option(
         "--pod-running-timeout",
         type=Seconds(),

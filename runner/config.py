@@ -30,6 +30,9 @@ class ClusterOptions:
     agent_namespace: str = ""
     agent_image: str = ""
     agent_ttl: float = 30.0
+    agent_pull_secrets: tuple[str, ...] = ()
+    agent_labels: tuple[str, ...] = ()
+    agent_annotations: tuple[str, ...] = ()
     pod_running_timeout: float = 60.0
     mirror_rate: int = 25_000_000
 

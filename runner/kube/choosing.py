@@ -3,9 +3,12 @@ another that could not be had."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from runner.config import Caller, ClusterOptions
+from runner.engine import Engine
 from runner.errors import Refusal
-from runner.kube import agent_images
+from runner.kube import agent_images, image_nodes
 from runner.kube.agents import Agents, AgentWishes, FounderSays
 from runner.kube.api import Cluster
 from runner.kube.daemonset import Installed, installation
@@ -28,8 +31,9 @@ async def chosen_agents(
     target: KubeTarget,
     proof: Proof,
     screen: Screen,
+    engine: Engine,
 ) -> Agents:
-    """The agents, of which none is made yet. Refusal."""
+    """The agents, of which none is made yet. ``engine`` may be what the cluster's nodes are containers of. Refusal."""
     kind = options.agent
     if kind in ("", "daemonset"):
         found = await installation(cluster)
@@ -44,9 +48,30 @@ async def chosen_agents(
     wishes = AgentWishes(
         agent_images.reference(options.agent_image, caller.environ),
         namespace=options.agent_namespace,
+        pull_secrets=options.agent_pull_secrets,
+        labels=_pairs(options.agent_labels, "--agent-label"),
+        annotations=_pairs(options.agent_annotations, "--agent-annotation"),
         ttl=int(options.agent_ttl),
     )
+
+    async def provide(nodes: Collection[str]) -> None:
+        await image_nodes.provide(engine, wishes.image, nodes, screen.step)
+
     if kind == "ephemeral":
-        return Ephemerals(cluster, target.namespace, wishes, founder, screen)
+        return Ephemerals(cluster, target.namespace, wishes, founder, screen, provide)
     marks = Marks(proof.session, proof.author, target.name)
-    return Jobs(cluster, options.agent_namespace or target.namespace, wishes, marks, founder, screen)
+    namespace = options.agent_namespace or target.namespace
+    return Jobs(cluster, namespace, wishes, marks, founder, screen, provide)
+
+
+def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+    """KEY=VALUE, each."""
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise Refusal(
+                f"{option} {text}: that is no KEY=VALUE", "write it as `kubectl label` does, with a ="
+            )
+        found[key] = value
+    return found

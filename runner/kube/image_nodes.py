@@ -41,11 +41,8 @@ READ = 65_536
 
 async def node_containers(engine: Engine) -> dict[str, str]:
     """By node's name: the id of the running container that it is."""
-    found: dict[str, str] = {}
-    for mark in MARKS:
-        for one in await engine.containers(mark):
-            found[str(one["Names"][0]).removeprefix("/")] = str(one["Id"])
-    return found
+    found = await asyncio.gather(*(engine.containers(mark) for mark in MARKS))
+    return {str(one["Names"][0]).removeprefix("/"): str(one["Id"]) for several in found for one in several}
 
 
 async def provide(engine: Engine, image: str, nodes: Collection[str], say: Callable[[str], None]) -> None:

@@ -165,7 +165,7 @@ async def find(
     )
     target = await resolve(cluster, wanted, screen.step, said.pod_running_timeout)
     screen.notice(f"context {cluster.context}, namespace {target.namespace}, target {_described(target)}")
-    agents = await chosen_agents(cluster, said, caller, target, proof, screen)
+    agents = await chosen_agents(cluster, said, caller, target, proof, screen, engine)
     legs = Legs(cluster, engine, config.runtime_folder())
     place = KubePlace(cluster, screen, options, proof, target, agents, legs)
     undo.push_async_callback(place.close)
