@@ -165,11 +165,12 @@ class Credentials:
         except OSError as error:
             hint = str(plugin.get("installHint") or "install it, or put it into PATH").strip()
             raise _no_credential(plugin, error.strerror or str(error), hint) from error
+        within = ATTENDED_TIME if attended else PLUGIN_TIME
         try:
-            async with asyncio.timeout(ATTENDED_TIME if attended else PLUGIN_TIME):
+            async with asyncio.timeout(within):
                 output, complaint = await process.communicate()
         except TimeoutError:
-            raise _no_credential(plugin, f"it did not end within {PLUGIN_TIME:.0f} s") from None
+            raise _no_credential(plugin, f"it did not end within {within:.0f} s") from None
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):

@@ -8,9 +8,11 @@ nobody listens there comes as a ConnectionRefusedError when something is read.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import re
+import socket
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -25,6 +27,7 @@ from picows import (
     WSTransport,
     ws_connect,
 )
+from picows.url import WSParsedURL
 from python_socks import ProxyError
 
 from runner.kube.api import Cluster
@@ -41,7 +44,7 @@ from runner.kube.forward_core import (
     Reply,
     framing,
 )
-from runner.kube.server import Server, keep_alive
+from runner.kube.server import Server, connected, keep_alive
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +110,15 @@ async def _open(
     server: Server, credential: Credential, path: str, port: int, protocol: asyncio.Protocol
 ) -> ForwardTransport:
     transport = ForwardTransport(port, protocol)
-    options: dict[str, Any] = {"happy_eyeballs_delay": server.race}
-    if server.address.secure:
-        options["server_hostname"] = server.server_name
+    options: dict[str, Any] = {"server_hostname": server.server_name} if server.address.secure else {}
+    ours: list[socket.socket] = []
+
+    async def dialled(url: WSParsedURL) -> socket.socket:
+        """Of the API server, or of the proxy."""
+        sock = await connected(url.host, url.port)
+        ours.append(sock.dup())
+        return sock
+
     try:
         await ws_connect(
             lambda: _Listener(transport),
@@ -118,6 +127,7 @@ async def _open(
             extra_headers=[*server.headers(credential), ("Sec-WebSocket-Protocol", ", ".join(OFFERED))],
             proxy=server.proxy or None,
             max_redirects=0,
+            socket_factory=dialled,
             websocket_handshake_timeout=OPEN_TIME,
             read_buffer_init_size=READ_BUFFER,
             enable_auto_ping=True,
@@ -129,9 +139,16 @@ async def _open(
         )
     except BaseException as error:
         transport.abort()
+        # picows leaves a handshake that was cancelled to itself: its socket's end is what ends it.
+        for sock in ours:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
         if (told := _translated(server, path, error)) is not None:
             raise told from error
         raise
+    finally:
+        for sock in ours:
+            sock.close()
     return transport
 
 
@@ -154,14 +171,14 @@ class ForwardTransport(asyncio.Transport):
         super().__init__()
         self._port = port
         self._protocol = protocol
-        self._socket: WSTransport | None = None
+        self._websocket: WSTransport | None = None
         self._framing: Framing = framing(V4, port)
         self._made = False  # the protocol knows of us
         self._closing = False
         self._lost = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._closing or self._socket is None:
+        if self._closing or self._websocket is None:
             return
         view = memoryview(data).cast("B")
         for at in range(0, len(view), MESSAGE):
@@ -169,17 +186,17 @@ class ForwardTransport(asyncio.Transport):
 
     def close(self) -> None:
         """What was written still leaves; connection_lost(None) follows."""
-        if self._closing or self._socket is None:
+        if self._closing or self._websocket is None:
             return
         self._closing = True
         for message in self._framing.closing():
             self._send(message)
-        self._socket.disconnect()
+        self._websocket.disconnect()
 
     def abort(self) -> None:
         self._closing = True
-        if self._socket is not None:
-            self._socket.disconnect(graceful=False)
+        if self._websocket is not None:
+            self._websocket.disconnect(graceful=False)
 
     def is_closing(self) -> bool:
         return self._closing
@@ -216,17 +233,17 @@ class ForwardTransport(asyncio.Transport):
 
     @property
     def _below(self) -> asyncio.Transport:
-        assert self._socket is not None
-        return self._socket.underlying_transport
+        assert self._websocket is not None
+        return self._websocket.underlying_transport
 
     def _send(self, message: bytes) -> None:
-        assert self._socket is not None
-        self._socket.send(WSMsgType.BINARY, message)
+        assert self._websocket is not None
+        self._websocket.send(WSMsgType.BINARY, message)
 
-    def connected(self, socket: WSTransport) -> None:
+    def connected(self, websocket: WSTransport) -> None:
         """The WebSocket is open."""
-        self._socket = socket
-        chosen = socket.response.headers.get("Sec-WebSocket-Protocol", "")
+        self._websocket = websocket
+        chosen = websocket.response.headers.get("Sec-WebSocket-Protocol", "")
         log.debug("port-forward to %d by %s", self._port, chosen)
         self._framing = framing(chosen, self._port)
         self.set_write_buffer_limits(high=UNSENT)
@@ -274,9 +291,9 @@ class ForwardTransport(asyncio.Transport):
         if self._lost:
             return
         self._lost = True
-        if not self._closing and self._socket is not None:
+        if not self._closing and self._websocket is not None:
             self._closing = True
-            self._socket.disconnect(graceful=error is None)
+            self._websocket.disconnect(graceful=error is None)
         if self._made:
             if error is None:
                 self._protocol.eof_received()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import ipaddress
 import os
 import socket
 import ssl
@@ -23,6 +22,8 @@ Json = dict[str, Any]
 
 CONNECT_TIME = 20.0
 """Seconds for TCP, proxy and TLS together. kubectl waits 30 for TCP alone."""
+ADDRESS_TIME = 3.0
+"""Seconds for one address of a name that has others."""
 LIMIT = 262_144
 """Octets that a connection reads ahead, twice at most."""
 
@@ -66,13 +67,6 @@ class Server:
     def server_name(self) -> str:
         """What the server's certificate must be for."""
         return str(self._cluster.get("tls-server-name") or self.address.host)
-
-    @property
-    def race(self) -> float | None:
-        """Seconds until its next address is tried beside one that does not answer (RFC 8305), where it is a name.
-
-        Cancelled between addresses, asyncio's race drops a socket that has just connected (3.11 to 3.13)."""
-        return None if _is_address(self.address.host) else 0.25
 
     def headers(self, credential: Credential) -> list[tuple[str, str]]:
         authorization = [("Authorization", credential.authorization)] if credential.authorization else []
@@ -124,14 +118,9 @@ class Server:
     async def _straight(
         self, context: ssl.SSLContext | None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(
-            self.address.host,
-            self.address.port,
-            ssl=context,
-            server_hostname=self.server_name if context else None,
-            happy_eyeballs_delay=self.race,
-            limit=LIMIT,
-        )
+        sock = await connected(self.address.host, self.address.port)
+        name = self.server_name if context else None
+        return await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name, limit=LIMIT)
 
     async def _through_proxy(
         self, context: ssl.SSLContext | None
@@ -159,8 +148,11 @@ class Server:
     async def _connect_method(self, secure: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """RFC 9110, 9.3.6. With plain HTTP servers too: a forward needs the same connection both ways."""
         proxy = urlsplit(self.proxy)
+        assert proxy.hostname is not None  # _proxy has seen it
+        sock = await connected(proxy.hostname, proxy.port or (443 if secure else 80))
+        name = proxy.hostname if secure else None
         reader, writer = await asyncio.open_connection(
-            proxy.hostname, proxy.port or (443 if secure else 80), ssl=secure or None, limit=LIMIT
+            sock=sock, ssl=secure or None, server_hostname=name, limit=LIMIT
         )
         try:
             host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
@@ -215,12 +207,32 @@ class Server:
 _MEND = "mend the kubeconfig"
 
 
-def _is_address(host: str) -> bool:
+async def connected(host: str, port: int) -> socket.socket:
+    """A non-blocking socket to the first of the name's addresses that answers, the caller's. OSError, gaierror.
+
+    Not asyncio's own way, whose race between addresses drops a socket that has just connected when it is cancelled
+    (3.11 to 3.13), and which does not give the socket away before TLS is up."""
+    loop = asyncio.get_running_loop()
+    kind = socket.SOCK_STREAM
     try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
+        found = socket.getaddrinfo(host, port, type=kind, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        found = await loop.getaddrinfo(host, port, type=kind)
+    failure: OSError = OSError(f"{host} has no address")
+    for number, (family, _, protocol, _, address) in enumerate(found, 1):
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            async with asyncio.timeout(None if number == len(found) else ADDRESS_TIME):
+                await loop.sock_connect(sock, address)
+            return sock
+        except OSError as error:  # a TimeoutError is one
+            sock.close()
+            failure = error
+        except BaseException:
+            sock.close()
+            raise
+    raise failure
 
 
 def keep_alive(sock: Any) -> None:

@@ -27,7 +27,7 @@ from tests.cluster import faults
 from tests.cluster.kubectl import Kubectl
 from tests.e2e.kubernetes.scene import Images, container, pod_spec
 from tests.net.delay import Delay
-from tests.runner.kube.served import proxy
+from tests.runner.kube.served import proxy, socks
 
 PORT = 7001
 SECOND = 7002
@@ -157,6 +157,24 @@ async def test_nobody_listens_and_then_somebody_does(
         async with to(one, far, "echo", port) as stream:
             stream.writer.write(b"now")
             assert await asyncio.wait_for(stream.reader.readexactly(3), 10) == b"now"
+
+
+async def test_dials_that_are_given_up_leave_nothing_open(cluster: Kubectl, far: Far) -> None:
+    """At any moment: while TCP, TLS or the request for the forward is under way, or just after."""
+    async with api(cluster.kubeconfig) as one:
+        async with to(one, far, "bye") as stream:
+            await stream.reader.read(-1)
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(40):
+            dialling = asyncio.create_task(forward(one, far.namespace, far.pod, PORT))
+            await asyncio.wait([dialling], timeout=0.001 * number)
+            if not dialling.cancel():
+                dialling.result().writer.transport.abort()
+            await asyncio.wait([dialling])
+        deadline = time.monotonic() + 5
+        while len(os.listdir("/proc/self/fd")) > before or len(asyncio.all_tasks()) > 1:
+            assert time.monotonic() < deadline, (os.listdir("/proc/self/fd"), asyncio.all_tasks())
+            await asyncio.sleep(0.01)  # transports end in callbacks of their own
 
 
 async def test_what_the_api_server_refuses(cluster: Kubectl, far: Far) -> None:
@@ -327,6 +345,11 @@ async def test_through_a_proxy(cluster: Kubectl, far: Far, tmp_path: Path) -> No
                 f"CONNECT {name} HTTP/1.1"
             ] * 2
         before = len(between.heads)
+        async with (
+            socks() as other,
+            api(cluster.kubeconfig, {"HTTPS_PROXY": f"socks5://127.0.0.1:{other.port}"}) as one,to(one, far, "bye")
+        ):
+            assert other.heads == [name] * 2
         host = name.partition(":")[0]
         async with (
             api(cluster.kubeconfig, {"HTTPS_PROXY": way, "NO_PROXY": host}) as one,

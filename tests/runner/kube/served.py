@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -215,7 +216,7 @@ async def proxy(
 
 @asynccontextmanager
 async def socks() -> AsyncIterator[Proxied]:
-    """A SOCKS5 proxy without a password (RFC 1928), for names alone, which are all 127.0.0.1 to it."""
+    """A SOCKS5 proxy without a password (RFC 1928). Names are all 127.0.0.1 to it."""
     made = Proxied(0)
     tasks: set[asyncio.Task[Any]] = set()
 
@@ -224,13 +225,14 @@ async def socks() -> AsyncIterator[Proxied]:
         methods = (await reader.readexactly(2))[1]
         await reader.readexactly(methods)
         writer.write(b"\5\0")
-        head = await reader.readexactly(5)
-        assert head[:4] == b"\5\1\0\3", "a name was looked up on this side"
-        name = (await reader.readexactly(head[4])).decode()
+        named = (await reader.readexactly(4))[3] == 3
+        size = (await reader.readexactly(1))[0] if named else 4
+        octets = await reader.readexactly(size)
+        name = octets.decode() if named else socket.inet_ntoa(octets)
         port = int.from_bytes(await reader.readexactly(2), "big")
         made.heads.append(f"{name}:{port}")
         writer.write(b"\5\0\0\1\x7f\0\0\1\0\0")
-        there, back = await asyncio.open_connection("127.0.0.1", port)
+        there, back = await asyncio.open_connection("127.0.0.1" if named else name, port)
         try:
             await asyncio.gather(_copy(reader, back), _copy(there, writer))
         except asyncio.CancelledError:
