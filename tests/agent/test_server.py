@@ -315,7 +315,7 @@ class Narrow(Warrant):
 
     namespace = "shop"
     rights = frozenset({"mirror"})
-    limits = Limits(bytes_per_second=1000, metadata_addresses=False)
+    limits = Limits(connections=7, bytes_per_second=1000, metadata_addresses=False)
 
     def __init__(self) -> None:
         self.over = asyncio.Event()
@@ -356,7 +356,8 @@ class NarrowWarrants:
 async def test_a_session_does_what_its_warrant_says(monkeypatch: pytest.MonkeyPatch) -> None:
     warrants = NarrowWarrants()
     async with staged(monkeypatch, warrants) as stage, await stage.founder(patience=60) as runner:
-        assert stage.engine.allowed[1] == {"outgoing": False, "metadata": False, "mirror_rate": 1000}
+        wanted = {"outgoing": False, "metadata": False, "mirror_rate": 1000, "connections": 7}
+        assert stage.engine.allowed[1] == wanted
         await runner.call(Attach(0, 0, CONTAINER, "cart-1"))
         with pytest.raises(CallFailed) as failed:
             await runner.call(GetEnviron(0, 0))
