@@ -13,7 +13,7 @@
 #define KEPT_PIECE 65536
 #define KEPT_SLOTS 512 /* a power of two; so many pieces are the most that can be held */
 #define KEPT_MAX   ((size_t)(KEPT_SLOTS - 1) * KEPT_PIECE)
-#define KEPT_SPARE 16 /* empty pieces at hand for what comes next, while anything is held */
+#define KEPT_SPARE 64 /* empty pieces at hand for what comes next; given back when little is held */
 
 struct kept {
     uint8_t *slots[KEPT_SLOTS]; /* octet n is in slot n / KEPT_PIECE % KEPT_SLOTS */
