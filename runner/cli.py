@@ -69,7 +69,7 @@ def mirror_run() -> None:
 
 
 @mirror_run.command("run", cls=RunCommand, context_settings={"allow_interspersed_args": True})
-@opt.having(opt.RUN, opt.CLUSTER, opt.TARGET_IN_CLUSTER, opt.ENGINE)
+@opt.having(opt.RUN, opt.CLUSTER, opt.TARGET_IN_CLUSTER, opt.AGENTS, opt.ENGINE)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def run(**given: Any) -> int:
     """Run COMMAND in a container that is, on the network, the target.
@@ -118,12 +118,16 @@ def stop(session: str, **given: Any) -> int:
 
 
 @mirror_run.command("doctor")
-@opt.having(opt.CLUSTER, opt.ENGINE)
-def doctor(**given: Any) -> int:
+@click.option("--probe", is_flag=True, help="In the cluster: make agents as a run would, and measure.")
+@opt.having(opt.CLUSTER, opt.AGENTS, opt.ENGINE)
+def doctor(probe: bool, **given: Any) -> int:
     """Look at everything a session needs, and say what to do about what is missing."""
     from runner.examination import examine
 
-    return asyncio.run(examine(config.caller(), given["docker_context"], opt.screen(given)))
+    cluster = opt.cluster_options(given)
+    return asyncio.run(
+        examine(config.caller(), given["docker_context"], cluster, opt.screen(given), probe=probe)
+    )
 
 
 mirror_run.add_command(cli_images.images)

@@ -154,6 +154,24 @@ TARGET_IN_CLUSTER = [
     click.option("--pod", default="", metavar="NAME", help="Of the target's pods, this one alone."),
     click.option("--targetless", is_flag=True, help="No target: only a place in the cluster's network."),
     click.option(
+        "--pod-running-timeout",
+        type=Seconds(),
+        default=60.0,
+        metavar="TIME",
+        help="How long to wait for a pod of the target to be ready.",
+    ),
+    click.option(
+        "--mirror-rate",
+        type=Rate(),
+        default="25M",
+        metavar="RATE",
+        show_default=True,
+        help="Copies over a port-forward: octets for each second.",
+    ),
+]
+
+AGENTS = [
+    click.option(
         "--agent",
         type=click.Choice(["daemonset", "job", "ephemeral"]),
         help="How agents get there; else the installed daemonset, else a job.",
@@ -176,21 +194,6 @@ TARGET_IN_CLUSTER = [
     ),
     _many("--agent-label", "agent_labels", metavar="KEY=VALUE", help="A label of jobs with agents."),
     _many("--agent-annotation", "agent_annotations", metavar="KEY=VALUE", help="An annotation of them."),
-    click.option(
-        "--pod-running-timeout",
-        type=Seconds(),
-        default=60.0,
-        metavar="TIME",
-        help="How long to wait for a pod of the target to be ready.",
-    ),
-    click.option(
-        "--mirror-rate",
-        type=Rate(),
-        default="25M",
-        metavar="RATE",
-        show_default=True,
-        help="Copies over a port-forward: octets for each second.",
-    ),
 ]
 
 ENGINE = [

@@ -4,13 +4,15 @@ something is missing."""
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 
 from runner import VERSION, contexts, images, plan
-from runner.config import Caller
+from runner.config import Caller, ClusterOptions
 from runner.engine import Engine, EngineError, Json, connect
 from runner.errors import FAILED, Refusal
+from runner.finding import Finding, show
 from runner.labels import RELEASE, ROLE
+from runner.places import has_kubeconfig
 from runner.refusals import translated
 from runner.screen import Screen
 
@@ -18,38 +20,56 @@ OLDEST_API = (1, 41)
 """Engine 20.10: the first whose containers all can do what the bridge needs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: a sentence, and what to do if it is not well."""
-
-    well: bool
-    sentence: str
-    next_step: str = ""
-
-
-async def examine(caller: Caller, context: str, screen: Screen) -> int:
-    """Look at everything that can be looked at; 0 if all is well."""
+async def examine(
+    caller: Caller, context: str, cluster: ClusterOptions, screen: Screen, *, probe: bool
+) -> int:
+    """Look at everything that can be looked at; 0 if all is well. ``probe``: make agents too."""
+    well = True
+    engine = None
     try:
         engine = await connect(contexts.choose(caller.environ, caller.home, context))
+        async for finding in _engines(engine):
+            show(screen, finding)
+            well = well and finding.well
     except Refusal as refusal:
-        _show(screen, Finding(False, refusal.what, refusal.next_step))
-        return FAILED
+        show(screen, Finding(False, refusal.what, refusal.next_step))
+        well = False
+    if cluster.named or has_kubeconfig(caller):
+        async for finding in _clusters(caller, cluster, engine, screen, probe=probe):
+            show(screen, finding)
+            well = well and finding.well
+    return 0 if well else FAILED
+
+
+async def _engines(engine: Engine) -> AsyncIterator[Finding]:
     version, info = await engine.version(), await engine.info()
-    findings = [
-        _engine(version, engine.endpoint),
-        _images_there(await asyncio.to_thread(images.present, engine.api)),
-    ]
-    findings.append(_pools(info))
-    findings += await _trial(engine, plan.traits(info, same_host=engine.endpoint.same_host))
-    for finding in findings:
-        _show(screen, finding)
-    return 0 if all(finding.well for finding in findings) else FAILED
+    yield _engine(version, engine.endpoint)
+    yield _images_there(await asyncio.to_thread(images.present, engine.api))
+    yield _pools(info)
+    for finding in await _trial(engine, plan.traits(info, same_host=engine.endpoint.same_host)):
+        yield finding
 
 
-def _show(screen: Screen, finding: Finding) -> None:
-    screen.say(f"{'ok  ' if finding.well else 'BAD '} {finding.sentence}")
-    if finding.next_step:
-        screen.say(f"     {finding.next_step}")
+async def _clusters(
+    caller: Caller, said: ClusterOptions, engine: Engine | None, screen: Screen, *, probe: bool
+) -> AsyncIterator[Finding]:
+    """A cluster that nobody named may be out of reach: then that is worth to know, and no fault."""
+    from runner.kube import examination
+    from runner.kube.errors import KubeError
+    from runner.kube.place import connected
+
+    try:
+        cluster = await connected(said, caller)
+    except Refusal as refusal:
+        yield Finding(not said.named, f"cluster: {refusal.what}", refusal.next_step)
+        return
+    try:
+        async for finding in examination.examine(cluster, said, caller, engine, screen, probe=probe):
+            yield finding
+    except KubeError as error:
+        yield Finding(False, f"cluster: {error.sentence}", error.next_step)
+    finally:
+        await cluster.close()
 
 
 def _engine(version: Json, endpoint: contexts.Endpoint) -> Finding:

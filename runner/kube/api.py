@@ -9,6 +9,8 @@ import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -149,6 +151,15 @@ class Cluster:
                 return ""
             raise
         return str(told.get("status", {}).get("userInfo", {}).get("username") or "")
+
+    async def date(self) -> datetime | None:
+        """What time it is for the server, to the second (the Date header: RFC 9110, 6.6.1); None if it does not say."""
+        async with self._answer("GET", "/version", {}) as answer:
+            await answer.read()
+        try:
+            return parsedate_to_datetime(answer.headers["date"])
+        except (KeyError, ValueError):
+            return None
 
     async def close(self) -> None:
         """Watches end with a KubeError."""

@@ -1,0 +1,89 @@
+"""A session as a run would begin it, without an app: whether agents come, answer, and how quickly."""
+
+from __future__ import annotations
+
+import secrets
+import statistics
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+from links.link import CallFailed, LinkEnded
+from runner.config import Caller, ClusterOptions
+from runner.engine import Engine
+from runner.errors import Refusal
+from runner.finding import Finding, of_refusal
+from runner.kube.agent_side import AgentSide
+from runner.kube.api import Cluster
+from runner.kube.candidates import everything
+from runner.kube.choosing import chosen_agents
+from runner.kube.names import SERVICE, Wanted
+from runner.kube.workloads import KubeTarget, resolve
+from runner.place import Proof
+from runner.screen import Screen
+from wire import messages as m
+
+TRIPS = 50
+READY_WITHIN = 2.0
+"""Seconds for each candidate: a probe does not wait for pods to come."""
+
+
+async def probed(
+    cluster: Cluster,
+    options: ClusterOptions,
+    caller: Caller,
+    engine: Engine,
+    screen: Screen,
+    namespace: str,
+) -> AsyncIterator[Finding]:
+    """Beside any ready pod of the namespace; everything that is made is gone at the end."""
+    target = await _any_target(cluster, namespace)
+    if target is None:
+        yield Finding(
+            True, f"probe: no pod is ready in {namespace} that could be a target", "name another with -n"
+        )
+        return
+    proof = Proof(secrets.token_hex(4), secrets.token_bytes(32), caller.name)
+    async with AsyncExitStack() as undo:
+        try:
+            agents = await chosen_agents(cluster, options, caller, target, proof, screen, engine)
+            undo.push_async_callback(agents.close)
+            await agents.prepare()
+            began = time.monotonic()
+            where = (await agents.agent_for(target.pods[:1]))[target.pods[0].uid]
+            came = time.monotonic()
+            side = AgentSide(0, where, cluster, agents, proof.author, 0, lambda _: None, screen.warn)
+            await side.open()
+            undo.push_async_callback(side.close)
+            yield Finding(
+                True,
+                f"probe: the agent on node {where.node} ran after {came - began:.1f} s "
+                f"and answered {time.monotonic() - came:.2f} s later",
+            )
+            await side.attach(0, target.pods[0])
+            yield Finding(True, f"probe: {target.name} can be joined; {await _trips(side)}")
+        except Refusal as refusal:
+            yield of_refusal("probe", refusal)
+        except (CallFailed, LinkEnded) as error:
+            yield Finding(False, f"probe: {target.name}: {error.reason}")
+
+
+async def _trips(side: AgentSide) -> str:
+    took = []
+    for _ in range(TRIPS):
+        began = time.monotonic()
+        await side.call(m.Ping(0))
+        took.append((time.monotonic() - began) * 1e3)
+    return f"a round trip through the tunnel takes {statistics.median(took):.1f} ms"
+
+
+async def _any_target(cluster: Cluster, namespace: str) -> KubeTarget | None:
+    for thing in await everything(cluster, namespace):
+        if thing.kind is SERVICE:
+            continue
+        wanted = Wanted(thing.kind.word, str(thing.body["metadata"]["name"]), namespace=namespace)
+        try:
+            return await resolve(cluster, wanted, lambda _: None, READY_WITHIN)
+        except Refusal:
+            continue
+    return None
