@@ -5,14 +5,18 @@ from __future__ import annotations
 NEEDED = {"SYS_ADMIN": 21, "SYS_PTRACE": 19, "NET_ADMIN": 12, "NET_RAW": 13}
 """capabilities(7): the name without CAP_, and the bit (linux/capability.h)."""
 
+TO_ENTER = "SYS_ADMIN"
+"""The one that is for entering namespaces: not needed where targets share the agent's own."""
+
 _INITIAL_PID_NAMESPACE = "pid:[4026531836]"
 """include/linux/proc_ns.h: the initial namespace has a fixed inode."""
 
 
-def missing(status: str) -> tuple[str, ...]:
-    """Of NEEDED, what the text of /proc/self/status does not grant."""
+def missing(status: str, *, beside: bool = False) -> tuple[str, ...]:
+    """Of NEEDED, what the text of /proc/self/status does not grant. ``beside``: nothing has to be entered."""
     effective = next(int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:"))
-    return tuple(f"CAP_{name}" for name, bit in NEEDED.items() if not effective >> bit & 1)
+    needed = {name: bit for name, bit in NEEDED.items() if not (beside and name == TO_ENTER)}
+    return tuple(f"CAP_{name}" for name, bit in needed.items() if not effective >> bit & 1)
 
 
 def sees_the_whole_machine(namespace: str) -> bool:

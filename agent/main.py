@@ -27,7 +27,7 @@ def main() -> int:
     """The exit code: 0 when no session is left or a signal said so, 1 when it may not or cannot work."""
     asked = _arguments()
     logging.basicConfig(stream=sys.stderr, level=asked.log_level, format="%(name)s: %(message)s")
-    if not _may_work():
+    if not _may_work(beside=asked.beside):
         return 1
     _raise_limits()
     with ExitStack() as doors, Engine() as engine:
@@ -57,6 +57,11 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--pod-uid", action="append", default=[], help="a pod whose containers such a session may enter"
+    )
+    parser.add_argument(
+        "--beside",
+        action="store_true",
+        help="all targets share this container's network: CAP_SYS_ADMIN is not needed",
     )
     parser.add_argument(
         "--cluster",
@@ -126,9 +131,9 @@ def _warrants(asked: argparse.Namespace) -> Warrants:
     return ClusterWarrants(ApiServer(*asked.cluster), asked.node, asked.judged_by)
 
 
-def _may_work() -> bool:
+def _may_work(*, beside: bool) -> bool:
     with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-        missing = capabilities.missing(file.read())
+        missing = capabilities.missing(file.read(), beside=beside)
     if missing:
         log.critical("the agent's container lacks %s: add them (--cap-add)", ", ".join(missing))
         return False

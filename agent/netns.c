@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 int netns_home(const char *kind, struct fault *f) {
     char path[64];
@@ -13,8 +15,18 @@ int netns_home(const char *kind, struct fault *f) {
     return fd >= 0 ? fd : fault_set(f, errno, "open %s", path);
 }
 
+/* Two fds of one namespace: namespaces(7), "The /proc/pid/ns/ directory", compared by device and inode. */
+static bool same(int home, int there) {
+    struct stat a, b;
+    return fstat(home, &a) == 0 && fstat(there, &b) == 0 && a.st_dev == b.st_dev &&
+           a.st_ino == b.st_ino;
+}
+
 int netns_within(int home, int there, int (*make)(void *arg, struct fault *f), void *arg,
                  struct fault *f) {
+    /* In the target's own pod (an ephemeral container) there is nothing to enter, nor the right to. */
+    if (same(home, there))
+        return make(arg, f);
     /* 0 for the type: the fd's own kind. */
     /*privileged CAP_SYS_ADMIN: setns(2) into a target's network or UTS namespace asks for it there and here. */
     if (setns(there, 0) < 0)

@@ -12,7 +12,7 @@
 int netns_home(const char *kind, struct fault *f);
 
 /* Runs make(arg) inside the namespace `there` (an fd of /proc/PID/ns/..., of the kind that `home` is) on this thread.
- * Returns what make returned, or -1 if it could not enter. `make` must not block for long and must not fail to return. */
+ * Where that is `home`, it is entered by nobody. Returns what make returned, or -1 if it could not enter. `make` must not block for long and must not fail to return. */
 int netns_within(int home, int there, int (*make)(void *arg, struct fault *f), void *arg,
                  struct fault *f);
 

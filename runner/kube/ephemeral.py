@@ -1,8 +1,9 @@
 """Agents inside the target pods: an ephemeral container beside the target's, which needs no right over the node.
 
 It lives in the pod's network and, by ``targetContainerName``, in the pid namespace of the target's container; so it can
-reach no other pod, whatever it is asked. Kubernetes never removes an ephemeral container from a pod: it ends with the
-session, and its terminated entry stays until the pod goes (Kubernetes, "Ephemeral Containers").
+reach no other pod, whatever it is asked, and has no namespace to enter: SYS_ADMIN is not among its capabilities.
+Kubernetes never removes an ephemeral container from a pod: it ends with the session, and its terminated entry stays
+until the pod goes (Kubernetes, "Ephemeral Containers").
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ class Ephemerals:
                 )
                 state = await self._settles(name, pod, str(patched["metadata"]["resourceVersion"]))
             except KubeError as error:
-                what = f"an ephemeral container with {manifests.capabilities_said()}"
+                what = f"an ephemeral container with {manifests.capabilities_said(manifests.BESIDE)}"
                 raise refused(error, what, self.namespace) from error
             if isinstance(state, Runs):
                 agent = AgentPod(key=name, node=pod.node, namespace=self.namespace, pod=pod.name, port=port)
@@ -162,15 +163,15 @@ class Ephemerals:
 
     def _patch(self, name: str, port: int, pod: Pod) -> Json:
         proof = hashlib.sha256(self.founder.secret).hexdigest()
-        arguments = manifests.arguments(port, proof, [pod.uid], self._wishes.log_level)
-        main = manifests.container(self._wishes.image, arguments, name=name)
+        arguments = [*manifests.arguments(port, proof, [pod.uid], self._wishes.log_level), "--beside"]
+        main = manifests.container(self._wishes.image, arguments, name=name, capabilities=manifests.BESIDE)
         return manifests.ephemeral(main, pod.container)
 
     def _tell(self, pod: Pod) -> None:
         stays = "" if self._told else "; Kubernetes keeps its entry, terminated, until the pod goes"
         self._told = True
         self._screen.notice(
-            f"adds an ephemeral container with {manifests.capabilities_said()} to pod {pod.name} "
+            f"adds an ephemeral container with {manifests.capabilities_said(manifests.BESIDE)} to pod {pod.name} "
             f"in namespace {self.namespace}{stays}"
         )
 

@@ -26,6 +26,9 @@ PRODUCT = "mirror-run"
 
 CONTAINER = "agent"
 
+BESIDE = [name for name in AGENT_CAPABILITIES if name != "SYS_ADMIN"]
+"""Of an agent in the target's own pod: there are no namespaces to enter."""
+
 LABEL_MOST = 63
 """Octets of a label's value (Kubernetes, "Labels and Selectors", syntax and character set)."""
 
@@ -96,7 +99,13 @@ def security(capabilities: Sequence[str] = AGENT_CAPABILITIES) -> Json:
     }
 
 
-def container(image: str, arguments: Sequence[str], *, name: str = CONTAINER) -> Json:
+def container(
+    image: str,
+    arguments: Sequence[str],
+    *,
+    name: str = CONTAINER,
+    capabilities: Sequence[str] = AGENT_CAPABILITIES,
+) -> Json:
     """The agent's container, without resources (an ephemeral one may have none).
 
     The end of its log becomes its termination message, which whoever may see the pod may read.
@@ -106,7 +115,7 @@ def container(image: str, arguments: Sequence[str], *, name: str = CONTAINER) ->
         "image": image,
         "imagePullPolicy": pull_policy(image),
         "args": list(arguments),
-        "securityContext": security(),
+        "securityContext": security(capabilities),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 

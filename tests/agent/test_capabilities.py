@@ -19,6 +19,12 @@ def test_each_is_named() -> None:
         assert capabilities.missing(status(~(1 << bit) & 0x1FFFFFFFFFF)) == (f"CAP_{name}",)
 
 
+def test_nothing_to_enter() -> None:
+    without = sum(1 << bit for name, bit in capabilities.NEEDED.items() if name != "SYS_ADMIN")
+    assert capabilities.missing(status(without), beside=True) == ()
+    assert capabilities.missing(status(0), beside=True) == ("CAP_SYS_PTRACE", "CAP_NET_ADMIN", "CAP_NET_RAW")
+
+
 def test_dockers_default_has_only_one() -> None:
     assert capabilities.missing(status(0xA80425FB)) == ("CAP_SYS_ADMIN", "CAP_SYS_PTRACE", "CAP_NET_ADMIN")
 

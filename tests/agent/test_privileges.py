@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent import capabilities
 from runner import plan
+from runner.kube import manifests
 
 AGENT = Path(__file__).resolve().parents[2] / "agent"
 SAID = re.compile(r"(?:/\*|#) ?privileged CAP_(\w+): \S")
@@ -27,6 +28,11 @@ def test_each_has_a_reason_and_each_reason_a_capability() -> None:
 
 def test_the_container_gets_them_and_no_more() -> None:
     assert set(plan.AGENT_CAPABILITIES) == set(capabilities.NEEDED)
+
+
+def test_the_one_that_is_for_entering_is_used_where_namespaces_are_entered() -> None:
+    assert said()[capabilities.TO_ENTER] == ["netns.c"]
+    assert {*manifests.BESIDE, capabilities.TO_ENTER} == set(capabilities.NEEDED)
 
 
 def test_only_one_file_enters_namespaces() -> None:

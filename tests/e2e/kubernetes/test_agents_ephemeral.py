@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from .agents_stage import (
     serves,
     until_over,
 )
-from .scene import Images
+from .scene import Images, Scene
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,47 @@ async def test_an_ephemeral_container_that_was_killed_has_a_successor(space: Spa
             await link.close("the test is over")
         await agents.close()
         await until_over(cluster, heir, heir.key)
+
+
+def test_a_whole_session_without_any_right_over_the_node(scene: Scene, images: Images) -> None:
+    """Mirror, outgoing, echo, name service, environment; the container has no SYS_ADMIN, and runs as another user's."""
+    peer = scene.pod("peer", ("python3", "/programs/server.py"))
+    scene.wait_inside(peer, "nc", "-z", "127.0.0.1", "8080")
+    scene.deployment("cart", env=[{"name": "GIVEN", "value": "yes"}])
+    client = scene.client()
+    options = ("--agent", "ephemeral", "--agent-image", images.agent)
+    run = scene.record("deploy/cart", "8080", options=options)
+    said = scene.inside(client, "curl", "-sS", f"http://{scene.address(scene.names('cart')[0])}:8080/seen")
+    assert said
+    seen = run.event(port=8080, end="eof")
+    assert (seen["peer"][0], seen["head"].split()[1]) == (scene.address(client), "/seen")
+    run.end()
+    name, pod = scene.names("cart")[0], scene.pods("cart")[0]
+    [added] = pod["spec"]["ephemeralContainers"]
+    assert added["securityContext"]["capabilities"]["add"] == ["SYS_PTRACE", "NET_ADMIN", "NET_RAW"]
+    for words in (
+        ("banner", scene.address(peer)),
+        ("udp_connected", scene.address(peer)),
+        ("connect_error", "127.0.0.1", "7998"),
+    ):
+        assert scene.probe("deploy/cart", *words, options=options) == scene.probe_inside(
+            "deploy/cart", *words
+        )
+    script = (
+        "sh",
+        "-c",
+        f"hostname; echo $GIVEN; getent hosts cart; ping -c1 -W5 {scene.address(peer)} >/dev/null && echo echo",
+    )
+    app = scene.run("deploy/cart", *script, options=options).splitlines()
+    assert app[:2] == [name, "yes"]
+    assert app[-1] == "echo"
+    over = scene.until(lambda pod: all("terminated" in one["state"] for one in _ephemeral(pod)), "pod", name)
+    assert {one["state"]["terminated"]["exitCode"] for one in _ephemeral(over)} == {0}
+
+
+def _ephemeral(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = pod["status"]["ephemeralContainerStatuses"]
+    return found
 
 
 async def test_pod_security_refuses_an_ephemeral_container(make_space: Callable[[str], Space]) -> None:

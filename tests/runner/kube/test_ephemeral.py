@@ -59,6 +59,8 @@ async def test_one_in_each_pod_that_sees_the_targets_container_and_that_pod_alon
         arguments = one["args"]
         assert arguments[arguments.index("--pod-uid") + 1] == f"uid-{name}"
         assert arguments.count("--pod-uid") == 1
+        assert "--beside" in arguments
+        assert one["securityContext"]["capabilities"]["add"] == ["SYS_PTRACE", "NET_ADMIN", "NET_RAW"]
         assert found[f"uid-{name}"].key == one["name"]
         assert found[f"uid-{name}"].pod == name
         assert arguments[1] == str(found[f"uid-{name}"].port)
@@ -70,7 +72,7 @@ async def test_what_stays_is_said_once() -> None:
     stage = Stage()
     await stage.agents.agent_for([pod("a"), pod("b")])
     said = stage.screen.said
-    assert "adds an ephemeral container with SYS_ADMIN" in said
+    assert "adds an ephemeral container with SYS_PTRACE, NET_ADMIN and NET_RAW to pod" in said
     assert said.count("Kubernetes keeps its entry, terminated, until the pod goes") == 1
 
 
@@ -103,7 +105,7 @@ async def test_pod_security_refuses_it() -> None:
     stage.cluster.refuses = refuse
     with pytest.raises(Refusal, match='namespace shop enforces Pod Security "restricted"') as refusal:
         await stage.agents.agent_for([pod("a")])
-    assert "an ephemeral container with SYS_ADMIN" in refusal.value.what
+    assert "an ephemeral container with SYS_PTRACE" in refusal.value.what
 
 
 async def test_an_image_that_cannot_be_had() -> None:
