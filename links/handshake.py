@@ -12,7 +12,7 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from links.link import LinkEnded
+from links.link import Dismissed, LinkEnded
 from wire import frames, handshake
 from wire.messages import Goodbye, Hello, Message, Welcome
 
@@ -61,7 +61,7 @@ async def introduce(path: str, hello: Hello, timeout: float) -> tuple[socket.soc
             case OSError():
                 raise LinkEnded(f"{_shown(path)}: {error.strerror}") from error
             case handshake.Refused():
-                raise LinkEnded(str(error)) from None
+                raise Dismissed(str(error)) from None
         raise
 
 
@@ -108,7 +108,7 @@ async def adopt(sock: socket.socket) -> tuple[asyncio.StreamReader, asyncio.Stre
 
 async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hello: Hello) -> Welcome:
     """Hello and Welcome on streams that are no socket of ours (the stdio of a process). LinkEnded with the
-    sentence.
+    sentence; Dismissed when it is the peer's own.
     """
     try:
         writer.write(frames.pack(hello))
@@ -120,7 +120,7 @@ async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, hell
     except frames.BadFrame as error:
         raise LinkEnded(f"the other side sent {error}") from None
     except handshake.Refused as error:
-        raise LinkEnded(str(error)) from None
+        raise Dismissed(str(error)) from None
     except OSError as error:
         raise LinkEnded(error.strerror or type(error).__name__) from error
 

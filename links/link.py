@@ -45,6 +45,10 @@ class LinkEnded(Exception):
         self.reason = reason
 
 
+class Dismissed(LinkEnded):
+    """The peer said no instead of Welcome: it is there, and ``reason`` is its own sentence."""
+
+
 class CallFailed(Exception):
     """The peer answered Failure: ``reason`` is its sentence, ``errno`` 0 if its kernel had no part in it."""
 

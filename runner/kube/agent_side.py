@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from links.handshake import greet
-from links.link import CallFailed, Link, LinkEnded
+from links.link import CallFailed, Dismissed, Link, LinkEnded
 from runner import VERSION
 from runner.errors import Refusal
 from runner.kube.agents import AgentPod, Agents
@@ -92,6 +92,11 @@ class AgentSide:
                     try:
                         await self._dial(again=False)
                         return
+                    except Dismissed as no:
+                        raise Refusal(
+                            f"the agent on node {self.agent.node} does not take the session: {no.reason}",
+                            "`mirror-run doctor --probe` looks at its parts",
+                        ) from no
                     except (LinkEnded, KubeError) as failure:
                         if isinstance(failure, KubeError) and (failure.forbidden or failure.unauthorized):
                             raise failure.refusal() from failure
@@ -169,6 +174,8 @@ class AgentSide:
             except (LinkEnded, KubeError) as error:
                 reason = _sentence(error)
                 log.info("agent %s: %s", self.agent.pod, reason)
+                if isinstance(error, Dismissed):
+                    self.told(self.words.dismissed(reason))
                 if not (isinstance(error, KubeError) and error.unreachable):
                     reason = await self._succeed() or reason
             if asyncio.get_running_loop().time() > overdue:

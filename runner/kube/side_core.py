@@ -50,6 +50,16 @@ class Side:
         self._lost |= not resumed
         return self._back()
 
+    def dismissed(self, reason: str) -> str:
+        """The agent is there, and does not take the session back."""
+        if self.up or self._given_up:
+            return ""
+        self._given_up = self._lost = True
+        return (
+            f"the agent on node {self.node} does not take the session back ({reason}): its connections are reset, your "
+            "command keeps running, and it is tried again"
+        )
+
     def patience_over(self, reason: str) -> str:
         """PATIENCE has passed since the runner's link ended, and ``reason`` is why it is not back."""
         if self.up or self._given_up:

@@ -37,6 +37,7 @@ class FakeAgent:
         self.counters = m.Counters()
         self.founded = False
         self.dead = False
+        self.says_no = ""
         self._links: list[Link] = []
         self._writers: list[asyncio.StreamWriter] = []
         self._changed = asyncio.Event()
@@ -75,6 +76,10 @@ class FakeAgent:
         hello = frames.unpack(await reader.readexactly(length))
         assert isinstance(hello, m.Hello)
         self.hellos.append(hello)
+        if self.says_no:
+            writer.write(frames.pack(m.Goodbye(self.says_no)))
+            writer.close()
+            return
         writer.write(frames.pack(m.Welcome(m.PROTOCOL, "fake", resumed=self.founded)))
         self.founded = True
         async with Link(reader, writer, name="the runner") as link:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from links.link import CallFailed
+from runner.errors import Refusal
 from runner.kube import agent_side
 from runner.kube.agent_side import AgentSide
 from runner.kube.agents import AgentPod
@@ -123,6 +124,29 @@ async def test_what_is_gone_during_a_cut_is_not_attached_again(scene: Scene) -> 
 async def test_an_agent_that_cannot_attach_says_why(scene: Scene) -> None:
     with pytest.raises(CallFailed, match="no container broken"):
         await scene.side.attach(0, pod("x", container="broken"))
+
+
+async def test_an_agent_that_does_not_take_the_session_back(scene: Scene) -> None:
+    scene.first.says_no = "somebody deleted it"
+    scene.first.cut()
+    assert await scene.said.get() == CUT
+    assert "does not take the session back (somebody deleted it)" in await scene.said.get()
+    scene.first.says_no = ""
+    assert (await scene.said.get()).endswith("its connections were reset")
+
+
+async def test_an_agent_that_says_no_at_first_is_not_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agents = FakeAgents(tmp_path)
+    monkeypatch.setattr(agent_side, "forward", agents.forward)
+    where = await agents.agent("one", "a")
+    agents.made["one"].says_no = "nobody judged it"
+    side = AgentSide(0, where, cast("Any", None), agents, "", 0, lambda _: None, lambda _: None)
+    with pytest.raises(Refusal, match="nobody judged it"):
+        await side.open()
+    assert len(agents.made["one"].hellos) == 1
+    await agents.close()
 
 
 async def test_an_orderly_end_says_goodbye(scene: Scene) -> None:
