@@ -44,8 +44,8 @@ Hear = Callable[[m.Message], None]
 
 @dataclass(slots=True)
 class AgentSide:
-    """``number`` is the agent's in this session, ``mirror_rate`` octets of copies for each second. ``hear`` gets its notices; ``say`` tells the user; ``moved`` is told
-    the successor before it is asked anything."""
+    """``number`` is the agent's in this session, ``mirror_rate`` octets of copies for each second. ``hear`` gets its
+    notices; ``say`` tells the user; ``moved`` is told the successor before it is asked anything."""
 
     number: int
     agent: AgentPod
