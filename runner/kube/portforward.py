@@ -55,6 +55,8 @@ OPEN_TIME = 20.0
 UNSENT = 1024 * 1024
 """Octets that may wait here before the writer is told to wait: 8 ms of 1 Gbit/s. What the kernel takes is beside it."""
 READ_BUFFER = 262_144
+ALONE = 4096
+"""Octets that do not wait for what else the same turn of the loop brings."""
 PING_AFTER = 30.0
 """Seconds of silence after which a ping goes out, so that no load balancer takes the connection for idle."""
 PONG_WITHIN = 30.0
@@ -176,6 +178,7 @@ class ForwardTransport(asyncio.Transport):
         self._made = False  # the protocol knows of us
         self._closing = False
         self._lost = False
+        self._taken = bytearray()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or self._websocket is None:
@@ -266,13 +269,28 @@ class ForwardTransport(asyncio.Transport):
                 return
             match event:
                 case memoryview():
-                    self._protocol.data_received(bytes(event))  # the view is picows' buffer
+                    self._take(event)
                 case Complained(sentence):
                     self._end(_complaint(sentence))
                 case Reply(octets):
                     self._send(octets)
                 case Ended():
                     self._end(None)
+
+    def _take(self, octets: memoryview) -> None:
+        """The view is picows' buffer. A server's messages are 16 KiB or less: what one turn of the loop brings goes on
+        in one piece, since each costs a system call and wakes somebody up; what is small and alone goes on at once."""
+        if not self._taken:
+            if len(octets) <= ALONE:
+                self._protocol.data_received(bytes(octets))
+                return
+            asyncio.get_running_loop().call_soon(self._pass_on)
+        self._taken += octets
+
+    def _pass_on(self) -> None:
+        if self._taken and not self._lost:
+            taken, self._taken = self._taken, bytearray()
+            self._protocol.data_received(taken)  # type: ignore[arg-type]  # nobody else has this bytearray
 
     def disconnected(self, *, orderly: bool) -> None:
         """The WebSocket is closed. v4 has no other end than this."""
@@ -290,6 +308,7 @@ class ForwardTransport(asyncio.Transport):
     def _end(self, error: OSError | None) -> None:
         if self._lost:
             return
+        self._pass_on()
         self._lost = True
         if not self._closing and self._websocket is not None:
             self._closing = True
