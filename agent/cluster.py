@@ -100,6 +100,8 @@ class ClusterWarrant(Warrant):
         self._node = node
         self._judged = judged
         self._word = Word(words, judged)
+        self._version = judged.version
+        self._lease = judged.renewed
 
     async def may_enter(self, container: str, pod: str) -> None:
         """By what the API server says of that pod, in the namespace of the session's object. NotAllowed."""
@@ -114,24 +116,12 @@ class ClusterWarrant(Warrant):
 
     async def void(self) -> str:
         """The object was deleted, its lease lapsed, or it has lasted as long as sessions may."""
-        loop = asyncio.get_running_loop()
-        judged = self._judged
-        lease = asyncio.timeout(warrant_core.LEASE)
         try:
-            async with asyncio.timeout(judged.seconds or None), lease:
-                return await self._deleted(lambda: lease.reschedule(loop.time() + warrant_core.LEASE))
+            async with asyncio.timeout(self._judged.seconds or None):
+                return await self._held()
         except TimeoutError:
-            reason = (
-                f"its lease lapsed: nothing was heard of its runner for {warrant_core.LEASE:g} s"
-                if lease.expired()
-                else f"sessions may last {judged.seconds} s here (mirrorpolicy default)"
-            )
-        try:
-            async with self._api.talk() as talk:
-                await _delete(talk, {"namespace": judged.namespace, "name": judged.name, "uid": judged.uid})
-        except ApiFault as fault:
-            log.info("MirrorSession %s/%s stays until it lapses: %s", judged.namespace, judged.name, fault)
-        return reason
+            await self._delete({})
+            return f"sessions may last {self._judged.seconds} s here (mirrorpolicy default)"
 
     def entered(self, container: str, pod: str) -> None:  # noqa: ARG002 it is a Warrant
         """An event on the pod and its workload."""
@@ -141,34 +131,78 @@ class ClusterWarrant(Warrant):
         """Events, and one line of JSON."""
         await self._word.ended(reason, done)
 
-    async def _deleted(self, renewed: Any) -> str:
-        """Until the object is gone; ``renewed`` is called whenever its lease was."""
-        judged = self._judged
-        where, name = f"{API}/namespaces/{judged.namespace}/mirrorsessions", judged.name
-        gone = f"MirrorSession {judged.namespace}/{name} was deleted"
-        version, lease = judged.version, judged.renewed
+    async def _held(self) -> str:
+        """Until it holds no longer. A lease of which nothing was heard is asked for before it counts as lapsed: it may
+        have been the watch that fell silent."""
         while True:
             try:
-                async with self._api.talk() as talk:
-                    if not version:
-                        found = await talk.get(f"{where}/{name}")
-                        if found is None or found["metadata"]["uid"] != judged.uid:
-                            return gone
-                        version = found["metadata"]["resourceVersion"]
-                        if warrant_core.renewed_at(found) != lease:
-                            lease = warrant_core.renewed_at(found)
-                            renewed()
-                    async for kind, one in talk.watch(where, version, fieldSelector=f"metadata.name={name}"):
-                        version = one["metadata"]["resourceVersion"]
-                        if kind == "DELETED" or one["metadata"].get("deletionTimestamp"):
-                            return gone
-                        if kind == "MODIFIED" and warrant_core.renewed_at(one) != lease:
-                            lease = warrant_core.renewed_at(one)
-                            renewed()
+                async with asyncio.timeout(warrant_core.LEASE) as patience:
+                    return await self._deleted(patience)
+            except TimeoutError:
+                lease = self._lease
+            try:
+                found = await self._look()
+                if found is None:
+                    return self._gone
+                if self._lease == lease and await self._delete({"resourceVersion": self._version}):
+                    return f"its lease lapsed: nothing was heard of its runner for {warrant_core.LEASE:g} s"
             except ApiFault as fault:
-                log.info("the watch of MirrorSession %s/%s begins anew: %s", judged.namespace, name, fault)
-                version = ""
+                return f"for {warrant_core.LEASE:g} s it could not be asked whether the session may go on: {fault}"
+
+    async def _deleted(self, patience: asyncio.Timeout) -> str:
+        """Until the object is gone; whenever its lease is renewed, ``patience`` begins anew."""
+        where, only = (
+            f"{API}/namespaces/{self.namespace}/mirrorsessions",
+            f"metadata.name={self._judged.name}",
+        )
+        while True:
+            try:
+                if not self._version and await self._look(patience) is None:
+                    return self._gone
+                async with self._api.talk() as talk:
+                    async for kind, one in talk.watch(where, self._version, fieldSelector=only):
+                        if kind == "DELETED" or one["metadata"].get("deletionTimestamp"):
+                            return self._gone
+                        self._see(one, patience)
+            except ApiFault as fault:
+                log.info("the watch of %s begins anew: %s", self._name, fault)
+                self._version = ""
                 await asyncio.sleep(AGAIN)
+
+    async def _look(self, patience: asyncio.Timeout | None = None) -> Json | None:
+        """The object as it is now; None if it is gone, or another has its name. ApiFault."""
+        async with self._api.talk() as talk:
+            found = await talk.get(warrant_core.path_of(self.namespace, self._judged.name))
+        if found is None or found["metadata"]["uid"] != self._judged.uid:
+            return None
+        self._see(found, patience)
+        return found
+
+    def _see(self, found: Json, patience: asyncio.Timeout | None) -> None:
+        self._version = found["metadata"]["resourceVersion"]
+        if (lease := warrant_core.renewed_at(found)) != self._lease:
+            self._lease = lease
+            if patience is not None:
+                patience.reschedule(asyncio.get_running_loop().time() + warrant_core.LEASE)
+
+    async def _delete(self, only: Json) -> bool:
+        """Whether it is gone now. ``only``: further preconditions."""
+        judged = self._judged
+        same = {"namespace": judged.namespace, "name": judged.name, "uid": judged.uid} | only
+        try:
+            async with self._api.talk() as talk:
+                return await _delete(talk, same)
+        except ApiFault as fault:
+            log.info("%s stays until it lapses: %s", self._name, fault)
+            return True
+
+    @property
+    def _name(self) -> str:
+        return f"MirrorSession {self.namespace}/{self._judged.name}"
+
+    @property
+    def _gone(self) -> str:
+        return f"{self._name} was deleted"
 
 
 async def _all(talk: Talk) -> list[Json]:
@@ -184,12 +218,15 @@ async def _all(talk: Talk) -> list[Json]:
         query = {"limit": PAGE, "continue": more}
 
 
-async def _delete(talk: Talk, metadata: Json) -> None:
-    """This very object; that another agent was quicker, or that it was renewed meanwhile, is fine."""
+async def _delete(talk: Talk, metadata: Json) -> bool:
+    """This very object; False if it is another by now (renewed, say). That another agent was quicker is fine."""
     same = {key: metadata[key] for key in ("uid", "resourceVersion") if key in metadata}
     path = warrant_core.path_of(metadata["namespace"], metadata["name"])
     try:
         await talk.ask("DELETE", path, {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": same})
     except ApiFault as fault:
-        if not fault.missing and not fault.conflict:
+        if fault.conflict:
+            return False
+        if not fault.missing:
             raise
+    return True

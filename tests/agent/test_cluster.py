@@ -55,7 +55,7 @@ class Objects:
 
     async def answer(self, asked: Asked) -> None:
         assert asked.headers["authorization"] == "Bearer the-token"
-        if status := self.fails.pop(asked.path, 0):
+        if status := self.fails.pop(asked.path, 0) or self.fails.pop(f"{asked.method} {asked.path}", 0):
             await asked.respond(status, {"kind": "Status", "message": f"it is {status}"})
         elif "watch=1" in asked.target:
             await asked.begin(200)
@@ -288,9 +288,50 @@ async def test_a_lease_that_is_not_renewed_lapses(
     watch = await objects.watches.get()
     await watch.say({"type": "MODIFIED", "object": session("8", renewTime="a")})
     await watch.say({"type": "MODIFIED", "object": session("9", renewTime="a")})
+    objects.there[SESSION] = session("9", renewTime="a")
     assert "its lease lapsed" in await over
     assert asyncio.get_running_loop().time() - begun < 3
-    assert await objects.gone.get() == (SESSION, {"uid": "u-1"})
+    assert await objects.gone.get() == (SESSION, {"uid": "u-1", "resourceVersion": "9"})
+
+
+async def test_a_watch_that_fell_silent_is_no_lapse(
+    warrants: ClusterWarrants, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The object is asked for before it is deleted; deleting it would end the session everywhere."""
+    monkeypatch.setattr(warrant_core, "LEASE", 0.3)
+    over = asyncio.create_task((await given(warrants)).void())
+    silent = await objects.watches.get()
+    objects.there[SESSION] = session("30", renewTime="b")
+    again = await objects.watches.get()
+    assert silent is not again
+    assert "resourceVersion=30" in again.target
+    assert objects.gone.empty()
+    await again.say({"type": "DELETED", "object": session("31")})
+    assert "was deleted" in await over
+
+
+async def test_a_renewal_at_the_last_moment_counts(
+    warrants: ClusterWarrants, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warrant_core, "LEASE", 0.3)
+    over = asyncio.create_task((await given(warrants)).void())
+    await objects.watches.get()
+    objects.fails = {f"DELETE {SESSION}": 409}
+    await objects.watches.get()
+    assert not over.done()
+    over.cancel()
+
+
+async def test_an_agent_that_cannot_ask_serves_no_longer(
+    warrants: ClusterWarrants, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could end the session otherwise; the object is not touched."""
+    monkeypatch.setattr(warrant_core, "LEASE", 0.3)
+    over = asyncio.create_task((await given(warrants)).void())
+    await objects.watches.get()
+    objects.fails = {SESSION: 500}
+    assert "could not be asked whether the session may go on" in await over
+    assert objects.gone.empty()
 
 
 async def test_a_session_lasts_as_long_as_it_may(warrants: ClusterWarrants, objects: Objects) -> None:
