@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from runner import docker_place, targets
 from runner.config import Caller, RunOptions
@@ -21,6 +21,7 @@ from runner.screen import Screen
 
 if TYPE_CHECKING:
     from runner.kube.api import Cluster
+    from runner.kube.workloads import KubeTarget
 
 log = logging.getLogger(__name__)
 
@@ -30,44 +31,56 @@ ANSWERS_WITHIN = 1.5
 OF_THE_ENGINE = ("container/", "compose/")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seeker:
     """Looks for one run's place. Whatever is opened on the way is closed by ``undo``."""
 
     options: RunOptions
     caller: Caller
     screen: Screen
-    engine: Engine
     proof: Proof
     undo: AsyncExitStack
+    _ahead: asyncio.Task[tuple[Cluster, KubeTarget]] | None = None
 
-    async def find(self, listed: Awaitable[list[Json]]) -> Place:
+    def begin(self) -> None:
+        """Ask the cluster already, where it is plain that the target is there: an engine takes as long to answer."""
+        text, said = self.options.target, self.options.cluster
+        if text.startswith(OF_THE_ENGINE) or not (said.named or "/" in text or names.is_kind(text)):
+            return
+        self._ahead = asyncio.create_task(self._look(), name="look for the target")
+        self.undo.push_async_callback(_drop, self._ahead)
+
+    async def find(self, engine: Engine, listed: Awaitable[list[Json]]) -> Place:
         """The place of the options' target; ``listed`` are all of the engine's containers. Refusal if there is none."""
-        text, cluster = self.options.target, self.options.cluster
-        if text.startswith(OF_THE_ENGINE):
-            if cluster.named:
-                raise Refusal(
-                    f"{text} is of the engine on this machine, and what was said besides is about a cluster",
-                    "leave out -n, --context, -c and the like; or name a target of the cluster",
-                )
-            return await self._of_engine(await listed)
-        if cluster.named or "/" in text or names.is_kind(text):
-            return await self._of_cluster(await self._connected())
-        if not text or not has_kubeconfig(self.caller):
-            return await self._of_engine(await listed)
-        return await self._bare(await listed)
+        text = self.options.target
+        if text.startswith(OF_THE_ENGINE) and self.options.cluster.named:
+            raise Refusal(
+                f"{text} is of the engine on this machine, and what was said besides is about a cluster",
+                "leave out -n, --context, -c and the like; or name a target of the cluster",
+            )
+        if self._ahead is not None:
+            return await self._of_cluster(engine, *await self._ahead)
+        if text.startswith(OF_THE_ENGINE) or not text or not has_kubeconfig(self.caller):
+            return await self._of_engine(engine, await listed)
+        return await self._bare(engine, await listed)
 
-    async def _of_engine(self, containers: list[Json]) -> Place:
-        place = await docker_place.find(self.engine, containers, self.options, self.screen, self.proof)
+    async def _of_engine(self, engine: Engine, containers: list[Json]) -> Place:
+        place = await docker_place.find(engine, containers, self.options, self.screen, self.proof)
         self.undo.push_async_callback(place.close)
         return place
 
-    async def _of_cluster(self, cluster: Cluster) -> Place:
+    async def _of_cluster(self, engine: Engine, cluster: Cluster, target: KubeTarget) -> Place:
         from runner.kube import place
 
-        return await place.find(
-            cluster, self.options, self.caller, self.screen, self.engine, self.proof, self.undo
+        return await place.make(
+            cluster, target, self.options, self.caller, self.screen, engine, self.proof, self.undo
         )
+
+    async def _look(self) -> tuple[Cluster, KubeTarget]:
+        from runner.kube import place
+
+        cluster = await self._connected()
+        return cluster, await place.look(cluster, self.options, self.screen)
 
     async def _connected(self, *, attended: bool = True) -> Cluster:
         from runner.kube.place import connected
@@ -78,7 +91,7 @@ class Seeker:
         self.undo.push_async_callback(cluster.close)
         return cluster
 
-    async def _bare(self, containers: list[Json]) -> Place:
+    async def _bare(self, engine: Engine, containers: list[Json]) -> Place:
         text = self.options.target
         try:
             found = targets.resolve(text, targets.listed(containers))
@@ -87,7 +100,7 @@ class Seeker:
                 raise  # it is the engine's, and something is the matter with it
             self.screen.step(f"no container is named {text}: asking the cluster")
             try:
-                return await self._of_cluster(await self._connected())
+                return await self._of_cluster(engine, *await self._look())
             except Refusal as other:
                 raise Refusal(f"{refusal.what}; {other.what}", other.next_step) from other
         if there := await self._in_cluster():
@@ -95,7 +108,7 @@ class Seeker:
                 f"{text} is ambiguous: the engine on this machine has it, and so has the cluster ({there})",
                 f"name {found.name}, or {there.partition(' ')[0]}",
             )
-        return await self._of_engine(containers)
+        return await self._of_engine(engine, containers)
 
     async def _in_cluster(self) -> str:
         """ "deploy/api in namespace shop", if the cluster has it and says so in time."""
@@ -109,6 +122,12 @@ class Seeker:
                 return f"{things[0].name} in namespace {cluster.namespace}" if things else ""
         log.info("the cluster was not asked for %s: it does not answer", self.options.target)
         return ""
+
+
+async def _drop(task: asyncio.Task[Any]) -> None:
+    """What it would have found is not wanted any more; its own failure was, or will not be, told."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def has_kubeconfig(caller: Caller) -> bool:

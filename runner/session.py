@@ -87,14 +87,15 @@ class Session:
     # --- look: who is who, nothing is made yet ---------------------------------------------------------------------
 
     async def _look(self, undo: AsyncExitStack) -> None:
+        seeker = places.Seeker(self.options, self.caller, self.screen, self.proof, undo)
+        seeker.begin()
         found = contexts.choose(self.caller.environ, self.caller.home, self.options.docker_context)
         self.engine = await connect(found)
         tree = worktree.around(self.caller.cwd, self.caller.home)
         names = plan.names(self.proof.session, self.options)
         listed = asyncio.ensure_future(self.engine.containers(everything=True))
-        seeker = places.Seeker(self.options, self.caller, self.screen, self.engine, self.proof, undo)
         self.place, info, built, self.events, summaries = await together(
-            seeker.find(listed),
+            seeker.find(self.engine, listed),
             self.engine.info(),
             asyncio.to_thread(images.present, self.engine.api),
             self.engine.subscribe(),

@@ -144,16 +144,8 @@ class KubePlace:
         await self.agents.close()
 
 
-async def find(
-    cluster: Cluster,
-    options: RunOptions,
-    caller: Caller,
-    screen: Screen,
-    engine: Engine,
-    proof: Proof,
-    undo: AsyncExitStack,
-) -> KubePlace:
-    """The place that ``options`` name in this cluster. Refusal if there is none."""
+async def look(cluster: Cluster, options: RunOptions, screen: Screen) -> KubeTarget:
+    """The target that ``options`` name in this cluster, ready, and said. Refusal if there is none."""
     said = options.cluster
     wanted = names.understood(
         options.target,
@@ -165,7 +157,21 @@ async def find(
     )
     target = await resolve(cluster, wanted, screen.step, said.pod_running_timeout)
     screen.notice(f"context {cluster.context}, namespace {target.namespace}, target {_described(target)}")
-    agents = await chosen_agents(cluster, said, caller, target, proof, screen, engine)
+    return target
+
+
+async def make(
+    cluster: Cluster,
+    target: KubeTarget,
+    options: RunOptions,
+    caller: Caller,
+    screen: Screen,
+    engine: Engine,
+    proof: Proof,
+    undo: AsyncExitStack,
+) -> KubePlace:
+    """The place, its agents prepared. Refusal."""
+    agents = await chosen_agents(cluster, options.cluster, caller, target, proof, screen, engine)
     legs = Legs(cluster, engine, config.runtime_folder())
     place = KubePlace(cluster, screen, options, proof, target, agents, legs)
     undo.push_async_callback(place.close)
