@@ -85,7 +85,7 @@ class Installed:
         self._mode = mode
         self._screen = screen
         self._session: SessionObject | None = None
-        self._lease: asyncio.Task[None] | None = None
+        self._lease: asyncio.Task[str] | None = None
 
     async def prepare(self) -> None:
         """See Agents. Rights and versions first, then the session's object is made. Refusal; nothing is left then."""
@@ -120,7 +120,7 @@ class Installed:
             ),
         )
         self.founder = FounderSays(self._session.name, self._session.secret, target.namespace)
-        self._lease = asyncio.create_task(self._keep_lease(self._session), name="the session's lease")
+        self._lease = asyncio.create_task(self._session.keep(), name="the session's lease")
 
     async def agent_for(self, pods: Sequence[Pod]) -> dict[str, AgentPod]:
         """See Agents."""
@@ -145,8 +145,10 @@ class Installed:
                 async with asyncio.timeout(CLOSED_WITHIN):
                     await self._session.delete()
 
-    async def _keep_lease(self, session: SessionObject) -> None:
-        self._screen.warn(await session.keep())
+    async def revoked(self) -> str:
+        """Until somebody ends the session by its object; the sentence. After ``prepare``."""
+        assert self._lease is not None
+        return await asyncio.shield(self._lease)
 
     async def _versions_fit(self) -> None:
         """Refusal when an agent is neither of this minor version nor of a neighbouring one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -27,13 +28,16 @@ class ApiServer:
         self.object: Json | None = None
         self.renewed: list[str] = []
         self.heard = asyncio.Event()
+        self.made = asyncio.Event()
+        self.changes: asyncio.Queue[tuple[str, Json] | KubeError] = asyncio.Queue()
 
     async def create(self, path: str, body: Json, **query: str) -> Json:
         assert path == PATH
         self._say()
         self.object = body
-        body["metadata"] |= {"name": body["metadata"]["generateName"] + "x7k2p", "uid": "u-1"}
-        return body
+        name = body["metadata"].get("name") or body["metadata"]["generateName"] + "x7k2p"
+        self.made.set()
+        return body | {"metadata": body["metadata"] | {"name": name, "uid": "u-1"}}
 
     async def patch(self, path: str, body: Json | list[Json], kind: str = "merge", **query: str) -> Json:
         self.heard.set()
@@ -50,6 +54,14 @@ class ApiServer:
         assert path == f"{PATH}/cart-x7k2p"
         self.object = None
         return {}
+
+    async def watch(self, path: str, version: str, **query: str) -> AsyncGenerator[tuple[str, Json], None]:
+        assert (path, query) == (PATH, {"fieldSelector": "metadata.name=cart-x7k2p"})
+        while True:
+            change = await self.changes.get()
+            if isinstance(change, KubeError):
+                raise change
+            yield change
 
     def _say(self) -> None:
         if self.says:
@@ -103,19 +115,78 @@ async def test_what_rbac_refuses_is_named() -> None:
     assert "create mirrorsessions.mirror-run.dev in namespace shop" in refused.value.what
 
 
+async def renewals(api: ApiServer, count: int) -> None:
+    while len(api.renewed) < count:
+        await api.heard.wait()
+        api.heard.clear()
+
+
 async def test_a_renewal_that_fails_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_object, "RENEWED_EVERY", 0)
     api = ApiServer()
     session = await SessionObject.create(api, WANTED)
     api.says = [KubeError(0, "", "no way there"), KubeError(503, "", "starting")]
     keeping = asyncio.create_task(session.keep())
-    while len(api.renewed) < 2:
-        await api.heard.wait()
-        api.heard.clear()
+    await renewals(api, 2)
     assert not keeping.done()
     api.object = None
-    assert "somebody deleted mirrorsession shop/cart-x7k2p" in await keeping
+    assert "mirrorsession shop/cart-x7k2p was deleted" in await keeping
     assert api.renewed == sorted(set(api.renewed))
+
+
+async def test_its_deletion_is_heard_of_at_once() -> None:
+    api = ApiServer()
+    session = await SessionObject.create(api, WANTED)
+    keeping = asyncio.create_task(session.keep())
+    await renewals(api, 1)
+    api.changes.put_nowait(("MODIFIED", {}))
+    api.changes.put_nowait(("DELETED", {}))
+    assert "was deleted" in await asyncio.wait_for(keeping, 5)
+    assert len(api.renewed) == 1
+
+
+async def test_who_may_not_watch_has_the_renewals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_object, "RENEWED_EVERY", 0)
+    api = ApiServer()
+    session = await SessionObject.create(api, WANTED)
+    api.changes.put_nowait(KubeError(403, "Forbidden", "no"))
+    keeping = asyncio.create_task(session.keep())
+    await renewals(api, 3)
+    api.object = None
+    assert "was deleted" in await keeping
+
+
+async def test_a_lapsed_session_is_made_again_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine slept; agents collected the object. Bridge and agents know it by this name and secret."""
+    monkeypatch.setattr(session_object, "LAPSED_AFTER", 0)
+    api = ApiServer()
+    session = await SessionObject.create(api, WANTED)
+    assert api.object is not None
+    before = api.object
+    keeping = asyncio.create_task(session.keep())
+    await renewals(api, 1)
+    api.object = None
+    api.says = []
+    api.made.clear()
+    api.changes.put_nowait(("DELETED", {}))
+    await api.made.wait()
+    assert api.object is not None
+    assert api.object["metadata"]["name"] == session.name == "cart-x7k2p"
+    assert "generateName" not in api.object["metadata"]
+    assert api.object["spec"] == before["spec"]
+    assert not keeping.done()
+    keeping.cancel()
+
+
+async def test_a_lapsed_session_whose_rights_are_gone_stays_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_object, "LAPSED_AFTER", 0)
+    api = ApiServer()
+    session = await SessionObject.create(api, WANTED)
+    keeping = asyncio.create_task(session.keep())
+    await renewals(api, 1)
+    api.says = [KubeError(403, "Forbidden", "denied request: you lack create mirrorsessions in shop")]
+    api.changes.put_nowait(("DELETED", {}))
+    assert await keeping == "the session had lapsed: you lack create mirrorsessions in shop"
 
 
 async def test_an_end_that_the_api_server_does_not_take_is_no_error() -> None:
