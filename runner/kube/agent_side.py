@@ -45,7 +45,8 @@ Hear = Callable[[m.Message], None]
 @dataclass(slots=True)
 class AgentSide:
     """``number`` is the agent's in this session, ``mirror_rate`` octets of copies for each second. ``hear`` gets its
-    notices; ``say`` tells the user; ``moved`` is told the successor before it is asked anything."""
+    notices; ``say`` tells the user; ``moved`` is told the successor before it is asked anything. ``reached`` is called
+    when it is given up for now (``lost``), and when it can be asked again."""
 
     number: int
     agent: AgentPod
@@ -56,6 +57,8 @@ class AgentSide:
     hear: Hear
     say: Callable[[str], None]
     moved: Callable[[AgentPod], None] = lambda _: None
+    reached: Callable[[], None] = lambda: None
+    lost: bool = field(default=False, init=False)
     targets: dict[int, Pod] = field(default_factory=dict)
     words: Side = field(init=False)
     _link: Link = field(init=False)
@@ -121,7 +124,9 @@ class AgentSide:
             self.told(self.words.founder_cut())
             taken_over = await self._come_back(self._link.ended.result())
             self._up.set()
+            self.lost = False
             self.told(self.words.founder_back(taken_over=taken_over))
+            self.reached()
 
     async def close(self, reason: str = "the session is over") -> None:
         """The agent is told, so that it lets go of its targets at once."""
@@ -175,13 +180,20 @@ class AgentSide:
                 reason = _sentence(error)
                 log.info("agent %s: %s", self.agent.pod, reason)
                 if isinstance(error, Dismissed):
-                    self.told(self.words.dismissed(reason))
+                    self._give_up(self.words.dismissed(reason))
                 if not (isinstance(error, KubeError) and error.unreachable):
                     reason = await self._succeed() or reason
             if asyncio.get_running_loop().time() > overdue:
-                self.told(self.words.patience_over(reason))
+                self._give_up(self.words.patience_over(reason))
             await asyncio.sleep(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _give_up(self, text: str) -> None:
+        """For now: its connections are gone, and it is tried again."""
+        self.told(text)
+        if not self.lost:
+            self.lost = True
+            self.reached()
 
     async def _succeed(self) -> str:
         """If the agent is gone: its successor, from now on. Why there is none, or ""."""

@@ -125,6 +125,7 @@ class TakingPart:
             self._hear,
             self.screen.warn,
             lambda heir: self.legs.move(number, heir),
+            self._reached,
         )
         self.sides.append(side)
         return side
@@ -152,6 +153,13 @@ class TakingPart:
                 self.mirrored.gone(message.target)
             case _:
                 log.debug("an agent says %s, which is not known here", type(message).__name__)
+
+    def _reached(self) -> None:
+        """An agent was given up, or is back: whoever leads may do so until its own is given up, and whoever takes over
+        has one that can be asked. The leader comes last, so that the others are known when an heir is looked for."""
+        for uid, side in sorted(self._of.items(), key=lambda one: one[0] == self._leads):
+            off = side.lost if uid == self._leads else not side.is_up
+            self.carry_out(self.followed.cut_off(uid, off=off))
 
     def linked(self, notice: m.LinkLost | m.LinkBack) -> None:
         """The bridge's word about its own link to an agent. Its control link is not worth a word: what it says is said

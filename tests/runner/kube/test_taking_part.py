@@ -208,6 +208,41 @@ async def test_a_pod_that_cannot_be_attached_is_said_and_the_rest_goes_on(stage:
     assert await stage.screen.lines.get() == "z is new, and takes part"
 
 
+async def test_when_the_primary_s_agent_is_given_up_another_leads(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_side, "PATIENCE", 0)
+    await stage.begin(pod("x", "a"), pod("y", "b"))
+    lost = stage.agents.made["on-a"]
+    lost.dead = True
+    lost.cut()
+    await stage.bridge.until(m.Retarget(0, m.Identity("id-y", (), b"", b""), 1, 1))
+    lost.dead = False
+    await lost.until(m.Hello, 2)
+    lines = [await stage.screen.lines.get() for _ in range(4)]
+    assert lines[2] == "the way out is through y now"
+    assert lines[3].startswith("link to node a is back")
+    assert stage.followed.primary == 1
+
+
+async def test_when_all_agents_are_out_of_reach_the_primary_stays(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_side, "PATIENCE", 1)  # longer than it takes to hear of both cuts
+    await stage.begin(pod("x", "a"), pod("y", "b"))
+    for one in stage.agents.made.values():
+        one.dead = True
+        one.cut()
+    lines = [await stage.screen.lines.get() for _ in range(4)]
+    assert sum("is still cut" in line for line in lines) == 2
+    for one in stage.agents.made.values():
+        one.dead = False
+    lines = [await stage.screen.lines.get() for _ in range(2)]
+    assert all("is back" in line for line in lines)
+    assert stage.followed.primary == 0
+    assert not [one for one in stage.bridge.asked if isinstance(one, m.Retarget)]
+
+
 async def test_counters_are_everybodys_also_of_those_that_left(stage: Stage) -> None:
     x, y = pod("x", "a"), pod("y", "b")
     await stage.begin(x, y)
