@@ -48,7 +48,9 @@ def compile_module(out: str) -> None:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("tests", ["test_dial_tcp.py", "test_dial_udp.py"])
+@pytest.mark.parametrize(
+    "tests", ["agent/test_dial_tcp.py", "agent/test_dial_udp.py", "agent/test_limits.py", "resume"]
+)
 def test_dialling(module: Path, tests: str) -> None:
     """Leaks are the other test's: an interpreter leaves too much of its own."""
     environ = os.environ | {
@@ -63,7 +65,7 @@ def test_dialling(module: Path, tests: str) -> None:
         "-q",
         "-p",
         "tests.net.agent.sanitized",
-        f"tests/net/agent/{tests}",
+        f"tests/net/{tests}",
     ]
     done = subprocess.run(
         command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=280, check=False

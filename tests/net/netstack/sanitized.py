@@ -1,4 +1,5 @@
-"""Runs this folder's tests on a build of the netstack with AddressSanitizer and UndefinedBehaviorSanitizer.
+"""Runs this folder's tests, and those of links that are cut, on a netstack built with the address and
+undefined-behaviour sanitizers.
 
     python -m tests.net.netstack.sanitized [pytest's arguments]
 
@@ -32,7 +33,9 @@ def build() -> Path:
 def run(words: list[str]) -> int:
     """This file again, with the sanitizers' run time loaded before Python; its exit code."""
     module = build()
-    runtime = subprocess.run(["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout
+    runtime = subprocess.run(
+        ["gcc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
+    ).stdout
     environment = dict(
         os.environ,
         LD_PRELOAD=runtime.strip(),
@@ -43,7 +46,11 @@ def run(words: list[str]) -> int:
     )
     command = [sys.executable, "-m", "tests.net.netstack.sanitized", f"--module={module}", *words]
     done = subprocess.run(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, check=False)
-    leaks = [block for block in done.stderr.split("\n\n") if "leak of" in block and any(path in block for path in OURS)]
+    leaks = [
+        block
+        for block in done.stderr.split("\n\n")
+        if "leak of" in block and any(path in block for path in OURS)
+    ]
     if done.returncode or leaks:
         print("\n\n".join(leaks) if leaks else done.stderr, file=sys.stderr)
     return done.returncode or len(leaks)
@@ -59,8 +66,12 @@ def inside(module: str, words: list[str]) -> int:
     loaded = importlib.util.module_from_spec(spec)
     sys.modules[NAME] = loaded
     spec.loader.exec_module(loaded)
-    here = str(Path(__file__).parent)
-    return int(pytest.main([here, "-s", "-q", "-p", "no:cacheprovider", f"--ignore={here}/test_sanitized.py", *words]))
+    here, cut = str(Path(__file__).parent), str(Path(__file__).parents[1] / "resume")
+    return int(
+        pytest.main(
+            [here, cut, "-s", "-q", "-p", "no:cacheprovider", f"--ignore={here}/test_sanitized.py", *words]
+        )
+    )
 
 
 if __name__ == "__main__":
