@@ -7,11 +7,11 @@ import logging
 import os
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from runner import docker_place, targets
+from runner import config, docker_place, targets
 from runner.config import Caller, RunOptions
 from runner.engine import Engine, Json
 from runner.errors import Refusal
@@ -21,7 +21,7 @@ from runner.screen import Screen
 
 if TYPE_CHECKING:
     from runner.kube.api import Cluster
-    from runner.kube.workloads import KubeTarget
+    from runner.kube.place import Looked
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +33,16 @@ OF_THE_ENGINE = ("container/", "compose/")
 
 @dataclass(slots=True)
 class Seeker:
-    """Looks for one run's place. Whatever is opened on the way is closed by ``undo``."""
+    """Looks for one run's place. Whatever is opened on the way is closed by ``undo``. ``engine`` is set when it is
+    there."""
 
     options: RunOptions
     caller: Caller
     screen: Screen
     proof: Proof
     undo: AsyncExitStack
-    _ahead: asyncio.Task[tuple[Cluster, KubeTarget]] | None = None
+    engine: asyncio.Future[Engine] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    _ahead: asyncio.Task[Looked] | None = None
 
     def begin(self) -> None:
         """Ask the cluster already, where it is plain that the target is there: an engine takes as long to answer."""
@@ -50,7 +52,7 @@ class Seeker:
         self._ahead = asyncio.create_task(self._look(), name="look for the target")
         self.undo.push_async_callback(_drop, self._ahead)
 
-    async def find(self, engine: Engine, listed: Awaitable[list[Json]]) -> Place:
+    async def find(self, listed: Awaitable[list[Json]]) -> Place:
         """The place of the options' target; ``listed`` are all of the engine's containers. Refusal if there is none."""
         text = self.options.target
         if text.startswith(OF_THE_ENGINE) and self.options.cluster.named:
@@ -59,28 +61,38 @@ class Seeker:
                 "leave out -n, --context, -c and the like; or name a target of the cluster",
             )
         if self._ahead is not None:
-            return await self._of_cluster(engine, *await self._ahead)
+            return await self._of_cluster(await self._ahead)
         if text.startswith(OF_THE_ENGINE) or not text or not has_kubeconfig(self.caller):
-            return await self._of_engine(engine, await listed)
-        return await self._bare(engine, await listed)
+            return await self._of_engine(await listed)
+        return await self._bare(await listed)
 
-    async def _of_engine(self, engine: Engine, containers: list[Json]) -> Place:
+    async def _of_engine(self, containers: list[Json]) -> Place:
+        engine = await self.engine
         place = await docker_place.find(engine, containers, self.options, self.screen, self.proof)
         self.undo.push_async_callback(place.close)
         return place
 
-    async def _of_cluster(self, engine: Engine, cluster: Cluster, target: KubeTarget) -> Place:
+    async def _of_cluster(self, looked: Looked) -> Place:
+        from runner.kube.legs import Legs
+        from runner.kube.place import KubePlace
+
+        legs = Legs(looked.cluster, await self.engine, config.runtime_folder())
+        place = KubePlace(looked, self.screen, self.options, self.proof, legs)
+        self.undo.push_async_callback(place.close)
+        return place
+
+    async def _look(self) -> Looked:
         from runner.kube import place
 
-        return await place.make(
-            cluster, target, self.options, self.caller, self.screen, engine, self.proof, self.undo
+        return await place.look(
+            await self._connected(),
+            self.options,
+            self.caller,
+            self.screen,
+            self.engine,
+            self.proof,
+            self.undo,
         )
-
-    async def _look(self) -> tuple[Cluster, KubeTarget]:
-        from runner.kube import place
-
-        cluster = await self._connected()
-        return cluster, await place.look(cluster, self.options, self.screen)
 
     async def _connected(self, *, attended: bool = True) -> Cluster:
         from runner.kube.place import connected
@@ -91,7 +103,7 @@ class Seeker:
         self.undo.push_async_callback(cluster.close)
         return cluster
 
-    async def _bare(self, engine: Engine, containers: list[Json]) -> Place:
+    async def _bare(self, containers: list[Json]) -> Place:
         text = self.options.target
         try:
             found = targets.resolve(text, targets.listed(containers))
@@ -100,7 +112,7 @@ class Seeker:
                 raise  # it is the engine's, and something is the matter with it
             self.screen.step(f"no container is named {text}: asking the cluster")
             try:
-                return await self._of_cluster(engine, *await self._look())
+                return await self._of_cluster(await self._look())
             except Refusal as other:
                 raise Refusal(f"{refusal.what}; {other.what}", other.next_step) from other
         if there := await self._in_cluster():
@@ -108,7 +120,7 @@ class Seeker:
                 f"{text} is ambiguous: the engine on this machine has it, and so has the cluster ({there})",
                 f"name {found.name}, or {there.partition(' ')[0]}",
             )
-        return await self._of_engine(engine, containers)
+        return await self._of_engine(containers)
 
     async def _in_cluster(self) -> str:
         """ "deploy/api in namespace shop", if the cluster has it and says so in time."""

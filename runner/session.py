@@ -91,11 +91,12 @@ class Session:
         seeker.begin()
         found = contexts.choose(self.caller.environ, self.caller.home, self.options.docker_context)
         self.engine = await connect(found)
+        seeker.engine.set_result(self.engine)
         tree = worktree.around(self.caller.cwd, self.caller.home)
         names = plan.names(self.proof.session, self.options)
         listed = asyncio.ensure_future(self.engine.containers(everything=True))
         self.place, info, built, self.events, summaries = await together(
-            seeker.find(self.engine, listed),
+            seeker.find(listed),
             self.engine.info(),
             asyncio.to_thread(images.present, self.engine.api),
             self.engine.subscribe(),

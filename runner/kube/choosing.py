@@ -3,7 +3,7 @@ another that could not be had."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 
 from runner.config import Caller, ClusterOptions
 from runner.engine import Engine
@@ -31,9 +31,10 @@ async def chosen_agents(
     target: KubeTarget,
     proof: Proof,
     screen: Screen,
-    engine: Engine,
+    engine: Awaitable[Engine],
 ) -> Agents:
-    """The agents, of which none is made yet. ``engine`` may be what the cluster's nodes are containers of. Refusal."""
+    """The agents, of which none is made yet. ``engine`` may be what the cluster's nodes are containers of; it is asked
+    when the first is made. Refusal."""
     kind = options.agent
     if kind in ("", "daemonset"):
         found = await installation(cluster)
@@ -55,7 +56,7 @@ async def chosen_agents(
     )
 
     async def provide(nodes: Collection[str]) -> None:
-        await image_nodes.provide(engine, wishes.image, nodes, screen.step)
+        await image_nodes.provide(await engine, wishes.image, nodes, screen.step)
 
     if kind == "ephemeral":
         return Ephemerals(cluster, target.namespace, wishes, founder, screen, provide)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 
 from links.link import CallFailed, Link
-from runner import config, plan, telling
+from runner import plan, telling
 from runner.config import Caller, ClusterOptions, RunOptions
 from runner.engine import Engine, Event, Json
 from runner.images import Images
@@ -35,28 +35,41 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class KubePlace:
-    """``legs`` are the bridge's ways to the agents, ``agents`` how they come to be there."""
+class Looked:
+    """What can be known and prepared without an engine of ours: the target, and agents of which none is made yet."""
 
     cluster: Cluster
+    target: KubeTarget
+    agents: Agents
+    _closed: bool = False
+
+    async def close(self) -> None:
+        """End the agents, once: a place does it in its turn, and whoever never got one at the end."""
+        if not self._closed:
+            self._closed = True
+            await self.agents.close()
+
+
+@dataclass(slots=True)
+class KubePlace:
+    """``legs`` are the bridge's ways to the agents."""
+
+    looked: Looked
     screen: Screen
     options: RunOptions
     proof: Proof
-    target: KubeTarget
-    agents: Agents
     legs: Legs
     keeps: bool = True
-    _closed: bool = False
     _followed: Followed = field(init=False)
     _mirrored: MirroredLine = field(init=False)
     _part: TakingPart = field(init=False)
 
     def __post_init__(self) -> None:
-        self._followed = Followed(self.target.name)
-        self._mirrored = MirroredLine(self.screen, self.target.name)
+        self._followed = Followed(self.looked.target.name)
+        self._mirrored = MirroredLine(self.screen, self.looked.target.name)
         self._part = TakingPart(
-            self.cluster,
-            self.agents,
+            self.looked.cluster,
+            self.looked.agents,
             self.proof.author,
             self.options.cluster.mirror_rate,
             self.screen,
@@ -68,19 +81,19 @@ class KubePlace:
 
     @property
     def name(self) -> str:
-        return self.target.name
+        return self.looked.target.name
 
     @property
     def original(self) -> Original:
-        return original(self.target.primary, self.target.container)
+        return original(self.looked.target.primary, self.looked.target.container)
 
     async def way(self, ours: Images, traits: plan.EngineTraits) -> Json:  # noqa: ARG002 - agents are in the cluster
         return self.legs.way(traits)
 
     async def open(self) -> Founded:
         """Agents beside all ready pods, each pod attached, the primary's environment."""
-        identity = await self._part.begin(self._followed.first(self.target.pods))
-        founder = self.agents.founder
+        identity = await self._part.begin(self._followed.first(self.looked.target.pods))
+        founder = self.looked.agents.founder
         return Founded(identity, await self._environ(), founder.session, founder.secret)
 
     async def _environ(self) -> tuple[bytes, ...]:
@@ -93,7 +106,9 @@ class KubePlace:
         except CallFailed as error:
             why = error.reason
         self.screen.notice(f"{self.name}: {why}, so this is what its pod's spec configures")
-        found = await environment(self.cluster, self.target.primary, self.target.container)
+        found = await environment(
+            self.looked.cluster, self.looked.target.primary, self.looked.target.container
+        )
         for sentence in found.unread:
             self.screen.notice(f"not in it: {sentence}")
         return found.variables
@@ -123,7 +138,9 @@ class KubePlace:
 
     async def _follow(self) -> None:
         try:
-            async with aclosing(following(self.cluster, self.target, self._followed)) as happened:
+            async with aclosing(
+                following(self.looked.cluster, self.looked.target, self._followed)
+            ) as happened:
                 async for steps in happened:
                     self._part.carry_out(steps)
         except KubeError as error:
@@ -135,17 +152,25 @@ class KubePlace:
     def linked(self, notice: m.LinkLost | m.LinkBack) -> None:
         self._part.linked(notice)
 
+    async def revoked(self) -> str:
+        return await self.looked.agents.revoked()
+
     async def close(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
         await self._part.close()
         await self.legs.close()
-        await self.agents.close()
+        await self.looked.close()
 
 
-async def look(cluster: Cluster, options: RunOptions, screen: Screen) -> KubeTarget:
-    """The target that ``options`` name in this cluster, ready, and said. Refusal if there is none."""
+async def look(
+    cluster: Cluster,
+    options: RunOptions,
+    caller: Caller,
+    screen: Screen,
+    engine: Awaitable[Engine],
+    proof: Proof,
+    undo: AsyncExitStack,
+) -> Looked:
+    """The target that ``options`` name in this cluster, ready, and said; its agents, prepared. Refusal."""
     said = options.cluster
     wanted = names.understood(
         options.target,
@@ -157,26 +182,12 @@ async def look(cluster: Cluster, options: RunOptions, screen: Screen) -> KubeTar
     )
     target = await resolve(cluster, wanted, screen.step, said.pod_running_timeout)
     screen.notice(f"context {cluster.context}, namespace {target.namespace}, target {_described(target)}")
-    return target
-
-
-async def make(
-    cluster: Cluster,
-    target: KubeTarget,
-    options: RunOptions,
-    caller: Caller,
-    screen: Screen,
-    engine: Engine,
-    proof: Proof,
-    undo: AsyncExitStack,
-) -> KubePlace:
-    """The place, its agents prepared. Refusal."""
-    agents = await chosen_agents(cluster, options.cluster, caller, target, proof, screen, engine)
-    legs = Legs(cluster, engine, config.runtime_folder())
-    place = KubePlace(cluster, screen, options, proof, target, agents, legs)
-    undo.push_async_callback(place.close)
-    await agents.prepare()
-    return place
+    looked = Looked(
+        cluster, target, await chosen_agents(cluster, said, caller, target, proof, screen, engine)
+    )
+    undo.push_async_callback(looked.close)
+    await looked.agents.prepare()
+    return looked
 
 
 async def connected(said: ClusterOptions, caller: Caller, *, attended: bool = True) -> Cluster:

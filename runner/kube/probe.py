@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import statistics
 import time
@@ -43,10 +44,12 @@ async def probed(
             True, f"probe: no pod is ready in {namespace} that could be a target", "name another with -n"
         )
         return
+    at_hand: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
+    at_hand.set_result(engine)
     proof = Proof(secrets.token_hex(4), secrets.token_bytes(32), caller.name)
     async with AsyncExitStack() as undo:
         try:
-            agents = await chosen_agents(cluster, options, caller, target, proof, screen, engine)
+            agents = await chosen_agents(cluster, options, caller, target, proof, screen, at_hand)
             undo.push_async_callback(agents.close)
             await agents.prepare()
             began = time.monotonic()
