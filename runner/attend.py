@@ -77,9 +77,10 @@ class Attention:
 
     async def _end(self) -> int:
         gone = asyncio.create_task(self._engine_gone.wait(), name="engine gone")
+        revoked = asyncio.create_task(self.place.revoked(), name="revoked")
         unread = self.pair.streams.unread
         try:
-            ends: list[asyncio.Future[Any]] = [self.app_exit, self.pair.bridge.ended, unread, gone]
+            ends: list[asyncio.Future[Any]] = [self.app_exit, self.pair.bridge.ended, unread, gone, revoked]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if self.app_exit.done() and self.app_exit.result() == ENDED_BY_INIT:
                 await asyncio.wait([self.pair.bridge.ended], timeout=BRIDGE_ENDS_WITHIN)
@@ -97,11 +98,14 @@ class Attention:
                 return self.app_exit.result()
             if unread.done():
                 return 128 + signal.SIGPIPE
+            if revoked.done():
+                raise Refusal(revoked.result(), "the command was ended with it")
             raise Refusal(
                 "the engine went away, and the session with it", "`docker info` says whether it is back"
             )
         finally:
             gone.cancel()
+            revoked.cancel()
 
     # --- what is heard ---------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from runner.errors import Refusal
 from runner.images import Images
 from runner.place import Founded, Original, Proof
 from runner.screen import Screen
+from runner.together import never
 from wire import messages as m
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,10 @@ class DockerPlace:
 
     def linked(self, notice: m.LinkLost | m.LinkBack) -> None:
         log.info("the bridge's link to the agent: %s", notice)
+
+    async def revoked(self) -> str:
+        """Nobody stands above an engine's users."""
+        await never()
 
     async def close(self) -> None:
         await self._links.aclose()

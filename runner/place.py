@@ -93,5 +93,9 @@ class Place(Protocol):
     def linked(self, notice: m.LinkLost | m.LinkBack) -> None:
         """The bridge's word about its link to an agent."""
 
+    async def revoked(self) -> str:
+        """Returns when those who run the target's machines have ended the session, with the sentence: the command ends
+        with it. A way that is cut is no such thing."""
+
     async def close(self) -> None:
         """Let go of the target. Also after a failure of ``open``, or when nothing was begun."""

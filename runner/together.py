@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +19,12 @@ async def together(*work: Coroutine[Any, Any, Any]) -> list[Any]:
     except BaseExceptionGroup as failures:
         raise _first(failures) from None
     return [task.result() for task in tasks]
+
+
+async def never() -> NoReturn:
+    """Waits until it is cancelled."""
+    await asyncio.get_running_loop().create_future()
+    raise AssertionError("nobody sets this future")
 
 
 @asynccontextmanager

@@ -75,5 +75,8 @@ class Agents(Protocol):
     async def keep(self, uids: Collection[str]) -> None:
         """These pods are followed, and no others: agents that none of them needs are ended."""
 
+    async def revoked(self) -> str:
+        """Returns when those who run the cluster have ended the session, with the sentence."""
+
     async def close(self) -> None:
         """What was made for the session is deleted; bounded, and said where it failed."""

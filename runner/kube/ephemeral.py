@@ -26,6 +26,7 @@ from runner.kube.manifests import Json
 from runner.kube.pod import Pod
 from runner.kube.refused import refused
 from runner.screen import Screen
+from runner.together import never
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +113,10 @@ class Ephemerals:
         for uid in self._coming.keys() - set(uids):
             self._coming.pop(uid).cancel()
         self._of = {key: pod for key, pod in self._of.items() if pod.uid in uids}
+
+    async def revoked(self) -> str:
+        """See Agents. What is deleted of ours is made again: it may have been an eviction."""
+        await never()
 
     async def close(self) -> None:
         """See Agents. Nothing can be deleted: an agent ends when its session has."""

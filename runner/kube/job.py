@@ -26,7 +26,7 @@ from runner.kube.manifests import Json, Marks
 from runner.kube.pod import Pod
 from runner.kube.refused import lacks_right, refused
 from runner.screen import Screen
-from runner.together import together
+from runner.together import never, together
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +126,10 @@ class Jobs:
             if not made.uids:
                 del self._made[key]
                 await self._delete(key)
+
+    async def revoked(self) -> str:
+        """See Agents. What is deleted of ours is made again: it may have been an eviction."""
+        await never()
 
     async def close(self) -> None:
         """See Agents."""

@@ -159,6 +159,10 @@ class FakeAgents:
             self._changed.clear()
             await self._changed.wait()
 
+    async def revoked(self) -> str:
+        await asyncio.get_running_loop().create_future()
+        return ""
+
     async def close(self) -> None:
         self.closed = True
         for agent in self.made.values():
