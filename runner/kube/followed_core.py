@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from enum import Enum
 
 from runner.kube.pod import Pod
+from runner.kube.pod_life_core import TRANSITIONS, Deed, Look, State, look_of
 
 # --- steps ----------------------------------------------------------------------------------------------------------
 
@@ -57,103 +57,10 @@ class Say:
 
 Step = Prepare | AttachTo | Leave | Primary | Say
 
-# --- one pod --------------------------------------------------------------------------------------------------------
+# --- all of them ----------------------------------------------------------------------------------------------------
 
-
-class State(Enum):
-    """Where a pod is in its life with us."""
-
-    NEW = "known, and on no node yet"
-    PLACED = "on a node, and was not ready yet"
-    ATTACHED = "takes part"
-    DOWN = "takes part, and its container does not run"
-    REFUSED = "cannot be followed, which was said"
-
-
-class Look(Enum):
-    """What one look at a pod shows."""
-
-    UNPLACED = "on no node"
-    PLACED = "on a node, its container does not run"
-    RUNS = "its container runs, the pod is not ready"
-    READY = "ready"
-    ENDING = "told to go, its container still runs"
-    OVER = "its container will not run again"
-    UNFIT = "it cannot be followed"
-    GONE = "there is no such pod"
-
-
-class Deed(Enum):
-    """What follows from a look."""
-
-    PREPARE = "an agent is needed"
-    ATTACH = "takes part, under a new index"
-    COMPARE = "attached again if its container is another than before"
-    AGAIN = "attached again"
-    LOST = "its container ended: said"
-    LEAVE = "detached, another becomes primary"
-    REFUSE = "said"
-    FORGET = "nothing was begun"
-
-
-_NOTHING: tuple[Deed, ...] = ()
-
-TRANSITIONS: dict[tuple[State, Look], tuple[State | None, tuple[Deed, ...]]] = {
-    (State.NEW, Look.UNPLACED): (State.NEW, _NOTHING),
-    (State.NEW, Look.PLACED): (State.PLACED, (Deed.PREPARE,)),
-    (State.NEW, Look.RUNS): (State.PLACED, (Deed.PREPARE,)),
-    (State.NEW, Look.READY): (State.ATTACHED, (Deed.PREPARE, Deed.ATTACH)),
-    # Nothing new is begun with a pod that goes, or has gone.
-    (State.NEW, Look.ENDING): (State.NEW, _NOTHING),
-    (State.NEW, Look.OVER): (State.NEW, _NOTHING),
-    (State.NEW, Look.UNFIT): (State.REFUSED, (Deed.REFUSE,)),
-    (State.NEW, Look.GONE): (None, (Deed.FORGET,)),
-    # A pod never leaves its node; a look that says so is an old one.
-    (State.PLACED, Look.UNPLACED): (State.PLACED, _NOTHING),
-    (State.PLACED, Look.PLACED): (State.PLACED, _NOTHING),
-    (State.PLACED, Look.RUNS): (State.PLACED, _NOTHING),
-    (State.PLACED, Look.READY): (State.ATTACHED, (Deed.ATTACH,)),
-    (State.PLACED, Look.ENDING): (State.PLACED, _NOTHING),
-    (State.PLACED, Look.OVER): (State.PLACED, _NOTHING),
-    (State.PLACED, Look.UNFIT): (State.REFUSED, (Deed.REFUSE,)),
-    (State.PLACED, Look.GONE): (None, (Deed.FORGET,)),
-    (State.ATTACHED, Look.UNPLACED): (State.ATTACHED, _NOTHING),
-    (State.ATTACHED, Look.PLACED): (State.DOWN, (Deed.LOST,)),
-    (State.ATTACHED, Look.RUNS): (State.ATTACHED, (Deed.COMPARE,)),
-    (State.ATTACHED, Look.READY): (State.ATTACHED, (Deed.COMPARE,)),
-    (State.ATTACHED, Look.ENDING): (State.ATTACHED, _NOTHING),
-    (State.ATTACHED, Look.OVER): (None, (Deed.LEAVE,)),
-    (State.ATTACHED, Look.UNFIT): (State.ATTACHED, _NOTHING),  # it was fit, and a pod does not change in this
-    (State.ATTACHED, Look.GONE): (None, (Deed.LEAVE,)),
-    (State.DOWN, Look.UNPLACED): (State.DOWN, _NOTHING),
-    (State.DOWN, Look.PLACED): (State.DOWN, _NOTHING),
-    # Not only when it is ready: its network never went away, and the way out through it is wanted back.
-    (State.DOWN, Look.RUNS): (State.ATTACHED, (Deed.AGAIN,)),
-    (State.DOWN, Look.READY): (State.ATTACHED, (Deed.AGAIN,)),
-    (State.DOWN, Look.ENDING): (State.ATTACHED, (Deed.AGAIN,)),
-    (State.DOWN, Look.OVER): (None, (Deed.LEAVE,)),
-    (State.DOWN, Look.UNFIT): (State.DOWN, _NOTHING),
-    (State.DOWN, Look.GONE): (None, (Deed.LEAVE,)),
-    **{(State.REFUSED, look): (State.REFUSED, _NOTHING) for look in Look if look is not Look.GONE},
-    (State.REFUSED, Look.GONE): (None, (Deed.FORGET,)),
-}
-"""Every state and every look; None is the end of the entry."""
-
-
-def look_of(pod: Pod) -> Look:
-    """What is seen of a pod that is there."""
-    runs = bool(pod.container_id)
-    if pod.over or (pod.ending and not runs):
-        return Look.OVER
-    if pod.unfit:
-        return Look.UNFIT
-    if pod.ending:
-        return Look.ENDING
-    if not pod.node:
-        return Look.UNPLACED
-    if not runs:
-        return Look.PLACED
-    return Look.READY if pod.ready else Look.RUNS
+BACKOFF = "CrashLoopBackOff"
+"""The kubelet has given a container up for a while."""
 
 
 @dataclass(slots=True)
@@ -163,11 +70,6 @@ class _Entry:
     index: int = -1  # ascending, so the smallest is who has been here longest
     attached: str = ""  # the container's id, as it was when it was last attached
     cut_off: bool = False  # its agent cannot be reached
-
-
-# --- all of them ----------------------------------------------------------------------------------------------------
-
-BACKOFF = "CrashLoopBackOff"
 
 
 @dataclass(slots=True)
@@ -189,11 +91,6 @@ class Followed:
     def primary(self) -> int:
         """The primary's index; while there is none, that of the last."""
         return self._primary
-
-    def index(self, uid: str) -> int | None:
-        """Under which index a pod takes part; None: it does not."""
-        entry = self._entries.get(uid)
-        return entry.index if entry and entry.index >= 0 else None
 
     def first(self, pods: Iterable[Pod]) -> list[Step]:
         """At the start: who there is, in the order in which a primary is wanted. Index 0 is it without a step."""

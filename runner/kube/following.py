@@ -31,6 +31,7 @@ async def following(
 async def _told(event: Event, container: str, nodes: Nodes, followed: Followed) -> list[Step]:
     match event:
         case Listed(pods):
+            await nodes.fetch((pod.get("spec") or {}).get("nodeName", "") for pod in pods)
             return followed.relisted([await _read(pod, container, nodes) for pod in pods])
         case Seen(pod):
             return followed.saw(await _read(pod, container, nodes))

@@ -6,14 +6,13 @@ Everything is asked for once and at once; kinds that the caller may not list are
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import Refusal
-from runner.kube import names
+from runner.kube import busy_with, names
 from runner.kube.api import Cluster
 from runner.kube.errors import KubeError
 from runner.kube.kinds import sessions_path
@@ -21,7 +20,6 @@ from runner.kube.manifests import NAME, PRODUCT
 from runner.kube.members import TEMPLATE_HASHES, controller
 from runner.kube.pod import condition, containers, default_container, is_ours
 from runner.kube.unfit import judge
-from runner.labels import AUTHOR, TARGET
 
 Json = dict[str, Any]
 
@@ -38,9 +36,6 @@ KINDS = (
     names.POD,
 )
 """In the order in which they are shown. What another of them made is that one's, and not shown."""
-
-_EPHEMERAL = re.compile(r"mirror-run-([0-9a-f]+)-\d+")
-"""An agent among a pod's ephemeral containers, with its session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +87,7 @@ async def targets_table(cluster: Cluster, namespace: str) -> Table:
             "`kubectl get namespaces` shows them",
         )
     pods = [pod for pod in lists[names.POD] if not is_ours(pod)]
-    who = _who(sessions, agents, pods)
+    who = busy_with.who(sessions, agents, pods)
     by_owner = _by_owner(pods, lists[names.JOB])
     shown = {
         (_API_NAMES[kind], body["metadata"]["name"])
@@ -141,42 +136,6 @@ async def _is_missing(cluster: Cluster, namespace: str) -> bool:
     return False
 
 
-# --- who is at it ---------------------------------------------------------------------------------------------------
-
-
-def _who(sessions: Iterable[Json], agents: Iterable[Json], pods: Iterable[Json]) -> dict[str, list[str]]:
-    """Authors by target ("deploy/cart"), one for each session."""
-    found: dict[str, dict[str, str]] = defaultdict(dict)
-    for one in sessions:
-        spec = one.get("spec") or {}
-        found[spec.get("target", "")][one["metadata"]["name"]] = spec.get("author", "?")
-    for job in agents:
-        if _over(job):
-            continue
-        meta = job["metadata"]
-        said = {**(meta.get("labels") or {}), **(meta.get("annotations") or {})}
-        session = (meta.get("labels") or {}).get("mirror-run.dev/session", meta["name"])
-        found[said.get(TARGET, "")][session] = said.get(AUTHOR, "?")
-    for pod in pods:
-        for one in (pod.get("status") or {}).get("ephemeralContainerStatuses") or ():
-            agent = _EPHEMERAL.fullmatch(one["name"])
-            if agent and "running" in (one.get("state") or {}):
-                found[f"pod/{pod['metadata']['name']}"][agent[1]] = f"session {agent[1]}"
-    return {target: sorted(authors.values()) for target, authors in found.items()}
-
-
-def _over(job: Json) -> bool:
-    conditions = (job.get("status") or {}).get("conditions") or ()
-    return any(
-        one.get("type") in ("Complete", "Failed") and one.get("status") == "True" for one in conditions
-    )
-
-
-def _named(authors: Sequence[str]) -> str:
-    counted = {author: authors.count(author) for author in authors}
-    return ", ".join(author if count == 1 else f"{author} ({count})" for author, count in counted.items())
-
-
 # --- how it is ------------------------------------------------------------------------------------------------------
 
 
@@ -208,7 +167,7 @@ def _row(
         ready=_ready(kind, body, pods),
         containers=" ".join([chosen, *(one for one in containers(spec) if one != chosen)]),
         ports=" ".join(_ports(spec)),
-        sessions=_named(sorted(at_it)),
+        sessions=busy_with.named(sorted(at_it)),
     )
 
 

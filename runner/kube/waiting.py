@@ -61,6 +61,7 @@ class Waiting:
         if self._located.members.pod and not self._pods:
             raise await self._no_such_pod()
         alive = [pod for pod in self._pods.values() if "deletionTimestamp" not in pod["metadata"]]
+        await self._nodes.fetch((pod.get("spec") or {}).get("nodeName", "") for pod in alive)
         fit, refused = [], None
         for pod in alive:
             against = judge(pod, await self._nodes.read((pod.get("spec") or {}).get("nodeName", "")))

@@ -6,20 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from runner.kube.followed_core import (
-    TRANSITIONS,
-    AttachTo,
-    Followed,
-    Leave,
-    Look,
-    Prepare,
-    Primary,
-    Say,
-    State,
-    Step,
-    look_of,
-)
+from runner.kube.followed_core import AttachTo, Followed, Leave, Prepare, Primary, Say, Step
 from runner.kube.pod import Pod
+from runner.kube.pod_life_core import TRANSITIONS, Look, State, look_of
 
 
 def pod(name: str, run: int = 1, *, node: str = "n1", ready: bool = True, **other: object) -> Pod:
