@@ -64,19 +64,25 @@ def on_port(port: int, warrants: Warrants) -> Door:
 
 def _both(port: int) -> tuple[socket.socket, ...]:
     with ExitStack() as undo:
-        made = []
-        for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-            try:
-                listener = undo.enter_context(socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC))
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listener.bind((host, port))
-            except OSError as error:
-                # A pod without IPv6 has no ::1, or no such family at all.
-                if family == socket.AF_INET6 and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
-                    continue
+        made = [undo.enter_context(_listening(socket.AF_INET, ("127.0.0.1", port)))]
+        try:
+            made.append(_listening(socket.AF_INET6, ("::1", port)))
+        except OSError as error:
+            # A pod without IPv6 has no ::1, or no such family at all.
+            if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 raise
-            listener.setblocking(False)
-            listener.listen(BACKLOG)
-            made.append(listener)
         undo.pop_all()
         return tuple(made)
+
+
+def _listening(family: int, address: tuple[str, int]) -> socket.socket:
+    listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener.setblocking(False)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener

@@ -34,6 +34,9 @@ HELLO_WITHIN = 10.0
 NOT_PROVED = "no session of that name has that secret"
 """Said whether or not there is such a session."""
 
+SESSIONS = 256
+"""At once: more than a node has pods (the kubelet's maxPods is 110), fewer than descriptors are to be had for."""
+
 ACCEPTS_AGAIN = 0.1
 """Seconds until the next attempt when this process has no descriptor left."""
 
@@ -142,6 +145,9 @@ class Server:
             log.info("a link ended: %s", ended.reason)
         except (OSError, EngineFault) as error:
             log.warning("a link failed: %s", error)
+        except Exception:
+            # Ours, but one link's: what somebody sends must not end the sessions of others.
+            log.exception("a bug, which ends this link")
         finally:
             if sock.fileno() >= 0:
                 sock.close()
@@ -158,7 +164,7 @@ class Server:
 
     def _session(self, hello: Hello) -> Session | None:
         """That this secret opens. Names are the dialler's to choose, so two sessions may share one."""
-        opened = [one for one in self._sessions.values() if one.proves(hello.secret)]
+        opened = [one for one in self._sessions.values() if one.proves(hello.secret) and not one.over]
         return next((one for one in opened if one.name == hello.session), None)
 
     async def _lead(
@@ -193,7 +199,10 @@ class Server:
     def _found(self, hello: Hello, warrant: Warrant) -> Session:
         if not hello.session:
             raise Refused("a session has a name")
-        if any((one.namespace, one.name) == (hello.namespace, hello.session) for one in self._sessions.values()):
+        if len(self._sessions) >= SESSIONS:
+            raise Refused(f"this agent serves {SESSIONS} sessions already")
+        there = [(one.namespace, one.name) for one in self._sessions.values() if not one.over]
+        if (hello.namespace, hello.session) in there:
             raise Refused(f"there is a session {hello.session!r} already")
         self._numbers += 1
         session = Session(self._engine, self._numbers, hello, warrant)

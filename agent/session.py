@@ -10,12 +10,14 @@ import asyncio
 import hmac
 import logging
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from agent.containers import NotHere
 from agent.data_link import DataLink
 from agent.engine import Engine, EngineFault, LinkCut, LinkGone
 from agent.mirrored import Mirrored
-from agent.target import Target
+from agent.targets import Targets
 from agent.warrants import NotAllowed, Refused, Warrant
 from links.link import Link, LinkEnded
 from wire.messages import (
@@ -38,15 +40,14 @@ from wire.messages import (
 
 log = logging.getLogger(__name__)
 
-TARGETS = 64
-"""Targets of one session at most: a guard against a peer that counts, well above any compose scale."""
-
 LINKS = 8
 """Control links of one session at most: its founder's, its bridge's, and what is left of those before a cut."""
 
 PATIENCE = 60.0
 """Seconds that a session outlives its founder's link at most."""
 
+FOUNDED_WITHIN = 10.0
+"""Seconds from its founder's Hello to that link, of a session without patience."""
 
 REPORTED_WITHIN = 5.0
 """Seconds that telling of a session's end may take."""
@@ -66,11 +67,16 @@ class Session:
         self._orphaned: asyncio.TimerHandle | None = None
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._links: set[Link] = set()
-        self._targets: dict[int, Target] = {}
-        self._gone: set[int] = set()
-        self._patience = 0.0
+        self._patience = min(hello.patience, PATIENCE)
         self._notices: set[asyncio.Task[None]] = set()
         self._account = "the session has not ended", Counters()
+        self._targets = Targets(
+            engine,
+            number,
+            warrant,
+            changed=self._target_changed,
+            ended=lambda index: self._notice(TargetGone(index)),
+        )
         self._mirrored = Mirrored(engine, number, self._targets, self._may_mirror, self._notice)
         self._data = DataLink(engine, number, self.name, self._mirrored.anew)
         engine.session_add(number)
@@ -82,6 +88,7 @@ class Session:
             mirror_rate=min(filter(None, (warrant.limits.bytes_per_second, hello.mirror_rate)), default=0),
             connections=warrant.limits.connections,
         )
+        self._expect_founder(self._patience or FOUNDED_WITHIN)
 
     def proves(self, secret: bytes) -> bool:
         """Whether this is the session's secret; takes the same time whatever it is."""
@@ -89,28 +96,34 @@ class Session:
 
     # --- its life ---
 
+    @property
+    def over(self) -> bool:
+        """Nobody comes in any more."""
+        return self._over.done()
+
     async def live(self) -> None:
         """Until ``end``, its founder's, or its warrant's. Traffic stops first, then the targets are let go, then the
         links are told why.
         """
-        async with asyncio.TaskGroup() as tasks:
-            looking = tasks.create_task(self._mirrored.keep(), name=f"session {self.name} ports")
-            holding = tasks.create_task(self._hold(), name=f"session {self.name} warrant")
-            reason = await self._over
-            looking.cancel()
-            holding.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                looking = tasks.create_task(self._mirrored.keep(), name=f"session {self.name} ports")
+                holding = tasks.create_task(self._hold(), name=f"session {self.name} warrant")
+                await asyncio.wait([self._over])
+                looking.cancel()
+                holding.cancel()
+        except Exception:
+            log.exception("session %s: a bug; other sessions go on", self.name)
+            self.end("the agent has a bug, which its log tells of")
+        reason = self._over.result()
         log.info("session %s: %s", self.name, reason)
-        done = self._engine.counters(self.number)
+        self._account = reason, self._engine.counters(self.number)
         self._engine.session_del(self.number)
         self._data.close()
-        if self._orphaned is not None:
-            self._orphaned.cancel()
-        for target in self._targets.values():
-            self._let_go(target)
-        self._targets.clear()
+        self._founder_is_here()
+        self._targets.close()
         for link in list(self._links):
             await link.close(reason)
-        self._account = reason, done
 
     def end(self, reason: str) -> None:
         """Now; ``live`` does it."""
@@ -119,8 +132,11 @@ class Session:
 
     async def report(self) -> None:
         """After ``live``: to who gave the warrant."""
-        async with asyncio.timeout(REPORTED_WITHIN):
-            await self._warrant.ended(*self._account)
+        try:
+            async with asyncio.timeout(REPORTED_WITHIN):
+                await self._warrant.ended(*self._account)
+        except Exception:
+            log.exception("session %s: its end could not be reported", self.name)
 
     async def _hold(self) -> None:
         self.end(await self._warrant.void())
@@ -129,11 +145,8 @@ class Session:
         """Until this link of the runner's ends; the one before it is told that it was taken over."""
         former, self._founder = self._founder, link
         self._patience = min(patience, PATIENCE)
-        if self._orphaned is not None:
-            self._orphaned.cancel()
-            self._orphaned = None
-        async with link:
-            self._links.add(link)
+        self._founder_is_here()
+        async with self._counted(link):
             try:
                 if former is not None:
                     log.info("session %s: another link of the runner's takes over", self.name)
@@ -142,25 +155,30 @@ class Session:
                 async for message in link.incoming():
                     await self._answer(link, message)
             finally:
-                self._links.discard(link)
-                if self._founder is link:
+                if self._founder is link and not self.over:
                     self._orphan(link)
 
     def _orphan(self, link: Link) -> None:
         """A runner that says goodbye has ended; one that says nothing may have been cut off."""
-        if self._over.done():
-            return
         if link.dismissed or not self._patience:
             self.end("the session has ended")
             return
         log.info("session %s: waiting %g s for its runner", self.name, self._patience)
+        self._expect_founder(self._patience)
+
+    def _expect_founder(self, patience: float) -> None:
         self._orphaned = asyncio.get_running_loop().call_later(
-            self._patience, self.end, f"the runner did not come back within {self._patience:g} s"
+            patience, self.end, f"the runner did not come back within {patience:g} s"
         )
+
+    def _founder_is_here(self) -> None:
+        if self._orphaned is not None:
+            self._orphaned.cancel()
+            self._orphaned = None
 
     def _say_anew(self) -> None:
         """What could not be told while nobody was there, and what may have been lost with the link before."""
-        for index in sorted(self._gone):
+        for index in sorted(self._targets.gone):
             self._notice(TargetGone(index))
         self._mirrored.say_anew()
 
@@ -168,8 +186,7 @@ class Session:
 
     async def serve_bridge(self, link: Link) -> None:
         """A control link of the bridge's, until it ends: it says what the app accepts on."""
-        async with link:
-            self._links.add(link)
+        async with self._counted(link):
             try:
                 async for message in link.incoming():
                     if isinstance(message, Listening):
@@ -177,13 +194,24 @@ class Session:
                     else:
                         await self._answer(link, message)
             finally:
-                self._links.discard(link)
-                if not self._over.done():
+                if not self.over:
                     self._mirrored.miss(link, 0 if link.dismissed else self._patience)
+
+    @asynccontextmanager
+    async def _counted(self, link: Link) -> AsyncIterator[None]:
+        """Read inside, and told when the session ends; it may have, while the link was being made."""
+        async with link:
+            self._links.add(link)
+            try:
+                if self.over:
+                    await link.close(self._over.result())
+                yield
+            finally:
+                self._links.discard(link)
 
     def check_room(self) -> None:
         """Refused when there are as many control links as a session may have."""
-        if len(self._links) >= LINKS or self._over.done():
+        if len(self._links) >= LINKS:
             raise Refused(f"a session has at most {LINKS} links")
 
     async def take_data_link(self, sock: socket.socket, hello: Hello, welcome: Welcome) -> None:
@@ -197,6 +225,9 @@ class Session:
                 self._data.gone(event.link, event.reason)
             case LinkCut():
                 self._data.was_cut(event.link, event.reason)
+
+    def _target_changed(self, index: int) -> None:
+        self._mirrored.changed(index)
 
     def _may_mirror(self) -> bool:
         return self._data.there and "mirror" in self._warrant.rights
@@ -222,11 +253,10 @@ class Session:
             raise ValueError(f"{type(message).__name__} is the runner's to ask")
         match message:
             case Attach(call=call, target=index):
-                target = await self._attach(link, message)
+                target = await self._targets.attach(message, lambda: link is self._founder and not self.over)
                 return Attached(call, index, target.pid, target.identity)
             case Detach(call=call, target=index):
-                self._gone.discard(index)
-                self._detach(index)
+                self._targets.detach(index)
                 return Done(call)
             case GetEnviron(call=call, target=index):
                 if "env" not in self._warrant.rights:
@@ -239,48 +269,6 @@ class Session:
                 return CountersAre(call, self._engine.counters(self.number))
             case _:
                 raise ValueError(f"{type(message).__name__} is not a question for an agent")
-
-    async def _attach(self, link: Link, asked: Attach) -> Target:
-        index = asked.target
-        if index not in self._targets and len(self._targets) >= TARGETS:
-            raise ValueError(f"a session takes part in at most {TARGETS} targets")
-        await self._warrant.may_enter(asked.container, asked.pod)
-        target = await Target.find(index, asked.container, asked.pod)
-        if link is not self._founder or self._over.done():
-            target.close()
-            raise ValueError("the runner has another link by now")
-        try:
-            self._engine.target_set(self.number, index, target.netns)
-        except BaseException:
-            target.close()
-            raise
-        if index in self._targets:
-            self._let_go(self._targets[index])
-        self._targets[index] = target
-        self._gone.discard(index)
-        self._mirrored.changed(index)
-        asyncio.get_running_loop().add_reader(target.pidfd, self._target_ended, target)
-        self._warrant.entered(target.container, target.pod)
-        log.info("session %s: target %d is pid %d", self.name, index, target.pid)
-        return target
-
-    def _detach(self, index: int) -> None:
-        target = self._targets.pop(index, None)
-        if target is not None:
-            self._engine.target_del(self.number, index)
-            self._let_go(target)
-            self._mirrored.changed(index)
-
-    def _target_ended(self, target: Target) -> None:
-        if self._targets.get(target.index) is target:
-            self._detach(target.index)
-            self._gone.add(target.index)
-            self._notice(TargetGone(target.index))
-
-    def _let_go(self, target: Target) -> None:
-        asyncio.get_running_loop().remove_reader(target.pidfd)
-        self._warrant.left(target.container, target.pod)
-        target.close()
 
     def _notice(self, message: Message) -> None:
         """To the founder. Bounded by its own pace: ports change by hand, and a link that takes nothing ends."""

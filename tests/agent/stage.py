@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from agent import session as sessions
+from agent import targets
 from agent.containers import NotHere
 from agent.doors import Door, on_port
 from agent.engine import EngineFault, LinkCut, LinkGone
@@ -239,7 +239,7 @@ async def staged(
     monkeypatch: pytest.MonkeyPatch, warrants: Warrants | None = None, doors: Iterable[Door] = ()
 ) -> AsyncIterator[Stage]:
     """``warrants``: a secret's hash and any container, unless others are given."""
-    monkeypatch.setattr(sessions, "Target", PlayedTarget)
+    monkeypatch.setattr(targets, "Target", PlayedTarget)
     FOUND.clear()
     engine = PlayedEngine()
     door = on_port(0, warrants or Anything(hashlib.sha256(SECRET).digest(), ()))  # type: ignore[arg-type]

@@ -10,7 +10,8 @@ import pytest
 
 pytest.importorskip("agent._engine", reason="make native")
 
-from agent import data_link, threshold
+from agent import data_link, server, threshold
+from agent import session as sessions
 from agent.engine import LinkCut, LinkGone
 from agent.warrants import Limits, Refused, Warrant
 from links.link import CallFailed, Link, LinkEnded
@@ -342,11 +343,12 @@ class NarrowWarrants:
     def __init__(self) -> None:
         self.warrants: list[Narrow] = []
         self.refuses = ""
+        self.kind = Narrow
 
     async def warrant(self, hello: Hello) -> Warrant:
         if self.refuses:
             raise Refused(self.refuses)
-        self.warrants.append(Narrow())
+        self.warrants.append(self.kind())
         return self.warrants[-1]
 
     async def tend(self) -> None:
@@ -406,6 +408,46 @@ async def test_two_namespaces_may_have_sessions_of_one_name(monkeypatch: pytest.
             await runner.close("enough")
             assert await gone(bridge) == "the session has ended"
             assert len(stage.engine.sessions) == 1
+
+
+async def test_a_bug_about_one_session_ends_that_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Narrow):
+        async def void(self) -> str:
+            await self.over.wait()
+            raise KeyError("spec")
+
+        async def ended(self, reason: str, done: object) -> None:
+            raise KeyError("status")
+
+    warrants = NarrowWarrants()
+    warrants.kind = Broken
+    async with staged(monkeypatch, warrants) as stage, await stage.founder(patience=60) as first:
+        other = bytes(reversed(SECRET))
+        async with await stage.founder(session="other", secret=other) as second:
+            await first.call(Attach(0, 0, CONTAINER, "cart-1"))
+            warrants.warrants[0].over.set()
+            assert await gone(first) == "the agent has a bug, which its log tells of"
+            await second.call(Ping(0))
+            assert list(stage.engine.sessions) == [2]
+        assert "could not be reported" in caplog.text
+
+
+async def test_a_founder_that_never_comes_leaves_no_session(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was cut off between its Hello and the Welcome."""
+    monkeypatch.setattr(sessions, "FOUNDED_WITHIN", 0.05)
+
+    async def lost(sock: object, message: object) -> None:
+        raise ConnectionResetError(104, "Connection reset by peer")
+
+    with monkeypatch.context() as cut_off:
+        cut_off.setattr(server, "send_frame", lost)
+        with pytest.raises(LinkEnded):
+            await stage.founder()
+    await until(lambda: not stage.engine.sessions)
 
 
 async def test_a_session_has_few_links(stage: Stage) -> None:
