@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import socket
 import struct
 import sys
@@ -138,7 +139,8 @@ class _Way:
             else:
                 self.done = True
                 if not self.sink.is_closing():
-                    self.sink.write_eof()
+                    with contextlib.suppress(OSError):  # it was reset while this end was on its way
+                        self.sink.write_eof()
                 self._ended()
         if (
             self._held <= self._relay.in_flight // 2

@@ -111,6 +111,28 @@ async def test_frozen_nothing_comes_and_nothing_is_lost() -> None:
         writer.close()
 
 
+async def test_an_end_that_comes_to_one_who_has_left_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    """Both ends leave at once: each one's end is on the way when its other side is closed already."""
+    left = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1)
+        writer.transport.abort()
+        left.set()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with Delay("127.0.0.1", server.sockets[0].getsockname()[1], 0.05) as relay:
+        _, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+        writer.write(b"x")
+        await left.wait()
+        writer.transport.abort()
+        async with asyncio.timeout(5):
+            while relay.connections:  # noqa: ASYNC110 - the relay tells nobody
+                await asyncio.sleep(0.005)
+    server.close()
+    assert not caplog.records, "an error in a callback"
+
+
 async def test_a_server_that_is_not_there_resets() -> None:
     async with Delay("127.0.0.1", 1, 0.001) as relay:
         reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
