@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import statistics
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -111,21 +113,28 @@ async def test_frozen_nothing_comes_and_nothing_is_lost() -> None:
         writer.close()
 
 
-async def test_an_end_that_comes_to_one_who_has_left_is_none(caplog: pytest.LogCaptureFixture) -> None:
-    """Both ends leave at once: each one's end is on the way when its other side is closed already."""
-    left = asyncio.Event()
+async def test_an_end_that_comes_to_one_who_was_reset_is_none(caplog: pytest.LogCaptureFixture) -> None:
+    """Who has said its last is not read from any more, so that its reset is not seen."""
+    heard = asyncio.Event()
+    go = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readexactly(1)
-        writer.transport.abort()
-        left.set()
+        assert await reader.read(-1) == b"x"
+        heard.set()
+        await go.wait()
+        writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with Delay("127.0.0.1", server.sockets[0].getsockname()[1], 0.05) as relay:
+    async with Delay("127.0.0.1", server.sockets[0].getsockname()[1], 0.01) as relay:
         _, writer = await asyncio.open_connection("127.0.0.1", relay.port)
         writer.write(b"x")
-        await left.wait()
+        writer.write_eof()
+        await heard.wait()
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.transport.abort()
+        await asyncio.sleep(0)
+        go.set()
         async with asyncio.timeout(5):
             while relay.connections:  # noqa: ASYNC110 - the relay tells nobody
                 await asyncio.sleep(0.005)
