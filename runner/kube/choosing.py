@@ -39,7 +39,7 @@ async def chosen_agents(
     if kind in ("", "daemonset"):
         found = await installation(cluster)
         if found is not None:
-            return Installed(cluster, found, target, WISHES, screen)
+            return Installed(cluster, found, target, WISHES, screen, session=proof.session)
         if kind:
             raise Refusal(
                 "no daemonset of agents is installed in this cluster",

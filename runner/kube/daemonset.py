@@ -62,7 +62,8 @@ async def installation(cluster: Cluster) -> Installation | None:
 
 
 class Installed:
-    """``founder`` is known once ``prepare`` is done, and so is ``granted``."""
+    """``session`` is how its containers here are labelled. ``founder`` is known once ``prepare`` is done, ``granted``
+    too."""
 
     founder: FounderSays
     granted: Granted
@@ -76,6 +77,7 @@ class Installed:
         screen: Screen,
         *,
         mode: str = "mirror",
+        session: str = "",
     ) -> None:
         self.namespace = found.namespace
         self._cluster = cluster
@@ -83,6 +85,7 @@ class Installed:
         self._target = target
         self._wishes = wishes
         self._mode = mode
+        self._number = session
         self._screen = screen
         self._session: SessionObject | None = None
         self._lease: asyncio.Task[str] | None = None
@@ -116,6 +119,7 @@ class Installed:
                 container=target.container,
                 mode=self._mode,
                 rights=self.granted.rights,
+                session=self._number,
                 workload=workload,
             ),
         )

@@ -22,7 +22,7 @@ from runner.errors import Refusal
 from runner.kube.errors import KubeError
 from runner.kube.kinds import API, LEASE_SECONDS, sessions_path
 from runner.kube.manifests import MODE, NAME, PRODUCT, safe_label
-from runner.labels import AUTHOR, RELEASE, TARGET
+from runner.labels import AUTHOR, RELEASE, ROLE, SESSION, TARGET
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,8 @@ class Objects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the object says. ``workload``: apiVersion, kind, name and uid of the target, if it is more than a pod."""
+    """What the object says. ``session``: as the run's containers on the engine are labelled. ``workload``: apiVersion,
+    kind, name and uid of the target, if it is more than a pod."""
 
     namespace: str
     author: str
@@ -62,6 +63,7 @@ class Wanted:
     container: str
     mode: str
     rights: tuple[str, ...]
+    session: str = ""
     workload: Mapping[str, str] | None = None
 
 
@@ -180,6 +182,7 @@ class Moment:
 
 
 def _body(wanted: Wanted, secret: bytes) -> Json:
+    names = {NAME: PRODUCT, ROLE: "session"} | ({SESSION: wanted.session} if wanted.session else {})
     texts = {AUTHOR: wanted.author, TARGET: wanted.target, MODE: wanted.mode, RELEASE: VERSION}
     spec: Json = {
         "author": wanted.author,
@@ -197,7 +200,7 @@ def _body(wanted: Wanted, secret: bytes) -> Json:
         "kind": "MirrorSession",
         "metadata": {
             "generateName": _prefix(wanted.target),
-            "labels": {NAME: PRODUCT} | {key: safe_label(text) for key, text in texts.items()},
+            "labels": names | {key: safe_label(text) for key, text in texts.items()},
             "annotations": texts,
         },
         "spec": spec,
