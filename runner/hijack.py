@@ -22,6 +22,7 @@ def as_socket(raw: Any) -> socket.socket:
         ours = bare.dup()
         if isinstance(raw, io.IOBase):
             raw.close()
+            bare.close()  # the SDK keeps it with the answer, for whenever that is collected
         return ours
     ours, theirs = socket.socketpair()
     to_engine = threading.Thread(target=_to_engine, args=(bare, theirs), name="stream to engine", daemon=True)
