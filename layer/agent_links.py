@@ -9,6 +9,7 @@ the one that heard it.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from links.handshake import adopt, introduce
-from links.link import HEARTBEAT, Link, LinkEnded
+from links.link import HEARTBEAT, Dismissed, Link, LinkEnded
 from wire.messages import (
     OLDEST_PROTOCOL,
     PROTOCOL,
@@ -96,9 +97,7 @@ class Introduction:
 async def dial(path: str, me: Introduction) -> tuple[socket.socket, socket.socket]:
     """A first control and data link, at once. LinkEnded says why the agent cannot be had."""
     control, data = await asyncio.gather(
-        introduce(path, me.hello(LinkKind.CONTROL), me.patience),
-        introduce(path, me.hello(LinkKind.DATA), me.patience),
-        return_exceptions=True,
+        _first(path, me, LinkKind.CONTROL), _first(path, me, LinkKind.DATA), return_exceptions=True
     )
     for one, other in ((control, data), (data, control)):
         if isinstance(one, BaseException):
@@ -108,6 +107,22 @@ async def dial(path: str, me: Introduction) -> tuple[socket.socket, socket.socke
     assert not isinstance(control, BaseException)
     assert not isinstance(data, BaseException)
     return control[0], data[0]
+
+
+async def _first(path: str, me: Introduction, kind: LinkKind) -> tuple[socket.socket, Welcome]:
+    """A way that may be cut may be so at first too, and a socket that serves one connection at a time sends the second
+    away: such a link is tried again for as long as one may take. What the agent itself says against it is final."""
+    deadline = asyncio.get_running_loop().time() + me.patience
+    for pause in itertools.chain(BACKOFF, itertools.repeat(BACKOFF[-1])):
+        try:
+            return await introduce(path, me.hello(kind), me.patience)
+        except LinkEnded as error:
+            late = asyncio.get_running_loop().time() + pause > deadline
+            if not me.keeps or late or isinstance(error, Dismissed):
+                raise
+            log.info("the agent's %s link: %s", kind.name.lower(), error.reason)
+        await asyncio.sleep(pause)
+    raise AssertionError("pauses have no end")
 
 
 class AgentLinks:

@@ -17,6 +17,7 @@ import pytest
 from tests.cluster.kubectl import Kubectl
 from tests.e2e.docker.scene import Run
 
+from .installation import install, mirror_run
 from .scene import Images, Scene, wait_left
 from .way import way
 
@@ -119,6 +120,37 @@ def test_every_request_to_three_replicas_is_seen_exactly_once(scene: Scene, job:
     finally:
         scene.close_runs()
         scene.scale("cart", 1)
+
+
+@pytest.fixture(scope="module")
+def installed(cluster: Kubectl, images: Images) -> Iterator[None]:
+    """Agents on every node, for this file's tests."""
+    install(images.agent)
+    yield
+    mirror_run("uninstall")
+
+
+@pytest.mark.parametrize("kind", ["job", "ephemeral", "daemonset"])
+def test_the_whole_with_every_kind_of_agent(
+    scene: Scene, images: Images, request: pytest.FixtureRequest, kind: str
+) -> None:
+    """Mirrored in, out as the pod, with its names and its environment; and nothing is left."""
+    if kind == "daemonset":
+        request.getfixturevalue("installed")
+    options = ("--agent", kind, "--agent-image", images.agent)
+    pod = scene.names("cart")[0]
+    peer = scene.address(scene.names("peer")[0])
+    script = (
+        f"echo name=$(hostname) env=$FROM_ENTRYPOINT out=$(curl -s http://{peer}:8080/) "
+        "dns=$(getent hosts kubernetes.default | cut -d' ' -f1); exec python3 /programs/record.py 8080"
+    )
+    run = scene.start("deploy/cart", "sh", "-c", script, options=options)
+    service = scene.inside("deploy/cart", "getent", "hosts", "kubernetes.default").split()[0]
+    said = run.out.wait(lambda line: line.startswith("name="), "who the app is")
+    assert said == (f"name={pod} env=exported by the entrypoint out={scene.address(pod)} dns={service}\n")
+    run.said(": mirroring")
+    assert asked(scene, 5) == [ANSWER] * 5
+    assert requests(run, 5) == [1, 2, 3, 4, 5]
 
 
 # --- outgoing -------------------------------------------------------------------------------------------------------
