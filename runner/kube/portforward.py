@@ -57,6 +57,8 @@ UNSENT = 1024 * 1024
 READ_BUFFER = 262_144
 ALONE = 4096
 """Octets that do not wait for what else the same turn of the loop brings."""
+LAST_WORDS = 30.0
+"""Seconds that what was written before the close may still take to leave: a way that is dead takes it never."""
 PING_AFTER = 30.0
 """Seconds of silence after which a ping goes out, so that no load balancer takes the connection for idle."""
 PONG_WITHIN = 30.0
@@ -179,6 +181,7 @@ class ForwardTransport(asyncio.Transport):
         self._closing = False
         self._lost = False
         self._taken = bytearray()
+        self._overdue: asyncio.TimerHandle | None = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or self._websocket is None:
@@ -188,13 +191,15 @@ class ForwardTransport(asyncio.Transport):
             self._send(self._framing.message(view[at : at + MESSAGE]))
 
     def close(self) -> None:
-        """What was written still leaves; connection_lost(None) follows."""
+        """What was written still leaves, if the way takes it within LAST_WORDS; connection_lost(None) follows."""
         if self._closing or self._websocket is None:
             return
         self._closing = True
         for message in self._framing.closing():
             self._send(message)
         self._websocket.disconnect()
+        if not self._lost:
+            self._overdue = asyncio.get_running_loop().call_later(LAST_WORDS, self.abort)
 
     def abort(self) -> None:
         self._closing = True
@@ -310,6 +315,8 @@ class ForwardTransport(asyncio.Transport):
             return
         self._pass_on()
         self._lost = True
+        if self._overdue is not None:
+            self._overdue.cancel()
         if not self._closing and self._websocket is not None:
             self._closing = True
             self._websocket.disconnect(graceful=error is None)

@@ -347,7 +347,8 @@ async def test_through_a_proxy(cluster: Kubectl, far: Far, tmp_path: Path) -> No
         before = len(between.heads)
         async with (
             socks() as other,
-            api(cluster.kubeconfig, {"HTTPS_PROXY": f"socks5://127.0.0.1:{other.port}"}) as one,to(one, far, "bye")
+            api(cluster.kubeconfig, {"HTTPS_PROXY": f"socks5://127.0.0.1:{other.port}"}) as one,
+            to(one, far, "bye"),
         ):
             assert other.heads == [name] * 2
         host = name.partition(":")[0]
@@ -411,6 +412,22 @@ async def test_frozen_nothing_is_lost(cluster: Kubectl, far: Far, tmp_path: Path
             await asyncio.wait_for(stream.reader.read(1), 1)
         await relay.heal()
         assert await asyncio.wait_for(stream.reader.readexactly(9), 10) == b"meanwhile"
+
+
+async def test_a_close_on_a_dead_way_ends(
+    cluster: Kubectl, far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With octets that will never leave: not after a quarter of an hour, which is when TCP gives up."""
+    monkeypatch.setattr(portforward, "LAST_WORDS", 0.3)
+    async with relayed(cluster, tmp_path) as (relay, kubeconfig), api(kubeconfig) as one:
+        stream = await forward(one, far.namespace, far.pod, PORT)
+        relay.in_flight = 0
+        relay.freeze()
+        stream.writer.write(bytes(32 * MIB))
+        transport = stream.writer.transport
+        assert transport.get_write_buffer_size() > 8 * MIB
+        stream.writer.close()
+        await asyncio.wait_for(stream.writer.wait_closed(), 5)
 
 
 async def test_cut_is_an_end_with_a_sentence(cluster: Kubectl, far: Far, tmp_path: Path) -> None:
