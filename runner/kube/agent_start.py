@@ -57,7 +57,7 @@ async def pod_of_job(cluster: Cluster, job: Json, say: Say, within: float = RUNS
     said against it; KubeError."""
     name, namespace = job["metadata"]["name"], job["metadata"]["namespace"]
     node = job["spec"]["template"]["spec"].get("nodeName", "")
-    word = Word(f"the agent on node {node}", say)
+    word = Word(f"the agent on node {node}" if node else "the agent", say)
     try:
         async with asyncio.timeout(within):
             return await first(

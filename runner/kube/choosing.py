@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Collection, Sequence
 from runner.config import Caller, ClusterOptions
 from runner.engine import Engine
 from runner.errors import Refusal
-from runner.kube import agent_images, image_nodes
-from runner.kube.agents import Agents, AgentWishes, FounderSays
+from runner.kube import agent_images, image_nodes, names
+from runner.kube.agents import Agents, AgentWishes, FounderSays, Provide
+from runner.kube.alone import Alone
 from runner.kube.api import Cluster
 from runner.kube.daemonset import Installed, installation
 from runner.kube.ephemeral import Ephemerals
@@ -35,8 +36,12 @@ async def chosen_agents(
 ) -> Agents:
     """The agents, of which none is made yet. ``engine`` may be what the cluster's nodes are containers of; it is asked
     when the first is made. Refusal."""
-    kind = options.agent
-    if kind in ("", "daemonset"):
+    kind, alone = options.agent, target.kind == names.TARGETLESS
+    if alone and kind not in ("", "job"):
+        raise Refusal(
+            f"--targetless is a pod of the session's own, not an agent by {kind}", "leave --agent out"
+        )
+    if kind in ("", "daemonset") and not alone:
         found = await installation(cluster)
         if found is not None:
             return Installed(cluster, found, target, WISHES, screen, session=proof.session)
@@ -46,7 +51,18 @@ async def chosen_agents(
                 "who runs the cluster installs it with `mirror-run install`; or leave out --agent",
             )
     founder = FounderSays(proof.session, proof.secret)
-    wishes = AgentWishes(
+    wishes, provide = _wishes(options, caller), _provider(options, caller, screen, engine)
+    if kind == "ephemeral":
+        return Ephemerals(cluster, target.namespace, wishes, founder, screen, provide)
+    marks = Marks(proof.session, proof.author, target.name)
+    if alone:
+        return Alone(cluster, target.namespace, wishes, marks, founder, screen, provide)
+    namespace = options.agent_namespace or target.namespace
+    return Jobs(cluster, namespace, wishes, marks, founder, screen, provide)
+
+
+def _wishes(options: ClusterOptions, caller: Caller) -> AgentWishes:
+    return AgentWishes(
         agent_images.reference(options.agent_image, caller.environ),
         namespace=options.agent_namespace,
         pull_secrets=options.agent_pull_secrets,
@@ -55,14 +71,14 @@ async def chosen_agents(
         ttl=int(options.agent_ttl),
     )
 
-    async def provide(nodes: Collection[str]) -> None:
-        await image_nodes.provide(await engine, wishes.image, nodes, screen.step)
 
-    if kind == "ephemeral":
-        return Ephemerals(cluster, target.namespace, wishes, founder, screen, provide)
-    marks = Marks(proof.session, proof.author, target.name)
-    namespace = options.agent_namespace or target.namespace
-    return Jobs(cluster, namespace, wishes, marks, founder, screen, provide)
+def _provider(options: ClusterOptions, caller: Caller, screen: Screen, engine: Awaitable[Engine]) -> Provide:
+    image = agent_images.reference(options.agent_image, caller.environ)
+
+    async def provide(nodes: Collection[str]) -> None:
+        await image_nodes.provide(await engine, image, nodes, screen.step)
+
+    return provide
 
 
 def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:

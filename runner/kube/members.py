@@ -52,7 +52,9 @@ class Members:
 
     def has(self, pod: Json) -> bool:
         """Whether a pod that was found so is one of the target's."""
-        if is_ours(pod) or self.kind == names.TARGETLESS:
+        if self.kind == names.TARGETLESS:  # a pod of the session's own, or none
+            return bool(self.selector)
+        if is_ours(pod):
             return False
         if self.kind == names.CRONJOB.word:
             return self._is_of_job((pod["metadata"].get("labels") or {}).get(JOB_NAME, ""))

@@ -12,9 +12,11 @@ from links.link import CallFailed, Link
 from runner import plan, telling
 from runner.config import Caller, ClusterOptions, RunOptions
 from runner.engine import Engine, Event, Json
+from runner.errors import Refusal
 from runner.images import Images
 from runner.kube import names
 from runner.kube.agents import Agents
+from runner.kube.alone import Alone
 from runner.kube.api import Cluster, KubeOptions, connect
 from runner.kube.choosing import chosen_agents
 from runner.kube.errors import KubeError
@@ -180,13 +182,19 @@ async def look(
         namespace=said.namespace,
         targetless=said.targetless,
     )
+    if wanted.kind == names.TARGETLESS and not (options.image or options.build):
+        raise Refusal(
+            "without a target there is no image to run in", "choose one: --image IMAGE, or --build DIR"
+        )
     target = await resolve(cluster, wanted, screen.step, said.pod_running_timeout)
-    screen.notice(f"context {cluster.context}, namespace {target.namespace}, target {_described(target)}")
+    screen.notice(f"context {cluster.context}, namespace {target.namespace}, {_described(target)}")
     looked = Looked(
         cluster, target, await chosen_agents(cluster, said, caller, target, proof, screen, engine)
     )
     undo.push_async_callback(looked.close)
     await looked.agents.prepare()
+    if isinstance(looked.agents, Alone):
+        looked.target = await looked.agents.target()
     return looked
 
 
@@ -199,8 +207,10 @@ async def connected(said: ClusterOptions, caller: Caller, *, attended: bool = Tr
 
 
 def _described(target: KubeTarget) -> str:
-    """ "deploy/cart (pod cart-x, container web; 3 pods on 2 nodes)"."""
+    """ "target deploy/cart (pod cart-x, container web; 3 pods on 2 nodes)"."""
+    if not target.pods:
+        return "without a target"
     first, count = target.pods[0], len(target.pods)
     nodes = len({pod.node for pod in target.pods})
     more = f"; {count} pods on {nodes} node{'s' * (nodes > 1)}" if count > 1 else f" on node {first.node}"
-    return f"{target.name} (pod {first.name}, container {target.container}{more})"
+    return f"target {target.name} (pod {first.name}, container {target.container}{more})"
