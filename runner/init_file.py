@@ -14,7 +14,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 from runner.engine import Engine
-from runner.images import INIT_PATH
+from runner.images import INIT_PATH, KEPT
 from runner.plan import INIT
 
 
@@ -58,5 +58,8 @@ def _keep(path: Path, content: bytes) -> None:
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
             file.write(content)
         os.replace(file.name, path)
+        earlier = sorted(path.parent.glob("init-*.tar"), key=lambda one: one.stat().st_mtime, reverse=True)
+        for one in earlier[KEPT:]:  # of as many versions as the engine keeps images of
+            one.unlink(missing_ok=True)
     except OSError:
         pass  # a home that cannot be written costs 20 ms at each run, nothing else
