@@ -1,0 +1,114 @@
+"""Whole runs with installed agents, by people with few rights: what is left out is said, and what is ended is over."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from runner.kube.install_manifests import AGENT
+from tests.cluster.kubectl import Kubectl
+from tests.cluster.users import Rule
+
+from .installation import AGENTS, install, mirror_run
+from .scene import Images, Scene
+
+CONNECT = (
+    Rule(["get", "list", "watch"], "pods", AGENTS),
+    Rule(["get", "create"], "pods/portforward", AGENTS),
+)
+
+
+@pytest.fixture(scope="module")
+def space(cluster: Kubectl, images: Images) -> Iterator[str]:
+    """A namespace with a target, and agents on every node."""
+    name = f"mrt-people-{uuid.uuid4().hex[:6]}"
+    install(images.agent)
+    try:
+        cluster("create", "namespace", name)
+        furnished = Scene(cluster, name, images)
+        furnished.deployment("cart", env=[{"name": "GIVEN", "value": "yes"}])
+        furnished.client()
+        yield name
+        cluster("delete", "namespace", name, "--wait=false")
+    finally:
+        mirror_run("uninstall")
+
+
+@pytest.fixture
+def scene(cluster: Kubectl, space: str, images: Images) -> Iterator[Scene]:
+    stage = Scene(cluster, space, images)
+    yield stage
+    stage.close_runs()
+
+
+def test_who_may_mirror_alone(scene: Scene, user: Callable[..., Kubectl]) -> None:
+    mia = user("mia", {scene.namespace: "mirror-run-mirror"}, CONNECT)
+    run = scene.record("deploy/cart", "8080", user=mia)
+    said = "".join(run.err.seen)
+    for words in (
+        f"no connections from the target: you lack create mirrorsessions/outgoing in {scene.namespace}",
+        f"no environment: you lack create mirrorsessions/env in {scene.namespace}",
+    ):
+        assert words in said
+    listed = scene.kube("get", "mirrorsessions", "--no-headers").split()
+    assert listed[1:5] == ["mia", "deploy/cart", "mirror", '["mirror"]']
+    scene.inside("client", "curl", "-sS", "-m", "5", "http://cart:8080/index.html?1")
+    assert "GET /index.html?1 " in str(run.event(port=8080, end="eof")["head"])
+
+
+def test_nothing_goes_out_without_the_right(scene: Scene, user: Callable[..., Kubectl]) -> None:
+    mia = user("mia", {scene.namespace: "mirror-run-mirror"}, CONNECT)
+    script = "curl -sS -m 5 http://cart:8080/ && echo REACHED; env | grep -c ^FROM_ENTRYPOINT; true"
+    said = scene.run("deploy/cart", "sh", "-c", script, user=mia)
+    assert "REACHED" not in said
+    assert said.split()[-1] == "0", "what the entrypoint exports is in no spec, only in the process"
+
+
+def test_who_may_develop_has_it_all(scene: Scene, user: Callable[..., Kubectl]) -> None:
+    dev = user("dev", {scene.namespace: "mirror-run-develop"}, CONNECT)
+    said = scene.run(
+        "deploy/cart", "sh", "-c", "curl -sS -m 5 http://cart:8080/; env | grep ^FROM_ENTRYPOINT", user=dev
+    )
+    assert "FROM_ENTRYPOINT=exported by the entrypoint" in said
+    assert "the target answers" in said
+
+
+def test_who_may_nothing_is_told_what(scene: Scene, user: Callable[..., Kubectl]) -> None:
+    """And no Job is tried instead, whatever else this person may."""
+    run = scene.start("deploy/cart", "true", user=user("vic", {scene.namespace: "edit"}, CONNECT))
+    assert run.wait() == 125
+    said = "".join(run.err.seen)
+    assert f"you lack create mirrorsessions in {scene.namespace}" in said
+    assert "ClusterRole mirror-run-" in said
+    assert scene.get("jobs")["items"] == []
+
+
+def test_an_ended_session_ends_its_command(scene: Scene, user: Callable[..., Kubectl]) -> None:
+    dev = user("dev", {scene.namespace: "mirror-run-develop"}, CONNECT)
+    run = scene.record("deploy/cart", "8080", user=dev)
+    begun = time.monotonic()
+    scene.kube("delete", "mirrorsessions", "--all")
+    assert run.wait() == 125
+    assert time.monotonic() - begun < 10
+    assert "the session was ended: mirrorsession" in "".join(run.err.seen)
+
+
+def test_agents_that_are_replaced_take_the_run_up(scene: Scene, user: Callable[..., Kubectl]) -> None:
+    """As an upgrade replaces them: the command goes on, and so does mirroring."""
+    dev = user("dev", {scene.namespace: "mirror-run-develop"}, CONNECT)
+    run = scene.record("deploy/cart", "8080", user=dev)
+    kubectl = scene.kubectl
+    kubectl("rollout", "restart", "-n", AGENTS, f"daemonset/{AGENT}")
+    kubectl("rollout", "status", "-n", AGENTS, f"daemonset/{AGENT}", "--timeout=60s")
+    deadline = time.monotonic() + 30
+    while not any(
+        "/index.html?after" in str(line) for line in run.out.seen
+    ):  # no event says that copies come again
+        assert time.monotonic() < deadline, "".join(run.err.seen[-40:])
+        scene.inside("client", "curl", "-sS", "-m", "5", "http://cart:8080/index.html?after")
+        time.sleep(0.2)
+    assert run.process.poll() is None
+    assert len(scene.kubectl.items("get", "mirrorsessions", "-n", scene.namespace)) == 1
