@@ -27,7 +27,7 @@ from runner.kube.pod import Pod, read
 from runner.kube.pods import Listed, Seen, events
 from runner.kube.refused import lacks_right, refused
 from runner.kube.workloads import KubeTarget
-from runner.labels import ROLE, SESSION
+from runner.labels import SESSION
 from runner.screen import Screen
 from runner.together import never, together
 
@@ -94,9 +94,9 @@ class Alone:
         self._current = asyncio.create_task(self._make(), name="a place")
         try:
             await asyncio.shield(self._current)
-            session = self._marks.labels("agent")
-            chosen = f"{SESSION}={session[SESSION]},{ROLE}={session[ROLE]}"
-            members = Members(self.namespace, names.TARGETLESS, "", chosen)
+            members = Members(
+                self.namespace, names.TARGETLESS, "", f"{SESSION}={self._marks.labels('agent')[SESSION]}"
+            )
             pod = await self._ready(members)
         except KubeError as error:
             raise error.refusal() from error
