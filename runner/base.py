@@ -16,7 +16,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from runner.errors import Refusal
 from runner.labels import IMAGE
@@ -54,30 +54,45 @@ CHANGES = ('CMD ["bash"]', f"LABEL {IMAGE}=base")
 MADE = "mirror-run/base:" + hashlib.sha256("\n".join((SUITE, *OPTIONS, *CHANGES)).encode()).hexdigest()[:12]
 
 
-def ensure_base(api: Any, progress: Progress) -> str:
+def ensure_base(api: Any, progress: Progress, arch: str = "") -> str:
     """The reference of a base image that this engine has now. Refusal if none can be had.
 
-    ``api``: the Docker SDK's low-level client. Order: what is there already, a pull, mmdebstrap.
+    ``api``: the Docker SDK's low-level client. Order: what is there already, a pull, mmdebstrap. ``arch``: of another
+    kind of machine than the engine's ("arm64", as Debian and Docker both call it).
     """
-    for reference in (MADE, PULLED):
+    made = f"{MADE}-{arch}" if arch else MADE
+    for reference in (made,) if arch else (made, PULLED):
         if api.images(filters={"reference": reference}):
             return reference
-    progress(f"pulling {PULLED}")
-    failure = _pull(api)
+    progress(f"pulling {PULLED}" + (f" for {arch}" if arch else ""))
+    failure = _pull_beside(api, arch, made) if arch else _pull(api)
     if not failure:
-        return PULLED
+        return made if arch else PULLED
     log.info("%s could not be pulled: %s", PULLED, failure)
-    _make(api, progress, failure)
-    return MADE
+    _make(api, progress, failure, made, arch)
+    return made
 
 
-def _pull(api: Any) -> str:
+def _pull_beside(api: Any, arch: str, name: str) -> str:
+    """Pulled for another kind of machine, as ``name``: the engine's own keeps the usual one. Empty, or why not."""
+    before = api.images(filters={"reference": PULLED}, quiet=True)
+    if failure := _pull(api, f"linux/{arch}"):
+        return failure
+    api.tag(PULLED, *name.split(":"))
+    if before:
+        api.tag(before[0], REPOSITORY, TAG, force=True)
+    else:
+        api.remove_image(PULLED)
+    return ""
+
+
+def _pull(api: Any, platform: str = "") -> str:
     """Empty when it was pulled, else why not."""
     said: queue.Queue[tuple[str, str]] = queue.Queue()
 
     def pull() -> None:
         try:
-            for line in api.pull(REPOSITORY, tag=TAG, stream=True, decode=True):
+            for line in api.pull(REPOSITORY, tag=TAG, stream=True, decode=True, platform=platform or None):
                 if "error" in line:
                     said.put(("failed", str(line["error"])))
                     return
@@ -104,7 +119,7 @@ def _pull(api: Any) -> str:
                 patience = MOVES_WITHIN
 
 
-def _make(api: Any, progress: Progress, failure: str) -> None:
+def _make(api: Any, progress: Progress, failure: str, name: str, arch: str = "") -> None:
     tool = shutil.which("mmdebstrap")
     if not tool:
         raise Refusal(
@@ -114,21 +129,50 @@ def _make(api: Any, progress: Progress, failure: str) -> None:
     progress("making a base image of Debian packages (about 30 s, once)")
     with tempfile.TemporaryDirectory(prefix="mirror-run-base-") as scratch:
         archive = Path(scratch) / "base.tar"
-        command = [tool, "--quiet", *OPTIONS, SUITE, str(archive), *own_sources()]
+        options = [*OPTIONS, f"--architectures={arch}"] if arch else OPTIONS
+        command = [tool, "--quiet", *options, SUITE, str(archive), *own_sources()]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if arch and "can neither be executed natively" in done.stderr:
+            raise no_emulator(arch)
         if done.returncode:
             raise Refusal(
                 f"no base image: {PULLED} could not be pulled ({failure}), and mmdebstrap failed: {_tail(done.stderr)}",
                 "make a registry or a Debian mirror reachable; `mirror-run doctor` tells more",
             )
         progress("importing the base image")
-        repository, tag = MADE.split(":")
         with archive.open("rb") as stream:
-            # In chunks: of a file the SDK states both its length and chunked encoding, which the engine cannot parse.
-            chunks = iter(lambda: stream.read(CHUNK), b"")
-            api.import_image_from_stream(chunks, repository=repository, tag=tag, changes=list(CHANGES))
-    if not api.images(filters={"reference": MADE}):
+            _import(api, stream, name, arch)
+    if not api.images(filters={"reference": name}):
         raise Refusal("the engine did not take the base image that was made", "see the engine's own log")
+
+
+def _import(api: Any, stream: IO[bytes], name: str, arch: str) -> None:
+    """An archive of a file system becomes an image (Docker Engine API, ImageCreate, fromSrc)."""
+    repository, tag = name.split(":")
+    # In chunks: of a file the SDK states both its length and chunked encoding, which the engine cannot parse.
+    chunks = iter(lambda: stream.read(CHUNK), b"")
+    if not arch:
+        api.import_image_from_stream(chunks, repository=repository, tag=tag, changes=list(CHANGES))
+        return
+    # The SDK's own call has no platform, and the engine would take the image for its own kind of machine's.
+    where = {"fromSrc": "-", "repo": repository, "tag": tag, "platform": f"linux/{arch}"}
+    answer = api.post(
+        f"{api.base_url}/v{api.api_version}/images/create",
+        params=[*where.items(), *(("changes", change) for change in CHANGES)],
+        data=chunks,
+        headers={"Content-Type": "application/tar"},
+        timeout=api.timeout,
+    )
+    answer.raise_for_status()
+
+
+def no_emulator(arch: str) -> Refusal:
+    """Building for another kind of machine takes running its programs."""
+    return Refusal(
+        f"this engine's machine cannot run programs of linux/{arch}, which building the agent's image for it takes",
+        "install an emulator there: `docker run --privileged --rm tonistiigi/binfmt --install all`, "
+        "or `apt install qemu-user-static` on Debian and Ubuntu",
+    )
 
 
 def own_sources(etc: Path = Path("/etc")) -> list[str]:

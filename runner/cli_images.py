@@ -26,7 +26,20 @@ def images() -> None:
     """
 
 
+PLATFORM = click.option(
+    "--platform",
+    "platforms",
+    default="",
+    metavar="OS/ARCH,…",
+    help="linux/amd64, linux/arm64, or both; else the engine's own. For another than its own the engine's machine "
+    "must run foreign programs (binfmt_misc with qemu).",
+)
+
+SUPPORTED = ("linux/amd64", "linux/arm64")
+
+
 @images.command("build")
+@PLATFORM
 @opt.having(opt.ENGINE)
 def build(**given: Any) -> int:
     """Have bridge and agent on the engine. A run does the same when they are missing."""
@@ -35,24 +48,36 @@ def build(**given: Any) -> int:
         from runner import images as product
 
         made = product.ensure(api, screen.step, caller.environ)
-        screen.say(f"{made.bridge}\n{made.agent}")
+        agents = _agents(api, given, screen, caller)
+        screen.settle()
+        screen.say("\n".join([made.bridge, *agents.values()]))
 
     return _on_engine(work, given)
 
 
 @images.command("push")
 @click.argument("where", metavar="REGISTRY[/PATH]")
+@PLATFORM
 @opt.having(opt.ENGINE)
 def push(where: str, **given: Any) -> int:
     """Push the agent's image; prints the reference by digest. Credentials are docker's (`docker login`)."""
 
     def work(api: Any, screen: Screen, caller: config.Caller) -> None:
         from runner import images as product
-        from runner.kube import agent_images
+        from runner.engine import account
+        from runner.kube import agent_images, image_list
 
-        made = product.ensure(api, screen.step, caller.environ)
-        to = agent_images.destination(where, made.agent)
-        pushed = agent_images.push(api, made.agent, to, screen.step)
+        to = agent_images.destination(where, product.names().agent)
+        agents = _agents(api, given, screen, caller)
+        if len(agents) == 1:
+            [image] = agents.values()
+            pushed = agent_images.push(api, image, to, screen.step)
+        else:
+            parts = {
+                platform: agent_images.push(api, image, to.of(platform), screen.step)
+                for platform, image in agents.items()
+            }
+            pushed = image_list.put(to, parts, account(to.registry))
         screen.settle()
         screen.say(str(pushed))
         screen.notice(
@@ -64,6 +89,7 @@ def push(where: str, **given: Any) -> int:
 
 @images.command("save")
 @click.argument("file", type=click.Path(dir_okay=False))
+@PLATFORM
 @opt.having(opt.ENGINE)
 def save(file: str, **given: Any) -> int:
     """Write the agent's image to FILE, a docker archive: for `ctr -n k8s.io images import FILE` on each node, or
@@ -73,13 +99,31 @@ def save(file: str, **given: Any) -> int:
         from runner import images as product
         from runner.kube import agent_images
 
-        made = product.ensure(api, screen.step, caller.environ)
-        octets = agent_images.save(api, made.agent, file, screen.step)
+        agents = _agents(api, given, screen, caller)
+        if len(agents) != 1:
+            raise click.UsageError("a file holds one platform: save each into its own")
+        [image] = agents.values()
+        octets = agent_images.save(api, image, file, screen.step)
         screen.settle()
-        screen.say(made.agent)
-        screen.notice(f"{octets / 1e6:.0f} MB; nodes that have it need no --agent-image")
+        screen.say(image)
+        known = (
+            "nodes that have it need no"
+            if image == product.names().agent
+            else "once nodes have it, name it with"
+        )
+        screen.notice(f"{octets / 1e6:.0f} MB; {known} --agent-image")
 
     return _on_engine(work, given)
+
+
+def _agents(api: Any, given: dict[str, Any], screen: Screen, caller: config.Caller) -> dict[str, str]:
+    """By platform: the reference on the engine."""
+    from runner import images as product
+
+    wanted = given["platforms"].split(",") if given["platforms"] else [f"linux/{product.own_arch(api)}"]
+    if unknown := [one for one in wanted if given["platforms"] and one not in SUPPORTED]:
+        raise click.UsageError(f"--platform {','.join(unknown)}: there are {' and '.join(SUPPORTED)}")
+    return {one: product.ensure_agent(api, one, screen.step, caller.environ) for one in wanted}
 
 
 def _on_engine(work: Callable[[Any, Screen, config.Caller], None], given: dict[str, Any]) -> int:

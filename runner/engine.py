@@ -16,7 +16,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -60,6 +60,26 @@ class Event:
     @property
     def exit_code(self) -> int:
         return int(self.labels.get("exitCode", "0"))
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """At a registry, as `docker login` keeps it."""
+
+    user: str
+    password: str = field(repr=False)
+
+
+def account(registry: str) -> Account | None:
+    """Whose account `docker` uses at this registry (its config.json and credential helpers); None without one."""
+    import docker.auth
+
+    found = docker.auth.load_config().resolve_authconfig(registry) or {}
+    user, password = (
+        found.get("Username") or found.get("username"),
+        found.get("Password") or found.get("password"),
+    )
+    return Account(user, password) if user and password else None
 
 
 class Engine:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from runner import sources
-from runner.base import ensure_base
+from runner.base import ensure_base, no_emulator
 from runner.errors import Refusal
 from runner.labels import IMAGE
 
@@ -99,12 +99,42 @@ def ensure(client: Any, progress: Callable[[str], None], environ: Mapping[str, s
     return wanted
 
 
+def ensure_agent(
+    client: Any, platform: str, progress: Callable[[str], None], environ: Mapping[str, str] = NOTHING
+) -> str:
+    """Have the agent's image for nodes of this platform ("linux/arm64"); its reference. Refusal, also where the engine
+    cannot run that platform's programs."""
+    api = _low(client)
+    arch = platform.removeprefix("linux/")
+    if arch == own_arch(api):
+        return ensure(client, progress, environ).agent
+    loaded = sources.load()
+    tag = f"{_named(loaded).agent}-{arch}"
+    if api.images(filters={"reference": tag}):
+        return tag
+    arguments = {"BASE": ensure_base(api, progress, arch)}
+    arguments |= {name: environ[name] for name in PROXIES if name in environ}
+    _build(api, "agent", tag, arguments, loaded.archive(), progress, arch)
+    return tag
+
+
+def own_arch(client: Any) -> str:
+    """The engine's, as Docker and Debian call it: amd64, arm64."""
+    return str(_low(client).version(api_version=False)["Arch"])
+
+
 def _low(client: Any) -> Any:
     return getattr(client, "api", client)
 
 
 def _build(
-    api: Any, role: str, tag: str, arguments: dict[str, str], context: bytes, progress: Callable[[str], None]
+    api: Any,
+    role: str,
+    tag: str,
+    arguments: dict[str, str],
+    context: bytes,
+    progress: Callable[[str], None],
+    arch: str = "",
 ) -> None:
     step = ""
     said: deque[str] = deque(maxlen=LINES_KEPT)
@@ -116,6 +146,7 @@ def _build(
         tag=tag,
         buildargs=arguments,
         labels={IMAGE: role},
+        platform=f"linux/{arch}" if arch else None,
         rm=True,
         forcerm=True,
         decode=True,
@@ -131,6 +162,8 @@ def _build(
                     progress(f"building the {role}'s image, step {step}")
                     step = ""
         if "error" in line:
+            if arch and any("exec format error" in text for text in [*said, str(line["error"])]):
+                raise no_emulator(arch)
             raise Refusal(
                 f"the {role}'s image could not be built: {line['error']}\n"
                 + "\n".join("  " + text for text in _telling(list(said))),

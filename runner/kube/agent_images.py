@@ -41,6 +41,10 @@ class Name:
     def repository(self) -> str:
         return f"{self.registry}/{self.path}" if self.registry else self.path
 
+    def of(self, platform: str) -> Name:
+        """The same for one platform of several."""
+        return Name(self.registry, self.path, f"{self.tag}-{platform.replace('/', '-')}")
+
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         return f"{self.repository}{tag}" + (f"@{self.digest}" if self.digest else "")

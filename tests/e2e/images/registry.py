@@ -24,6 +24,8 @@ class Registry:
     """``blobs``: digest to octets; ``manifests``: "NAME:REFERENCE" (tag or digest) to (type, content)."""
 
     password: str = ""
+    tokens: bool = False
+    """The password is not taken by the registry itself, but by a server of tokens (its /token)."""
     host: str = ""
     blobs: dict[str, int] = field(default_factory=dict)
     manifests: dict[str, tuple[str, bytes]] = field(default_factory=dict)
@@ -130,13 +132,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(password: str = "") -> Iterator[Registry]:
+def serving(password: str = "", *, tokens: bool = False) -> Iterator[Registry]:
     """Engines take 127.0.0.0/8 without TLS."""
-    registry = Registry(password)
+    registry = Registry(password, tokens)
     handler = type("Bound", (Handler,), {"registry": registry})
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         registry.host = f"127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, name="registry")
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="registry")
         thread.start()
         yield registry
         server.shutdown()
