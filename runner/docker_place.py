@@ -35,6 +35,7 @@ class DockerPlace:
     target: targets.Target
     inspected: Json
     keeps: bool = False
+    where: str = ""
     _agent_container: str = ""
     _agent: Link | None = None
     _links: AsyncExitStack = field(default_factory=AsyncExitStack)

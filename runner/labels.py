@@ -16,6 +16,7 @@ IMAGE = (
 TARGET = "mirror-run.dev/target"
 RELEASE = "mirror-run.dev/version"
 AUTHOR = "mirror-run.dev/author"
+WHERE = "mirror-run.dev/where"  # namespace and context of a target in a cluster; absent for the engine's own
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Marks:
     session: str
     target: str
     author: str
+    where: str = ""
 
     def of(self, role: str) -> dict[str, str]:
         return {
@@ -33,7 +35,7 @@ class Marks:
             TARGET: self.target,
             RELEASE: VERSION,
             AUTHOR: self.author,
-        }
+        } | ({WHERE: self.where} if self.where else {})
 
 
 STARTS_WITHIN = 60.0

@@ -11,7 +11,7 @@ from runner import contexts, targets
 from runner.config import Caller, ClusterOptions
 from runner.engine import Engine, EngineError, Json, connect
 from runner.errors import Refusal
-from runner.labels import AUTHOR, ROLE, SESSION, TARGET
+from runner.labels import AUTHOR, ROLE, SESSION, TARGET, WHERE
 from runner.places import has_kubeconfig
 from runner.refusals import translated
 from runner.screen import Screen
@@ -72,11 +72,15 @@ async def sessions_table(caller: Caller, context: str, screen: Screen) -> int:
         labels = one["Labels"]
         app = roles.get("app")
         state = app["State"] if app else "without its app"
-        rows.append(
-            (session, labels.get(TARGET, ""), labels.get(AUTHOR, ""), _age(now - one["Created"]), state)
-        )
+        rows.append((session, _target(labels), labels.get(AUTHOR, ""), _age(now - one["Created"]), state))
     screen.table(("SESSION", "TARGET", "AUTHOR", "AGE", "STATE"), rows)
     return 0
+
+
+def _target(labels: Json) -> str:
+    """ "container/api"; "deploy/cart in shop of prod"."""
+    where = f" in {labels[WHERE]}" if labels.get(WHERE) else ""
+    return f"{labels.get(TARGET, '')}{where}"
 
 
 async def stop(session: str, caller: Caller, context: str, screen: Screen) -> int:

@@ -63,6 +63,10 @@ class Place(Protocol):
         """What the user calls the target, in full: container/api, deploy/cart."""
 
     @property
+    def where(self) -> str:
+        """Which namespace and context that is in; "" for the engine's own."""
+
+    @property
     def original(self) -> Original: ...
 
     @property

@@ -124,7 +124,7 @@ class Session:
             tree,
             plan.streams(self.options, self.caller),
             names,
-            Marks(self.proof.session, self.place.name, self.caller.name),
+            Marks(self.proof.session, self.place.name, self.caller.name, self.place.where),
         )
         self.screen.step(f"starting beside {self.place.name}")
 

@@ -86,6 +86,10 @@ class KubePlace:
         return self.looked.target.name
 
     @property
+    def where(self) -> str:
+        return f"{self.looked.target.namespace} of {self.looked.cluster.context}"
+
+    @property
     def original(self) -> Original:
         return original(self.looked.target.primary, self.looked.target.container)
 
