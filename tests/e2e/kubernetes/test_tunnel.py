@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 import yaml
 
-from runner.kube import portforward
+from runner.kube import forward_transport, portforward
 from runner.kube.api import Cluster, KubeError, KubeOptions, connect
 from runner.kube.forward_core import SPDY, V4
-from runner.kube.portforward import Forward, ForwardRefused, forward
+from runner.kube.forward_transport import ForwardRefused
+from runner.kube.portforward import Forward, forward
 from runner.kube.tunnel import Tunnel
 from tests.cluster import faults
 from tests.cluster.kubectl import Kubectl
@@ -221,7 +222,7 @@ async def test_a_reader_that_waits_stops_the_far_end(cluster: Kubectl, far: Far)
     count = 192 * MIB  # beyond all buffers on the way
     async with api(cluster.kubeconfig) as one, to(one, far, f"down {count}") as stream:
         transport = stream.writer.transport
-        assert isinstance(transport, portforward.ForwardTransport)
+        assert isinstance(transport, forward_transport.ForwardTransport)
         async with asyncio.timeout(20):
             while transport.is_reading():  # noqa: ASYNC110 - a reader that has become full is no event
                 await asyncio.sleep(0.01)
@@ -418,7 +419,7 @@ async def test_a_close_on_a_dead_way_ends(
     cluster: Kubectl, far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With octets that will never leave: not after a quarter of an hour, which is when TCP gives up."""
-    monkeypatch.setattr(portforward, "LAST_WORDS", 0.3)
+    monkeypatch.setattr(forward_transport, "LAST_WORDS", 0.3)
     async with relayed(cluster, tmp_path) as (relay, kubeconfig), api(kubeconfig) as one:
         stream = await forward(one, far.namespace, far.pod, PORT)
         relay.in_flight = 0
