@@ -79,7 +79,7 @@ async def missing(cluster: Cluster, namespace: str, kind: Kind | None, name: str
             f"there are {shown}" if choices else f"there is nothing in {namespace} that can be a target"
         )
         hints.append("-n names another namespace")
-    return Refusal(f"there is no {text} in namespace {namespace}", "; ".join(hints))
+    return Refusal(f"there is no {text} in namespace {namespace}", "; ".join(hints).replace("?; ", "? "))
 
 
 async def everything(cluster: Cluster, namespace: str) -> list[Thing]:

@@ -215,7 +215,11 @@ async def test_what_was_perhaps_meant(cluster: Memory, talk: Talk) -> None:
     assert what == "there is no deploy/cat in namespace shop"
     assert "did you mean deploy/cart" in then
     assert "deploy/cart" in (await talk.refused("sts/cart"))[1]
-    assert "deploy/cart, sts/cart-db" in (await talk.refused("deploy/zebra"))[1]
+    assert "there are deploy/cart, sts/cart-db; -n names another" in (await talk.refused("deploy/zebra"))[1]
+    cluster.put(path("deploy", "cat", "zoo"), workload("cat", "zoo"))
+    assert (await talk.refused("deploy/cat"))[1] == (
+        "did you mean deploy/cart or sts/cart-db? deploy/cat is in namespace zoo: -n zoo"
+    )
 
 
 async def test_it_is_in_another_namespace(cluster: Memory, talk: Talk) -> None:
