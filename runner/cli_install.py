@@ -113,7 +113,7 @@ def _given(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _at_cluster(given: dict[str, Any], act: Callable[[Cluster, Say], Awaitable[None]]) -> int:
-    from runner.kube.api import KubeOptions, connect
+    from runner.kube.api import KubeError, KubeOptions, connect
 
     caller, screen = config.caller(), opt.screen(given)
     where = KubeOptions(given["kubeconfig"], given["context"], "", given["as_user"], given["as_groups"])
@@ -124,6 +124,8 @@ def _at_cluster(given: dict[str, Any], act: Callable[[Cluster, Say], Awaitable[N
             screen.notice(f"context {cluster.context} ({cluster.server})")
             await act(cluster, screen.notice)
             return 0
+        except KubeError as error:
+            raise error.refusal() from error
         finally:
             await cluster.close()
 

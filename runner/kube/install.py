@@ -9,7 +9,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
@@ -54,7 +54,7 @@ LOOKS_EVERY = 0.5
 
 
 async def install(cluster: Cluster, options: InstallOptions, say: Say) -> None:
-    """Until the agents run and the admission policy judges. Refusal with what is in the way."""
+    """Until the agents run and the admission policy judges. Refusal with what is in the way, KubeError."""
     _refuse_old(cluster.version)
     await _refuse_a_second(cluster, options.namespace)
     before = await _policy_version(cluster)
@@ -140,7 +140,7 @@ async def installed_in(cluster: Cluster) -> str | None:
     except KubeError as error:
         if error.missing:
             return None
-        raise error.refusal() from error
+        raise
     return str(policy["spec"]["agentNamespace"])
 
 
@@ -170,7 +170,7 @@ async def _options(cluster: Cluster, namespace: str) -> InstallOptions:
         return options_of(found["metadata"]["annotations"][OPTIONS_NOTE])
     except (KubeError, KeyError, ValueError) as error:
         if isinstance(error, KubeError) and not error.missing:
-            raise error.refusal() from error
+            raise
         raise Refusal(
             f"DaemonSet {namespace}/{AGENT} does not say how it was installed",
             "mirror-run install, with all options",
@@ -184,7 +184,7 @@ async def _namespace_is_ours(cluster: Cluster, name: str) -> bool:
     except KubeError as error:
         if error.missing:
             return True
-        raise error.refusal() from error
+        raise
     return LABELS.items() <= (found["metadata"].get("labels") or {}).items()
 
 
@@ -198,7 +198,7 @@ async def _apply(cluster: Cluster, one: Json) -> None:
             return
         except KubeError as error:
             if not error.missing or one["apiVersion"] != kinds.API or time.monotonic() > deadline:
-                raise error.refusal() from error
+                raise
         await asyncio.sleep(LOOKS_EVERY)
 
 
@@ -282,7 +282,7 @@ async def _policy_version(cluster: Cluster) -> tuple[str, ...]:
             metadata = (await cluster.get(path_of(one)))["metadata"]
         except KubeError as error:
             if not error.missing:
-                raise error.refusal() from error
+                raise
             continue
         found += [metadata["uid"], str(metadata.get("generation", metadata["resourceVersion"]))]
     return tuple(found)
@@ -294,7 +294,7 @@ async def _all_sessions(cluster: Cluster) -> list[Json]:
     except KubeError as error:
         if error.missing:
             return []
-        raise error.refusal() from error
+        raise
 
 
 async def _is_gone(cluster: Cluster, path: str) -> bool:
@@ -303,17 +303,28 @@ async def _is_gone(cluster: Cluster, path: str) -> bool:
     except KubeError as error:
         if error.missing:
             return True
-        raise error.refusal() from error
+        raise
     return False
 
 
-async def _until(done: Callable[[], Any], what: str) -> None:
-    """Asked again until it is so: what is waited for here are conditions over several objects. Refusal after TAKES."""
+async def _until(done: Callable[[], Awaitable[bool]], what: str) -> None:
+    """Asked again until it is so: what is waited for here are conditions over several objects. Refusal after TAKES. An
+    API server that is restarted meanwhile is waited for too."""
     deadline = time.monotonic() + TAKES
-    while not await done():
+    while not await _answered(done):
         if time.monotonic() > deadline:
             raise Refusal(
                 f"waited {TAKES:.0f} s for {what}, in vain",
                 "look at it with kubectl describe, then try again",
             )
         await asyncio.sleep(LOOKS_EVERY)
+
+
+async def _answered(done: Callable[[], Awaitable[bool]]) -> bool:
+    try:
+        return await done()
+    except KubeError as error:
+        if not error.unreachable:
+            raise
+        log.info("asked again: %s", error)
+        return False
