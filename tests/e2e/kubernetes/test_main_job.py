@@ -320,6 +320,32 @@ def test_a_cut_way_loses_no_octet(
         assert run.wait() == 0
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_way_cut_for_longer_resets_and_goes_on(
+    scene: Scene, cluster: Kubectl, job: tuple[str, ...], tmp_path: Path
+) -> None:
+    """The agent has ended meanwhile: the app keeps running, and its next words get through."""
+    peer = scene.address(scene.names("peer")[0])
+    speaks = f"while read line; do curl -s -m 20 http://{peer}:8080/; done"
+    program = f"python3 /programs/record.py 8080 & {speaks}"
+    with way(cluster, tmp_path) as between:
+        run = scene.start(
+            "deploy/cart", "sh", "-c", program, options=job, user=between.user, stdin=subprocess.PIPE
+        )
+        run.event(listening=None)
+        before = _out(run)
+        between.cut()
+        run.said("cut: connections wait up to 60 s")
+        run.said("is still cut: its connections are reset", patience=90)
+        between.heal()
+        run.said("is back, its connections were reset", patience=60)
+        assert _out(run) == before == scene.address(scene.names("cart")[0])
+        run.said(": mirroring")
+        assert asked(scene, 3) == [ANSWER] * 3
+        assert requests(run, 3) == [1, 2, 3]
+
+
 def test_the_app_outlives_its_agent(scene: Scene, job: tuple[str, ...]) -> None:
     """Its Job is deleted by somebody: another is made, and the session goes on in it."""
     run = scene.record("deploy/cart", "8080", options=job)
