@@ -1,4 +1,4 @@
-"""What every cluster has beside its programs: name resolution, with no way to the outside."""
+"""What a cluster has in it from the start: name resolution, with no way to the outside, and one account."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tests.cluster.places import DNS, DOMAIN
 SYSTEM = "kube-system"
 NAME = "coredns"
 LABELS = {"k8s-app": "kube-dns"}
+RBAC = "rbac.authorization.k8s.io"
 
 COREFILE = f""".:53 {{
     errors
@@ -37,9 +38,27 @@ def _object(api: str, kind: str, name: str, **rest: Any) -> dict[str, Any]:
     }
 
 
+def enforcer() -> list[dict[str, Any]]:
+    """What kube-router may see to enforce policies; it runs on the node, as kube-proxy does."""
+    rules = [
+        {"apiGroups": [""], "resources": ["namespaces", "nodes", "pods"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["networking.k8s.io"], "resources": ["networkpolicies"], "verbs": ["list", "watch"]},
+    ]
+    name = "system:kube-router"
+    return [
+        _object(f"{RBAC}/v1", "ClusterRole", name, rules=rules),
+        _object(
+            f"{RBAC}/v1",
+            "ClusterRoleBinding",
+            name,
+            roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
+            subjects=[{"apiGroup": RBAC, "kind": "User", "name": "kube-router"}],
+        ),
+    ]
+
+
 def manifests(kube: Path) -> list[dict[str, Any]]:
     """CoreDNS from the executable on the node: its image would be the same file once more."""
-    rbac = "rbac.authorization.k8s.io"
     role = f"system:{NAME}"
     rules = [
         {"apiGroups": [""], "resources": ["namespaces", "pods", "services"], "verbs": ["list", "watch"]},
@@ -72,13 +91,14 @@ def manifests(kube: Path) -> list[dict[str, Any]]:
         {"name": "dns-tcp", "port": 53, "protocol": "TCP"},
     ]
     return [
+        *enforcer(),
         _object("v1", "ServiceAccount", NAME),
-        _object(f"{rbac}/v1", "ClusterRole", role, rules=rules),
+        _object(f"{RBAC}/v1", "ClusterRole", role, rules=rules),
         _object(
-            f"{rbac}/v1",
+            f"{RBAC}/v1",
             "ClusterRoleBinding",
             role,
-            roleRef={"apiGroup": rbac, "kind": "ClusterRole", "name": role},
+            roleRef={"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
             subjects=[{"kind": "ServiceAccount", "name": NAME, "namespace": SYSTEM}],
         ),
         _object("v1", "ConfigMap", NAME, data={"Corefile": COREFILE}),
@@ -92,5 +112,10 @@ def manifests(kube: Path) -> list[dict[str, Any]]:
                 "template": {"metadata": {"labels": LABELS}, "spec": pod},
             },
         ),
-        _object("v1", "Service", "kube-dns", spec={"clusterIP": DNS, "selector": LABELS, "ports": ports}),
+        _object(
+            "v1",
+            "Service",
+            "kube-dns",
+            spec={"clusterIP": DNS, "ipFamilyPolicy": "PreferDualStack", "selector": LABELS, "ports": ports},
+        ),
     ]

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from tests.cluster.places import (
     CONTROL,
+    CONTROL6,
     CONTROL_NAME,
     DOMAIN,
+    FORWARDS,
+    IPV6,
     LOGS,
-    MACHINES,
     NODES,
     PODS,
     SERVICES,
@@ -50,17 +52,16 @@ def part(kube: Path, pki: Path, mounts: list[Mount], cgroups: list[list[str]]) -
 
 
 def network() -> list[list[str]]:
-    commands = [
+    return [
         ["ip", "link", "add", BRIDGE, "type", "bridge"],
         ["ip", "address", "add", f"{CONTROL}/24", "dev", BRIDGE],
+        *([["ip", "address", "add", f"{CONTROL6}/64", "dev", BRIDGE, "nodad"]] if IPV6 else []),
         ["ip", "link", "set", BRIDGE, "up"],
         *(["ip", "link", "set", name, "master", BRIDGE, "up"] for name in PORTS),
         # Pods are asked by the API server too (its proxy, webhooks, aggregated APIs): the way to each node's.
-        *(["ip", "route", "add", node.pods, "via", node.address] for node in NODES),
-        ["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"],
+        *(way for node in NODES for way in node.ways),
+        FORWARDS,
     ]
-    assert MACHINES in CONTROL
-    return commands
 
 
 def programs(pki: Path) -> dict[str, list[str]]:
@@ -83,7 +84,7 @@ def programs(pki: Path) -> dict[str, list[str]]:
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
             "--allow-privileged",
-            f"--service-cluster-ip-range={SERVICES}",
+            f"--service-cluster-ip-range={','.join(SERVICES)}",
             f"--service-account-issuer=https://kubernetes.default.svc.{DOMAIN}",
             f"--service-account-key-file={pki}/accounts.pub",
             f"--service-account-signing-key-file={pki}/accounts.key",
@@ -99,7 +100,7 @@ def programs(pki: Path) -> dict[str, list[str]]:
             f"--service-account-private-key-file={pki}/accounts.key",
             f"--cluster-signing-cert-file={pki}/ca.crt",
             f"--cluster-signing-key-file={pki}/ca.key",
-            f"--cluster-cidr={PODS}",
+            f"--cluster-cidr={','.join(PODS)}",
             "--allocate-node-cidrs=false",
             *HASTE,
         ],

@@ -16,8 +16,8 @@ from tests.cluster import parts
 from tests.cluster.places import NODES, Node
 
 CTR = ("ctr", "-n", "k8s.io")
-KEPT = 3
-"""Versions of a repository that stay on a node; a version costs up to 2 GB there."""
+KEPT = 6
+"""Versions of a repository that stay on a node, as on the engine: they share most of their layers."""
 
 IDENTITY = "mirror-run.test/id"
 LOADED = "mirror-run.test/loaded"

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from tests.cluster.build import PAUSE, Built
-from tests.cluster.places import DNS, DOMAIN, LOGS, NODES, PODS, STATE, Node
+from tests.cluster.places import DNS, DOMAIN, FORWARDS, LOGS, NODES, PODS, SERVICES, STATE, Node, families
 from tests.cluster.spec import Mount, Part, Program
 
 LINK = "eth0"
@@ -59,6 +59,16 @@ def part(node: Node, built: Built, pki: Path, mounts: list[Mount], cgroups: list
             Program("containerd", ["containerd"]),
             Program("kube-proxy", [str(built.kube), "kube-proxy", "--config=/etc/kube-proxy.json"]),
             Program(
+                "kube-router",
+                [
+                    str(built.kube),
+                    "kube-router",
+                    f"--kubeconfig={pki}/policies.conf",
+                    f"--hostname-override={node.name}",
+                    f"--service-cluster-ip-range={','.join(SERVICES)}",
+                ],
+            ),
+            Program(
                 "kubelet",
                 [
                     str(built.kube),
@@ -66,7 +76,7 @@ def part(node: Node, built: Built, pki: Path, mounts: list[Mount], cgroups: list
                     "--config=/etc/kubelet.json",
                     f"--kubeconfig={pki}/{node.name}.conf",
                     f"--hostname-override={node.name}",
-                    f"--node-ip={node.address}",
+                    f"--node-ip={','.join(node.addresses)}",
                 ],
                 before=[
                     ["ctr", "version"],
@@ -91,10 +101,11 @@ def network(node: Node) -> list[list[str]]:
     return [
         ["ip", "address", "add", f"{node.address}/24", "dev", LINK],
         ["ip", "link", "set", LINK, "up"],
-        *(["ip", "route", "add", other.pods, "via", other.address] for other in others),
-        ["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"],
+        *(["ip", "address", "add", f"{six}/64", "dev", LINK, "nodad"] for six in node.addresses[1:]),
+        FORWARDS,
+        *(way for other in others for way in other.ways),
         # Pods of one node that meet by a Service go over its bridge: the rules have to see that too.
-        ["sh", "-c", "echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables || true"],
+        ["sh", "-c", "for f in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do echo 1 > $f; done || true"],
     ]
 
 
@@ -135,8 +146,8 @@ def pod_network(node: Node) -> dict[str, object]:
                 "hairpinMode": True,  # a pod that asks its own Service may be given to itself
                 "ipam": {
                     "type": "host-local",
-                    "ranges": [[{"subnet": node.pods}]],
-                    "routes": [{"dst": "0.0.0.0/0"}],
+                    "ranges": [[{"subnet": pods}] for pods in node.pods],
+                    "routes": [{"dst": everywhere} for everywhere in families("0.0.0.0/0", "::/0")],
                 },
             },
             {"type": "portmap", "capabilities": {"portMappings": True}},
@@ -183,7 +194,7 @@ def proxy(node: Node, pki: Path) -> dict[str, object]:
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": "nftables",
-        "clusterCIDR": PODS,
+        "clusterCIDR": ",".join(PODS),
         "clientConnection": {"kubeconfig": f"{pki}/proxy.conf"},
         # Zeros: leave the machine's conntrack limits alone.
         "conntrack": {"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},

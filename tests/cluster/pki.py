@@ -12,7 +12,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.cluster.places import CONTROL, DOMAIN, FIRST_SERVICE, NODES, SERVER
+from tests.cluster.places import CONTROL, DOMAIN, FIRST_SERVICES, NODES, SERVER
 
 DAYS = "3650"
 ADMIN = "admin"
@@ -21,6 +21,7 @@ USERS = {
     "controllers": ("system:kube-controller-manager", ""),
     "scheduler": ("system:kube-scheduler", ""),
     "proxy": ("system:kube-proxy", ""),
+    "policies": ("kube-router", ""),
     "to-kubelets": ("kube-apiserver", "system:masters"),
     **{node.name: (f"system:node:{node.name}", "system:nodes") for node in NODES},
 }
@@ -31,7 +32,7 @@ NAMES = [
     f"kubernetes.default.svc.{DOMAIN}",
     "localhost",
 ]
-ADDRESSES = [CONTROL, FIRST_SERVICE, "127.0.0.1"]
+ADDRESSES = [CONTROL, *FIRST_SERVICES, "127.0.0.1"]
 
 
 def openssl(*arguments: str) -> None:
@@ -41,19 +42,15 @@ def openssl(*arguments: str) -> None:
 
 
 def ensure(folder: Path) -> None:
-    """The authority, the server's certificate and each user's, with a kubeconfig; at once when they are there."""
-    complete = folder / "complete"
-    if complete.exists():
-        return
+    """The authority (once), the server's certificate, and each user's with a kubeconfig; at once if they are there."""
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl(
-        "req", "-x509", *curve, "-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.crt", "-days", DAYS,
-        "-subj", "/CN=mirror-run-test-cluster", "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature",
-    )  # fmt: skip
-    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{folder}/accounts.key")
-    openssl("ec", "-in", f"{folder}/accounts.key", "-pubout", "-out", f"{folder}/accounts.pub")
+    complete = folder / "complete"
+    wanted = repr((USERS, NAMES, ADDRESSES))
+    if complete.exists() and complete.read_text() == wanted:
+        return
+    if not (folder / "accounts.pub").exists():
+        _authority(folder)
     names = ",".join([*(f"DNS:{name}" for name in NAMES), *(f"IP:{address}" for address in ADDRESSES)])
     _certificate(
         folder, "server", "/CN=kube-apiserver", f"subjectAltName={names}\nextendedKeyUsage=serverAuth\n"
@@ -68,7 +65,18 @@ def ensure(folder: Path) -> None:
                 (folder / f"{name}.key").read_bytes(),
             )
         )
-    complete.touch()
+    complete.write_text(wanted)
+
+
+def _authority(folder: Path) -> None:
+    """Who signs people's and programs' certificates, and who signs service accounts' tokens."""
+    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    openssl(
+        "req", "-x509", *curve, "-keyout", f"{folder}/ca.key", "-out", f"{folder}/ca.crt", "-days", DAYS,
+        "-subj", "/CN=mirror-run-test-cluster", "-addext", "keyUsage=critical,keyCertSign,cRLSign,digitalSignature",
+    )  # fmt: skip
+    openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", f"{folder}/accounts.key")
+    openssl("ec", "-in", f"{folder}/accounts.key", "-pubout", "-out", f"{folder}/accounts.pub")
 
 
 def _certificate(folder: Path, name: str, subject: str, extensions: str) -> None:

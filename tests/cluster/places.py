@@ -19,14 +19,26 @@ OUT = ROOT / "build" / "cluster"
 KUBECONFIG = OUT / "kubeconfig"
 KUBECTL = OUT / "kubectl"
 
+IPV6 = Path("/proc/sys/net/ipv6").exists()
+"""Pods and Services have addresses of both families, where the machine knows both."""
+
+
+def families(four: str, six: str) -> list[str]:
+    return [four, six] if IPV6 else [four]
+
+
 # Of 198.18.0.0/15 (RFC 2544) the container engine has 198.18.0.0/24 and 198.19.0.0/16; the rest is free for this.
-MACHINES = "198.18.100"  # /24: control plane .1, nodes from .11, this host .254
-CONTROL = f"{MACHINES}.1"
+MACHINES, MACHINES6 = (
+    "198.18.100",
+    "fd00:198:18:a64::",
+)  # /24, /64: control plane 1, nodes from 11, this host 254
+CONTROL, CONTROL6 = f"{MACHINES}.1", f"{MACHINES6}1"
 HOST = f"{MACHINES}.254"
-SERVICES = "198.18.112.0/24"
-FIRST_SERVICE = "198.18.112.1"  # Kubernetes gives the first address of the range to `kubernetes.default`
+SERVICES = families("198.18.112.0/24", "fd00:198:18:a12::/112")
+FIRST_SERVICES = families("198.18.112.1", "fd00:198:18:a12::1")
+"""Kubernetes gives the first address of the first range to `kubernetes.default`."""
 DNS = "198.18.112.10"
-PODS = "198.18.128.0/20"  # a /24 of it for each node
+PODS = families("198.18.128.0/20", "fd00:198:18:a00::/60")  # a /24 and a /64 of these for each node
 DOMAIN = "cluster.local"
 SERVER = f"https://{CONTROL}:6443"
 
@@ -49,14 +61,33 @@ class Node:
         return f"{MACHINES}.{10 + self.number}"
 
     @property
-    def pods(self) -> str:
-        return f"198.18.{128 + self.number}.0/24"
+    def addresses(self) -> list[str]:
+        return families(self.address, f"{MACHINES6}{10 + self.number}")
+
+    @property
+    def pods(self) -> list[str]:
+        return families(f"198.18.{128 + self.number}.0/24", f"fd00:198:18:a0{self.number}::/64")
+
+    @property
+    def ways(self) -> list[list[str]]:
+        """Commands that route to its pods."""
+        return [
+            ["ip", "route", "add", pods, "via", by]
+            for pods, by in zip(self.pods, self.addresses, strict=True)
+        ]
 
     @property
     def folder(self) -> Path:
         """What the node keeps between runs: its container engine's images."""
         return CACHE / "nodes" / self.name
 
+
+FORWARDS = [
+    "sh",
+    "-c",
+    "for f in /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding; do echo 1 > $f; done",
+]
+"""The command that makes a router of a network namespace."""
 
 NODES = (Node(1), Node(2))
 CONTROL_NAME = "control"

@@ -23,8 +23,8 @@ LINK = "mrt0"
 
 
 def until(true: Callable[[], bool], what: str) -> None:
-    """Programs of other namespaces tell us nothing: looked at, 20 s at most."""
-    for _ in range(2000):
+    """Programs of other namespaces tell us nothing: looked at, a minute at most."""
+    for _ in range(6000):
         if true():
             return
         signal.sigtimedwait((), 0.01)
@@ -80,7 +80,10 @@ def said(part: Part, *command: str) -> str:
 def nothing_is_left(part: Part) -> None:
     assert not any(tree.group(part.name).exists() for tree in cgroups.hierarchies())
     assert not (Path(part.held).parent).exists()
-    until(lambda: not Path("/sys/class/net", part.name).exists(), "the cable goes with the namespace")
+    until(
+        lambda: not Path("/sys/class/net", part.name).exists(),
+        "the cable goes with the namespace, when the kernel comes to it",
+    )
 
 
 def test_it_is_a_machine_of_its_own(part: Part) -> None:

@@ -43,6 +43,7 @@ var programs = map[string]func(){
 	"kube-proxy": func() {
 		os.Exit(cli.Run(proxy.NewProxyCommand()))
 	},
+	"kube-router": enforcePolicies,
 	"kube-scheduler": func() {
 		os.Exit(cli.Run(scheduler.NewSchedulerCommand()))
 	},

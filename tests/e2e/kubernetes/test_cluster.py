@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,7 +17,7 @@ from tests.cluster import cluster as made
 from tests.cluster import faults, parts
 from tests.cluster import images as nodes
 from tests.cluster.kubectl import Json, Kubectl
-from tests.cluster.places import CONTROL_NAME, NODES
+from tests.cluster.places import CONTROL_NAME, IPV6, NODES
 from tests.cluster.users import Rule
 
 from .scene import Images, Scene, container, pod_spec, service
@@ -44,7 +45,7 @@ def test_two_nodes_and_every_program(cluster: Kubectl) -> None:
     central = {"etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"}
     assert set(processes()) == {
         *((CONTROL_NAME, name) for name in central),
-        *((node, name) for node in NAMES for name in ("containerd", "kubelet", "kube-proxy")),
+        *((node, name) for node in NAMES for name in ("containerd", "kubelet", "kube-proxy", "kube-router")),
     }
 
 
@@ -66,6 +67,59 @@ def test_pods_meet_across_nodes_by_name_and_by_address(scene: Scene) -> None:
         scene.inside(client, "curl", "-sf", f"http://web.{scene.namespace}.svc.cluster.local:8080/")
         for pod in pods:
             scene.inside(client, "curl", "-sf", f"http://{pod['status']['podIP']}:8080/")
+
+
+def test_pods_and_services_have_both_families(scene: Scene) -> None:
+    if not IPV6:
+        pytest.skip("this machine knows no IPv6")
+    scene.deployment("web", 2, (*SERVES, "--bind", "::"), {"http": 8080})
+    scene.kube("patch", "service", "web", "-p", '{"spec": {"ipFamilyPolicy": "PreferDualStack"}}')
+    for node in NAMES:
+        client = scene.client(node)
+        for pod in scene.pods("web"):
+            six = pod["status"]["podIPs"][1]["ip"]
+            scene.inside(client, "curl", "-sfg", f"http://[{six}]:8080/")
+        scene.wait_inside(client, "curl", "-sf6", "-m5", "http://web:8080/")
+
+
+@pytest.mark.parametrize("family", ["4", "6"] if IPV6 else ["4"])
+def test_a_network_policy_is_enforced(scene: Scene, family: str) -> None:
+    """By pod and by port, on the pod's own node and on the other; and what was enforced ends with it."""
+    scene.deployment("web", 2, (*SERVES, "--bind", "::"), {"http": 8080})
+    for name in ("friend", "stranger"):
+        scene.pod(name, spec={"nodeName": NAMES[0]})
+    pods = [pod["status"]["podIPs"][int(family) // 6]["ip"] for pod in scene.pods("web")]
+    urls = [f"http://[{ip}]:8080/" if family == "6" else f"http://{ip}:8080/" for ip in pods]
+
+    def asks(who: str, url: str) -> int:
+        words = ("-n", scene.namespace, "exec", who, "--", "curl", "-sg", "-m2", "-o/dev/null", url)
+        return scene.kubectl.tried(*words).returncode
+
+    def until(said: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 30
+        while not said():  # a rule in force on a node is no event
+            assert time.monotonic() < deadline
+
+    assert [asks(who, url) for who in ("friend", "stranger") for url in urls] == [0, 0, 0, 0]
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "friends"},
+        "spec": {
+            "podSelector": {"matchLabels": {"app": "web"}},
+            "policyTypes": ["Ingress"],
+            "ingress": [
+                {"from": [{"podSelector": {"matchLabels": {"app": "friend"}}}], "ports": [{"port": 8080}]}
+            ],
+        },
+    }
+    scene.apply(policy)
+    for url in urls:
+        until(lambda url=url: asks("stranger", url) in (7, 28))  # type: ignore[misc]  # refused, or unanswered
+        assert asks("friend", url) == 0
+    scene.kube("delete", "networkpolicy", "friends")
+    for url in urls:
+        until(lambda url=url: asks("stranger", url) == 0)  # type: ignore[misc]
 
 
 def test_node_port_and_headless_service(scene: Scene) -> None:
