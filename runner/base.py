@@ -38,6 +38,9 @@ MOVES_WITHIN = 60.0
 CHUNK = 1 << 20
 """Octets of the archive sent at a time."""
 
+LINE = 300
+"""Characters of a line of another program's that are quoted: dpkg's may be ten thousand long."""
+
 WITHOUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 OPTIONS = (
@@ -201,5 +204,5 @@ def _read(path: Path) -> str:
 
 
 def _tail(text: str, lines: int = 3) -> str:
-    kept: Iterable[str] = [line for line in text.splitlines() if line.strip()][-lines:]
+    kept: Iterable[str] = [line[:LINE] for line in text.splitlines() if line.strip()][-lines:]
     return " / ".join(kept) or "it said nothing"
