@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
@@ -53,19 +54,20 @@ class ApiFault(Exception):
         return self.status == 409
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ApiServer:
     """Where it is. ``folder`` holds ``token`` and ``ca.crt``."""
 
     host: str
     port: int
     folder: str = ACCOUNT
+    _tls: tuple[int, ssl.SSLContext] | None = field(default=None, init=False)
 
     @asynccontextmanager
     async def talk(self) -> AsyncIterator[Talk]:
         """One connection for a few questions, one after the other. ApiFault if there is none."""
-        context = ssl.create_default_context(cafile=f"{self.folder}/ca.crt")
         try:
+            context = self._context()
             async with asyncio.timeout(ANSWERS_WITHIN):
                 reader, writer = await asyncio.open_connection(self.host, self.port, ssl=context)
         except (OSError, TimeoutError) as error:
@@ -81,6 +83,14 @@ class ApiServer:
         """One question on a connection of its own."""
         async with self.talk() as talk:
             return await talk.ask(method, path, body, query)
+
+    def _context(self) -> ssl.SSLContext:
+        """One for all connections, 100 KiB each otherwise; another when the kubelet has replaced the file."""
+        path = f"{self.folder}/ca.crt"
+        changed = os.stat(path).st_mtime_ns
+        if self._tls is None or self._tls[0] != changed:
+            self._tls = changed, ssl.create_default_context(cafile=path)
+        return self._tls[1]
 
     def token(self) -> str:
         """As it is now."""
