@@ -5,10 +5,12 @@ What a place asks of them is the Protocol here; which kind it is shows in nothin
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from runner.errors import Refusal
 from runner.kube.pod import Pod
 
 PORTS = range(61_000, 65_536)
@@ -80,3 +82,16 @@ class Agents(Protocol):
 
     async def close(self) -> None:
         """What was made for the session is deleted; bounded, and said where it failed."""
+
+
+def agent_of(task: asyncio.Task[AgentPod]) -> AgentPod:
+    """What the making of an agent came to, once it is done. What was given up because nobody follows its pod is no
+    cancellation of whoever waits for it: Refusal."""
+    if task.cancelled():
+        raise Refusal("its pod is not followed any more")
+    return task.result()
+
+
+def failed(task: asyncio.Task[AgentPod]) -> bool:
+    """Whether it came to nothing, so that it may be tried anew."""
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -19,7 +19,7 @@ from runner.errors import Refusal
 from runner.kube import agent_rights, agent_state, manifests
 from runner.kube.agent_start import RUNS_WITHIN, Word, events_of, first, watched
 from runner.kube.agent_state import Over, Runs, State, Waits
-from runner.kube.agents import PORTS, AgentPod, AgentWishes, FounderSays, Provide
+from runner.kube.agents import PORTS, AgentPod, AgentWishes, FounderSays, Provide, agent_of, failed
 from runner.kube.api import Cluster
 from runner.kube.errors import KubeError
 from runner.kube.manifests import Json
@@ -91,8 +91,8 @@ class Ephemerals:
         if tasks:
             done, _ = await asyncio.wait(set(tasks.values()), return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
-                task.result()
-        return {uid: task.result() for uid, task in tasks.items()}
+                agent_of(task)
+        return {uid: agent_of(task) for uid, task in tasks.items()}
 
     async def again(self, agent: AgentPod) -> AgentPod:
         """See Agents."""
@@ -100,13 +100,15 @@ class Ephemerals:
         if pod is None:
             raise Refusal(f"the agent {agent.key} serves no pod that is still followed")
         coming = self._coming.get(pod.uid)
-        if coming is not None and coming.done() and coming.result().key == agent.key:
+        if coming and coming.done() and not failed(coming) and coming.result().key == agent.key:
             if await self._runs(agent):
                 return agent
             if self._coming.get(pod.uid) is coming:
                 log.info("agent %s in pod %s is gone: another is made", agent.key, agent.pod)
                 coming = self._begin(pod)
-        return await asyncio.shield(self._coming.get(pod.uid) or self._begin(pod))
+        coming = self._coming.get(pod.uid) or self._begin(pod)
+        await asyncio.wait([coming])
+        return agent_of(coming)
 
     async def keep(self, uids: Collection[str]) -> None:
         """See Agents. Those of other pods end by themselves when their session has ended there."""
@@ -136,7 +138,7 @@ class Ephemerals:
 
     def _settled(self, uid: str, task: asyncio.Task[AgentPod]) -> None:
         """What failed may be tried anew."""
-        if (task.cancelled() or task.exception() is not None) and self._coming.get(uid) is task:
+        if failed(task) and self._coming.get(uid) is task:
             del self._coming[uid]
 
     async def _make(self, pod: Pod) -> AgentPod:

@@ -19,7 +19,7 @@ from itertools import count
 from runner.errors import Refusal
 from runner.kube import agent_rights, agent_state, manifests
 from runner.kube.agent_start import pod_of_job
-from runner.kube.agents import PORTS, AgentPod, AgentWishes, FounderSays, Provide
+from runner.kube.agents import PORTS, AgentPod, AgentWishes, FounderSays, Provide, agent_of, failed
 from runner.kube.api import Cluster
 from runner.kube.errors import KubeError
 from runner.kube.manifests import Json, Marks
@@ -96,21 +96,22 @@ class Jobs:
         if tasks:
             done, _ = await asyncio.wait(set(tasks.values()), return_when=asyncio.FIRST_EXCEPTION)
             for task in done:
-                task.result()
-        return {uid: task.result() for uid, task in tasks.items()}
+                agent_of(task)
+        return {uid: agent_of(task) for uid, task in tasks.items()}
 
     async def again(self, agent: AgentPod) -> AgentPod:
         """See Agents. However many ask, one successor is made."""
         made = self._made.get(agent.key)
         if made is None:
             raise Refusal(f"the agent {agent.key} serves no pod that is still followed")
-        if made.heir is None:
+        if made.heir is None or failed(made.heir):
             if await self._runs(agent):
                 return agent
-            if made.heir is None:
+            if made.heir is None or failed(made.heir):
                 log.info("agent %s on node %s is gone: another is made", agent.key, agent.node)
                 made.heir = self._begin(agent.node, made.uids)
-        heir = await asyncio.shield(made.heir)
+        await asyncio.wait([made.heir])
+        heir = agent_of(made.heir)
         self._made.pop(agent.key, None)
         await self._delete(agent.key)
         return heir
@@ -158,7 +159,7 @@ class Jobs:
 
     def _settled(self, task: asyncio.Task[AgentPod]) -> None:
         """What failed may be tried anew."""
-        if task.cancelled() or task.exception() is not None:
+        if failed(task):
             self._coming = {uid: one for uid, one in self._coming.items() if one is not task}
 
     async def _make(self, node: str, uids: set[str]) -> AgentPod:

@@ -158,6 +158,17 @@ async def test_again_is_the_same_while_it_runs_and_another_when_it_has_ended() -
     assert await stage.agents.again(agent) == first
 
 
+async def test_a_successor_that_failed_is_tried_anew() -> None:
+    stage = Stage()
+    agent = (await stage.agents.agent_for([pod("a")]))["uid-a"]
+    stage.state("a", agent.key, ended("killed", 137))
+    stage.cluster.states = [ended("no room")]
+    with pytest.raises(Refusal, match="no room"):
+        await stage.agents.again(agent)
+    stage.cluster.states = [RUNNING]
+    assert (await stage.agents.again(agent)).key == stage.added()[-1][1]["name"] != agent.key
+
+
 async def test_again_in_a_pod_that_is_gone() -> None:
     stage = Stage()
     agent = (await stage.agents.agent_for([pod("a")]))["uid-a"]

@@ -302,6 +302,29 @@ async def test_one_that_is_gone_has_one_successor_however_many_ask(how: str) -> 
     assert (await stage.jobs.agent_for([pod("a")]))["uid-a"] == first
 
 
+async def test_a_successor_that_failed_is_tried_anew() -> None:
+    stage = Stage()
+    agent = (await stage.jobs.agent_for([pod("a")]))["uid-a"]
+    stage.cluster.remove(f"{PODS}/{agent.pod}")
+    stage.cluster.states = [ended("no room")]
+    with pytest.raises(Refusal, match="no room"):
+        await stage.jobs.again(agent)
+    stage.cluster.states = [RUNNING]
+    heir = await stage.jobs.again(agent)
+    assert stage.cluster.jobs() == [heir.key]
+
+
+async def test_who_waits_for_an_agent_is_not_cancelled_when_its_pod_goes() -> None:
+    stage = Stage()
+    stage.cluster.states = [waiting("ContainerCreating")]
+    waits = asyncio.create_task(stage.jobs.agent_for([pod("a")]))
+    await stage.cluster.until(stage.cluster.jobs)
+    await stage.jobs.keep([])
+    with pytest.raises(Refusal, match="not followed any more"):
+        await waits
+    assert stage.cluster.jobs() == []
+
+
 async def test_jobs_that_no_pod_needs_are_ended() -> None:
     stage = Stage()
     found = await stage.jobs.agent_for([pod("a"), pod("b"), pod("c", "n2")])
