@@ -46,6 +46,7 @@ class Controllers:
         self.refuses: Callable[[str, str, Json], None] = lambda verb, path, body: None
         self.events: list[Json] = []
         self.makes_pods = True
+        self.held: asyncio.Event | None = None  # until it is set, what is created is not yet there
         self.objects: dict[str, Json] = {}
         self.created: list[tuple[str, Json, dict[str, str]]] = []
         self.patched: list[tuple[str, Any]] = []
@@ -95,7 +96,7 @@ class Controllers:
     async def create(self, path: str, body: Json, **query: str) -> Json:
         self.created.append((path, copy.deepcopy(body), query))
         self._moved.set()
-        await asyncio.sleep(0)
+        await (self.held.wait() if self.held else asyncio.sleep(0))
         self.refuses("create", path, body)
         if "dryRun" in query:
             return body

@@ -367,11 +367,15 @@ async def test_the_end_while_one_is_being_made() -> None:
 async def test_the_end_before_the_answer_to_create() -> None:
     """A request that was sent is carried out, whoever waits for its answer."""
     stage = Stage()
+    stage.cluster.held = asyncio.Event()
     making = asyncio.create_task(stage.jobs.agent_for([pod("a")]))
     await stage.cluster.until(lambda: stage.cluster.created)
-    assert stage.cluster.jobs() == []
     making.cancel()
-    await stage.jobs.close()
+    closing = asyncio.create_task(stage.jobs.close())
+    done, _ = await asyncio.wait([closing], timeout=0.05)
+    assert not done, "it did not wait to see what the API server makes of it"
+    stage.cluster.held.set()
+    await closing
     assert stage.cluster.jobs() == []
 
 
