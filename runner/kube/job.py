@@ -139,9 +139,9 @@ class Jobs:
         self._made.clear()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSED_WITHIN):
+                await asyncio.gather(*tasks, return_exceptions=True)
                 await asyncio.gather(*(self._delete(name) for name in list(self._names)))
         for name in sorted(self._names):
             self._screen.warn(

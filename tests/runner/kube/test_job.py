@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from runner.errors import Refusal
-from runner.kube import agent_start
+from runner.kube import agent_start, job
 from runner.kube.agents import PORTS, AgentWishes, FounderSays, Provide
 from runner.kube.errors import KubeError, of_answer
 from runner.kube.job import Jobs
@@ -377,6 +377,17 @@ async def test_the_end_before_the_answer_to_create() -> None:
     stage.cluster.held.set()
     await closing
     assert stage.cluster.jobs() == []
+
+
+async def test_an_api_server_that_does_not_answer_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "CLOSED_WITHIN", 0.05)
+    stage = Stage()
+    stage.cluster.held = asyncio.Event()
+    making = asyncio.create_task(stage.jobs.agent_for([pod("a")]))
+    await stage.cluster.until(lambda: stage.cluster.created)
+    making.cancel()
+    await stage.jobs.close()
+    assert "job mirror-run-5e55-0 in namespace tools could not be deleted" in stage.screen.said
 
 
 async def test_an_end_that_cannot_delete_says_so() -> None:
