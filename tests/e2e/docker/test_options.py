@@ -51,7 +51,7 @@ def test_volumes_directory_limits_and_name(scene: Scene, target: Container, tmp_
         "64m",
         "--cpus",
         "0.5",
-        "-l",
+        "--label",
         "a=b",
     )
     run = scene.start(target, "sh", "-c", "cat file; pwd; touch x 2>&1; echo up; sleep 60", options=options)
