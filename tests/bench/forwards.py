@@ -4,8 +4,8 @@
     .venv/bin/python -m tests.bench.forwards [--rounds 5] [--mib 128] [--one-way 0.025]
 
 Each round passes through all of them in turn, so that what the machine does meanwhile falls on all alike; figures are
-medians. CPU is user and system time for each GB: of this process (and of kubectl, where it is between), and of API
-server, kubelets and containerds together. It says what the rates of a busy machine do not.
+medians, with the best in brackets. CPU is user and system time for each GB: of this process (and of kubectl, where it
+is between), and of API server, kubelets and containerds together. It says what the rates of a busy machine do not.
 """
 
 from __future__ import annotations
@@ -330,7 +330,7 @@ def there(module: str) -> bool:
     return True
 
 
-async def measure(rounds: int, size: int, one_way: float) -> dict[str, dict[str, float]]:
+async def measure(rounds: int, size: int, one_way: float) -> dict[str, dict[str, tuple[float, float]]]:
     kubectl = made.kubectl()
     seen: dict[str, list[dict[str, float]]] = {}
     with far_end(kubectl) as namespace:
@@ -357,19 +357,31 @@ async def measure(rounds: int, size: int, one_way: float) -> dict[str, dict[str,
                         seen.setdefault(name, []).append(found)
             await cluster.close()
     return {
-        name: {key: statistics.median(found[key] for found in each) for key in each[0]}
+        name: {key: (statistics.median(values), best(key, values)) for key, values in columns(each).items()}
         for name, each in seen.items()
     }
 
 
-def table(rows: dict[str, dict[str, float]]) -> str:
-    """Markdown."""
+def columns(each: list[dict[str, float]]) -> dict[str, list[float]]:
+    return {key: [found[key] for found in each] for key in each[0]}
+
+
+def best(key: str, values: list[float]) -> float:
+    return max(values) if "MB/s" in key else min(values)
+
+
+def table(rows: dict[str, dict[str, tuple[float, float]]]) -> str:
+    """Markdown: median (best)."""
     keys = list(next(iter(rows.values())))
     lines = [f"| | {' | '.join(keys)} |", f"|---|{'---:|' * len(keys)}"]
     for name, row in rows.items():
-        cells = [f"{row[key]:.0f}" if "MB/s" in key else f"{row[key]:.2f}" for key in keys]
+        cells = [f"{pair[0]:.{places}f} ({pair[1]:.{places}f})" for pair, places in _digits(row)]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _digits(row: dict[str, tuple[float, float]]) -> list[tuple[tuple[float, float], int]]:
+    return [(pair, 0 if "MB/s" in key else 2 if "p50" in key else 1) for key, pair in row.items()]
 
 
 if __name__ == "__main__":
