@@ -12,8 +12,8 @@ if __name__ == "__main__":  # run as a script from anywhere, the packages are tw
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from runner import VERSION
-from runner.kube.rendered import as_yaml
 from runner.kube.install_manifests import InstallOptions
+from runner.kube.rendered import as_yaml
 
 FILE = Path(__file__).resolve().parent / "mirror-run.yaml"
 
