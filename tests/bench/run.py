@@ -4,8 +4,9 @@
     [--patience 60]
 
 Sections: ways (bulk, round trips, connections, memory), crowd (what 10,000 idle connections cost), mirror,
-start. Each run passes through all carriers in turn, so that what the machine does meanwhile falls on all of
-them alike. Needs root. docs/benchmarks.md has the record and its reading.
+start, pods (a pod as the target, on the cluster of `make cluster`). Each run passes through all carriers in turn,
+so that what the machine does meanwhile falls on all of them alike. Needs root. docs/benchmarks.md has the record and
+its reading.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import carriers, machine, mirroring, peers, product, rows, spaces, start, table
+from tests.bench import carriers, machine, mirroring, peers, pods, product, rows, spaces, start, table
 from tests.bench.table import Figure
 
-SECTIONS = ("ways", "crowd", "mirror", "start")
+SECTIONS = ("ways", "crowd", "mirror", "start", "pods")
 ALONE, AGENT = "stack alone", "through the agent"
 HELD = 1000  # connections for the memory rows
 
@@ -282,7 +283,7 @@ def main() -> None:
     ]
     print("\n".join(conditions), flush=True)
     others, figures = Others(), []
-    sections = {"ways": ways, "crowd": crowd, "mirror": mirror, "start": start.figures}
+    sections = {"ways": ways, "crowd": crowd, "mirror": mirror, "start": start.figures, "pods": pods.figures}
     try:
         for section in SECTIONS:
             if section in options.only:

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import docker
@@ -49,11 +49,11 @@ def target() -> Iterator[tuple[Container, str]]:
         client.close()
 
 
-def first_line(words: list[str]) -> float:
+def first_line(words: list[str], environment: Mapping[str, str] | None = None) -> float:
     """Seconds from the start of a command to its first line on stdout; it then runs to its end."""
     began = time.monotonic()
     with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment
     ) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
