@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,24 +80,27 @@ def delegate(group: Path) -> None:
                 ) from error
 
 
-def clear(name: str, patience: float = 10.0) -> list[str]:
-    """Ends what still runs in the part's cgroups and removes them; those that could not be."""
-    left: list[str] = []
+def clear(name: str, patience: float = 10.0) -> None:
+    """Removes the part's cgroups, with all that was made below them. The part has ended.
+
+    Nothing is killed: all that ever lived there was in the part's pid namespace, so what is alive is somebody else's.
+    """
     for tree in hierarchies():
         group = tree.group(name)
         deadline = time.monotonic() + patience
         while group.is_dir():
-            for pid in _members(group):
-                _kill(pid)
             try:
                 for path, _, _ in os.walk(group, topdown=False):
                     os.rmdir(path)
-            except OSError:  # EBUSY until the last one is dead and collected: version 1 tells nobody
+            except (
+                OSError
+            ) as error:  # EBUSY until the last one that died is collected: version 1 tells nobody
                 if time.monotonic() > deadline:
-                    left.append(str(group))
-                    break
+                    alive = ", ".join(map(str, _members(group))) or "nobody"
+                    raise RuntimeError(
+                        f"{group} cannot be removed ({error}); in it lives: {alive}"
+                    ) from error
                 time.sleep(0.02)
-    return left
 
 
 def _members(group: Path) -> Iterator[int]:
@@ -108,8 +109,3 @@ def _members(group: Path) -> Iterator[int]:
             yield from (int(word) for word in Path(path, "cgroup.procs").read_text().split())
         except OSError:
             continue  # removed meanwhile
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)

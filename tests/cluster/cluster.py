@@ -69,9 +69,15 @@ def locked() -> Iterator[None]:
 def fingerprint() -> str:
     """Of what a running cluster is made of: a change of any of it is a reason to start it anew."""
     total = hashlib.sha256(build.digest().encode())
-    for name in ("addons", "control_plane", "init", "node", "parts", "pki", "places", "spec"):
+    for name in ("addons", "control_plane", "init", "node", "pki", "places", "spec"):
         total.update((HERE / f"{name}.py").read_bytes())
     return total.hexdigest()[:16]
+
+
+def owner() -> str:
+    """The state folder of the cluster whose cable ends on this host; "" if there is none."""
+    alias = Path("/sys/class/net", HOST_LINK, "ifalias")
+    return alias.read_text().strip() if alias.exists() else ""
 
 
 def answers() -> bool:
@@ -154,7 +160,7 @@ def _start_parts(built: build.Built) -> None:
     middle = parts.wait_for_init(CONTROL_NAME, centre)
     parts.cable(None, HOST_LINK, middle, control_plane.port("host"))
     parts.ip("address", "add", f"{HOST}/24", "dev", HOST_LINK)
-    parts.ip("link", "set", HOST_LINK, "up")
+    parts.ip("link", "set", HOST_LINK, "alias", str(STATE), "up")
     for each in NODES:
         each.folder.mkdir(parents=True, exist_ok=True)
         mounts, trees = parts.cgroup_views(each.name)
@@ -205,9 +211,7 @@ def _down(keep_logs: bool = False) -> None:
         MARK.unlink(missing_ok=True)
     else:
         shutil.rmtree(STATE, ignore_errors=True)
-    if Path(
-        "/sys/class/net", HOST_LINK
-    ).exists():  # its namespace goes with the last socket in it, whoever holds that
+    if owner() == str(STATE):  # it goes with its namespace, but the kernel may take a minute to come to that
         with suppress(RuntimeError):
             parts.ip("link", "delete", HOST_LINK)
 
@@ -225,6 +229,11 @@ def check_machine() -> None:
     if os.geteuid() != 0 or os.uname().sysname != "Linux":
         raise ClusterError(
             "only root on Linux can start a cluster here; a cluster of your own: MIRROR_RUN_TEST_KUBECONFIG=FILE"
+        )
+    if owner() not in ("", str(STATE)):
+        raise ClusterError(
+            f"another cluster of these tests stands on this machine, with its state in {owner()}; there is room for "
+            "one: stop it (`make cluster-down`, with its XDG_CACHE_HOME), or use it by MIRROR_RUN_TEST_KUBECONFIG"
         )
     missing = sorted({package for program, package in NEEDED.items() if not shutil.which(program)})
     if not Path(node.PLUGINS, "bridge").exists():

@@ -152,9 +152,7 @@ def stop(name: str) -> None:
         for process in (init, recorded):
             if process and not process.wait(PATIENCE):
                 raise RuntimeError(f"{name} (pid {process.pid}) does not end")
-    left = cgroups.clear(name)
-    if left:
-        raise RuntimeError(f"of {name} is left: {', '.join(left)}")
+    cgroups.clear(name)
     shutil.rmtree(STATE / name, ignore_errors=True)
 
 
