@@ -344,6 +344,7 @@ def test_a_way_cut_for_longer_resets_and_goes_on(
         run.said(": mirroring")
         assert asked(scene, 3) == [ANSWER] * 3
         assert requests(run, 3) == [1, 2, 3]
+        run.end()  # while there is a way by which to delete what was made
 
 
 def test_the_app_outlives_its_agent(scene: Scene, job: tuple[str, ...]) -> None:
