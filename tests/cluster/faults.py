@@ -78,10 +78,15 @@ def without(part: str, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def drained(kubectl: Kubectl, node: str) -> Iterator[None]:
-    """Every pod of the node that no daemonset owns is evicted; no new one is given to it while the context lasts."""
+def drained(kubectl: Kubectl, node: str, *selectors: str) -> Iterator[None]:
+    """Every pod of the node that no daemonset owns is evicted; no new one is given to it while the context lasts.
+
+    ``selectors``: only those pods that one of these labels fits, where others use the node too.
+    """
+    words = ("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force")
     try:
-        kubectl("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", patience=120)
+        for chosen in [["--pod-selector", one] for one in selectors] or [[]]:
+            kubectl(*words, *chosen, patience=120)
         yield
     finally:
         kubectl("uncordon", node)
