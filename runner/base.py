@@ -7,16 +7,19 @@ that is needed. What is made is cached under a tag that names its recipe.
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import logging
 import queue
 import re
 import shutil
 import subprocess
+import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from runner.errors import Refusal
 from runner.labels import IMAGE
@@ -143,30 +146,50 @@ def _make(api: Any, progress: Progress, failure: str, name: str, arch: str = "")
                 "make a registry or a Debian mirror reachable; `mirror-run doctor` tells more",
             )
         progress("importing the base image")
-        with archive.open("rb") as stream:
-            _import(api, stream, name, arch)
+        if arch:
+            _load(api, archive, name, arch)
+        else:
+            _import(api, archive, name)
     if not api.images(filters={"reference": name}):
         raise Refusal("the engine did not take the base image that was made", "see the engine's own log")
 
 
-def _import(api: Any, stream: IO[bytes], name: str, arch: str) -> None:
+def _import(api: Any, archive: Path, name: str) -> None:
     """An archive of a file system becomes an image (Docker Engine API, ImageCreate, fromSrc)."""
     repository, tag = name.split(":")
-    # In chunks: of a file the SDK states both its length and chunked encoding, which the engine cannot parse.
-    chunks = iter(lambda: stream.read(CHUNK), b"")
-    if not arch:
+    with archive.open("rb") as stream:
+        # In chunks: of a file the SDK states both its length and chunked encoding, which the engine cannot parse.
+        chunks = iter(lambda: stream.read(CHUNK), b"")
         api.import_image_from_stream(chunks, repository=repository, tag=tag, changes=list(CHANGES))
-        return
-    # The SDK's own call has no platform, and the engine would take the image for its own kind of machine's.
-    where = {"fromSrc": "-", "repo": repository, "tag": tag, "platform": f"linux/{arch}"}
-    answer = api.post(
-        f"{api.base_url}/v{api.api_version}/images/create",
-        params=[*where.items(), *(("changes", change) for change in CHANGES)],
-        data=chunks,
-        headers={"Content-Type": "application/tar"},
-        timeout=api.timeout,
-    )
-    answer.raise_for_status()
+
+
+def _load(api: Any, archive: Path, name: str, arch: str) -> None:
+    """The same for another kind of machine. An import is always of the engine's own (seen with 20.10, whatever its
+    ``platform``), so the image is put together here (Docker Image Specification v1.2) and loaded."""
+    with archive.open("rb") as stream:
+        layer = hashlib.file_digest(stream, "sha256").hexdigest()
+    config = {
+        "architecture": arch,
+        "os": "linux",
+        "config": {"Cmd": ["bash"], "Labels": {IMAGE: "base"}},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer}"]},
+        "history": [{"created_by": "mmdebstrap"}],
+    }
+    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
+    whole = archive.with_name("image.tar")
+    with tarfile.open(whole, "w") as tar:
+        for file, content in {"config.json": config, "manifest.json": manifest}.items():
+            octets = json.dumps(content).encode()
+            entry = tarfile.TarInfo(file)
+            entry.size = len(octets)
+            tar.addfile(entry, io.BytesIO(octets))
+        tar.add(archive, "layer.tar")
+    with whole.open("rb") as stream:
+        for line in api.load_image(iter(lambda: stream.read(CHUNK), b"")):
+            if "error" in line:
+                raise Refusal(
+                    f"the engine did not take the base image: {line['error']}", "see the engine's own log"
+                )
 
 
 def no_emulator(arch: str) -> Refusal:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,3 +104,26 @@ def test_the_engines_own_is_pulled_as_before() -> None:
     engine = Engine()
     assert base.ensure_base(engine, quiet) == base.PULLED
     assert engine.pulled == [(base.PULLED, None)]
+
+
+def test_what_is_made_here_is_loaded_as_of_its_own_kind(tmp_path: Path) -> None:
+    """An import would be taken for the engine's own kind of machine, and a build FROM it refused half-way."""
+    loaded: list[bytes] = []
+
+    class Loads(Engine):
+        def load_image(self, data: Iterator[bytes]) -> list[dict[str, str]]:
+            loaded.append(b"".join(data))
+            return [{"stream": "Loaded image"}]
+
+    archive = tmp_path / "base.tar"
+    archive.write_bytes(b"a file system")
+    base._load(Loads(), archive, "mirror-run/base:1-arm64", "arm64")
+    with tarfile.open(fileobj=io.BytesIO(loaded[0])) as tar:
+        content = {name: tar.extractfile(name).read() for name in tar.getnames()}  # type: ignore[union-attr]
+    [manifest] = json.loads(content["manifest.json"])
+    assert manifest["RepoTags"] == ["mirror-run/base:1-arm64"]
+    config = json.loads(content[manifest["Config"]])
+    assert (config["os"], config["architecture"]) == ("linux", "arm64")
+    [layer] = manifest["Layers"]
+    assert config["rootfs"]["diff_ids"] == [f"sha256:{hashlib.sha256(content[layer]).hexdigest()}"]
+    assert content[layer] == b"a file system"
