@@ -170,7 +170,8 @@ def _start_parts(built: build.Built) -> None:
 
 DOOR = """#!/bin/sh
 # kubectl, as new as the test cluster, and for it unless KUBECONFIG or --kubeconfig says another
-: "${{KUBECONFIG:={kubeconfig}}}"
+here=$(dirname "$(readlink -f "$0")")
+: "${{KUBECONFIG:=$here/{kubeconfig}}}"
 export KUBECONFIG NO_PROXY="$NO_PROXY,{address}"
 exec {kube} kubectl "$@"
 """
@@ -183,7 +184,7 @@ def door(kube: Path) -> None:
     if not KUBECONFIG.exists() or KUBECONFIG.read_text() != text:
         KUBECONFIG.write_text(text)
         KUBECONFIG.chmod(0o600)
-    KUBECTL.write_text(DOOR.format(kubeconfig=KUBECONFIG, address=CONTROL, kube=kube))
+    KUBECTL.write_text(DOOR.format(kubeconfig=KUBECONFIG.name, address=CONTROL, kube=kube))
     KUBECTL.chmod(0o755)
 
 
