@@ -19,10 +19,11 @@ import socket
 import ssl
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,7 +38,6 @@ from tests.cluster import cluster as made
 from tests.cluster import images as nodes
 from tests.cluster.kubectl import Kubectl
 from tests.e2e.docker.scene import ensure_image
-from tests.net.delay import Delay
 
 FAR = (Path(__file__).parents[1] / "e2e/kubernetes/far_end.py").read_text()
 PORT = 7001
@@ -224,10 +224,10 @@ async def bulk(client: Client, size: int, *, down: bool) -> dict[str, float]:
     return {f"{way} MB/s": size / 1e6 / took} | cpu
 
 
-async def trips(client: Client) -> dict[str, float]:
+async def trips(client: Client, count: int) -> dict[str, float]:
     await client.send(b"echo\n")
     took = []
-    for _ in range(TRIPS):
+    for _ in range(count):
         began = time.perf_counter()
         await client.send(bytes(64))
         left = 64
@@ -235,7 +235,7 @@ async def trips(client: Client) -> dict[str, float]:
             left -= await client.receive()
         took.append(time.perf_counter() - began)
     await client.close()
-    return {"p50 ms": statistics.median(took[TRIPS // 10 :]) * 1e3}
+    return {"p50 ms": statistics.median(took[count // 10 :]) * 1e3}
 
 
 @contextlib.contextmanager
@@ -288,21 +288,24 @@ def kubectl_forward(kubectl: Kubectl, kubeconfig: str, namespace: str) -> Iterat
             process.terminate()
 
 
-@contextlib.asynccontextmanager
-async def way(kubectl: Kubectl, one_way: float) -> AsyncIterator[str]:
-    """A kubeconfig: the cluster's, or one that goes a longer way."""
+@contextlib.contextmanager
+def way(kubectl: Kubectl, one_way: float) -> Iterator[str]:
+    """A kubeconfig: the cluster's, or one that goes a longer way, which is a process of its own."""
     if not one_way:
         yield str(kubectl.kubeconfig)
         return
     whole = yaml.safe_load(kubectl.kubeconfig.read_text())
     server = whole["clusters"][0]["cluster"]
     host, _, port = server["server"].removeprefix("https://").partition(":")
-    async with Delay(host, int(port), one_way) as relay:
-        server |= {"server": f"https://127.0.0.1:{relay.port}", "tls-server-name": host}
+    command = [sys.executable, "-m", "tests.net.delay", f"{host}:{port}", "--one-way", str(one_way)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as relay:
+        assert relay.stdout is not None
+        server |= {"server": f"https://127.0.0.1:{int(relay.stdout.readline())}", "tls-server-name": host}
         with tempfile.NamedTemporaryFile("w", suffix=".kubeconfig") as file:
             yaml.safe_dump(whole, file)
             file.flush()
             yield file.name
+        relay.terminate()
 
 
 def tls(kubeconfig: str) -> ssl.SSLContext:
@@ -333,29 +336,28 @@ def there(module: str) -> bool:
 async def measure(rounds: int, size: int, one_way: float) -> dict[str, dict[str, tuple[float, float]]]:
     kubectl = made.kubectl()
     seen: dict[str, list[dict[str, float]]] = {}
-    with far_end(kubectl) as namespace:
-        async with way(kubectl, one_way) as kubeconfig:
-            cluster = await connect(KubeOptions(kubeconfig), {}, Path("/nonexistent"))
-            url = cluster.server.replace("https", "wss")
-            url += f"/api/v1/namespaces/{namespace}/pods/far/portforward?ports={PORT}"
-            context = tls(kubeconfig)
-            with kubectl_forward(kubectl, kubeconfig, namespace) as (port, pid):
-                clients: dict[str, Any] = {"kubectl port-forward": Through(port)}
-                clients["mirror-run: picows, SPDY"] = Ours(cluster, namespace, (SPDY, V4))
-                clients["mirror-run: picows, v4"] = Ours(cluster, namespace, (V4,))
-                for library in ("websockets", "aiohttp"):
-                    if there(library):
-                        clients[f"{library}, v4"] = V4Client(library, url, context)
-                if there("websocket"):
-                    clients["websocket-client, v4"] = Threaded(url, context)
-                for _ in range(rounds):
-                    for name, client in clients.items():
-                        BETWEEN[:] = [pid] if isinstance(client, Through) else []
-                        found = await bulk(await client.open(), size, down=True)
-                        found |= await bulk(await client.open(), size, down=False)
-                        found |= await trips(await client.open())
-                        seen.setdefault(name, []).append(found)
-            await cluster.close()
+    with far_end(kubectl) as namespace, way(kubectl, one_way) as kubeconfig:
+        cluster = await connect(KubeOptions(kubeconfig), {}, Path("/nonexistent"))
+        url = cluster.server.replace("https", "wss")
+        url += f"/api/v1/namespaces/{namespace}/pods/far/portforward?ports={PORT}"
+        context = tls(kubeconfig)
+        with kubectl_forward(kubectl, kubeconfig, namespace) as (port, pid):
+            clients: dict[str, Any] = {"kubectl port-forward": Through(port)}
+            clients["mirror-run: picows, SPDY"] = Ours(cluster, namespace, (SPDY, V4))
+            clients["mirror-run: picows, v4"] = Ours(cluster, namespace, (V4,))
+            for library in ("websockets", "aiohttp"):
+                if there(library):
+                    clients[f"{library}, v4"] = V4Client(library, url, context)
+            if there("websocket"):
+                clients["websocket-client, v4"] = Threaded(url, context)
+            for _ in range(rounds):
+                for name, client in clients.items():
+                    BETWEEN[:] = [pid] if isinstance(client, Through) else []
+                    found = await bulk(await client.open(), size, down=True)
+                    found |= await bulk(await client.open(), size, down=False)
+                    found |= await trips(await client.open(), 30 if one_way else TRIPS)
+                    seen.setdefault(name, []).append(found)
+        await cluster.close()
     return {
         name: {key: (statistics.median(values), best(key, values)) for key, values in columns(each).items()}
         for name, each in seen.items()
