@@ -165,6 +165,7 @@ class _Pair:
         self.there, self.back = _Way(relay, self.ended), _Way(relay, self.ended)
         self.sides: list[asyncio.Transport] = []
         self._task: asyncio.Task[None] | None = None
+        self._reset = False
 
     def joined(self, transport: asyncio.Transport) -> tuple[_Way, _Way]:
         """The ways from and to this side; the first side to come is the one that dialled."""
@@ -175,6 +176,8 @@ class _Pair:
             self._relay.began(self)
             self._task = asyncio.create_task(self._relay.dial(self), name="a delayed connection")
         theirs.stir()
+        if self._reset:  # while it was being dialled
+            transport.abort()
         return mine, theirs
 
     def stir(self) -> None:
@@ -189,6 +192,7 @@ class _Pair:
                 side.close()
 
     def reset(self) -> None:
+        self._reset = True
         self._relay.over(self)
         self.there.stop()
         self.back.stop()

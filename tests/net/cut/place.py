@@ -77,20 +77,32 @@ class Legs:
 
     async def __aexit__(self, *about: object) -> None:
         self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what was aborted is closed by the loop's next turn
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        ends = [writer]
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self._port)
+            ends.append(back)
+            both = [asyncio.create_task(_pour(reader, back)), asyncio.create_task(_pour(there, writer))]
+            try:
+                await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for one in both:
+                    one.cancel()
+                await asyncio.wait(both)
         except OSError:
-            writer.close()
-            return
-        both = [asyncio.create_task(_pour(reader, back)), asyncio.create_task(_pour(there, writer))]
-        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        for task in both:
-            task.cancel()
-        await asyncio.wait(both)
-        for one in (writer, back):
-            one.transport.abort()
+            pass  # the way is cut: so is this one
+        finally:
+            for end in ends:
+                end.transport.abort()
 
 
 async def _pour(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
