@@ -138,7 +138,7 @@ def _make(api: Any, progress: Progress, failure: str, name: str, arch: str = "")
         options = [*OPTIONS, f"--architectures={arch}"] if arch else OPTIONS
         command = [tool, "--quiet", *options, SUITE, str(archive), *own_sources()]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if arch and "can neither be executed natively" in done.stderr:
+        if arch and re.search(r"can neither be executed natively|cannot find \S*qemu", done.stderr):
             raise no_emulator(arch)
         if done.returncode:
             raise Refusal(
