@@ -11,7 +11,6 @@ import pytest
 import yaml
 
 from docs.kustomize import generate
-from runner.kube.rendered import as_yaml
 from runner.kube import admission
 from runner.kube.install_manifests import (
     AGENT,
@@ -25,6 +24,7 @@ from runner.kube.install_manifests import (
 )
 from runner.kube.kinds import RIGHTS
 from runner.kube.object_path import path_of
+from runner.kube.rendered import as_yaml
 
 PLAIN = InstallOptions(image="registry.test/agent:1")
 LIKE_EXEC = InstallOptions(image="registry.test/agent:1", like_exec=True)
