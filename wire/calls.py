@@ -24,10 +24,12 @@ from wire.messages import (
     Failure,
     GetCounters,
     GetEnviron,
+    LetGo,
     Message,
     Ping,
     RemoveAgent,
     Retarget,
+    Steal,
 )
 
 ANSWER: dict[type[Message], type[Message]] = {
@@ -35,6 +37,8 @@ ANSWER: dict[type[Message], type[Message]] = {
     Detach: Done,
     GetEnviron: Environ,
     GetCounters: CountersAre,
+    Steal: Done,
+    LetGo: Done,
     Configure: Configured,
     Retarget: Done,
     AddAgent: Done,

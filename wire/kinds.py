@@ -63,6 +63,7 @@ Level = Annotated[int, Whole(0, 100)]
 
 Name = Annotated[str, Text(255)]
 PathText = Annotated[str, Text(4096)]  # PATH_MAX
+Regex = Annotated[str, Text(4096)]
 Sentence = Annotated[str, Text(4096, prose=True)]
 
 Ip = Annotated[bytes, Octets(16, (4, 16))]

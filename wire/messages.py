@@ -31,6 +31,7 @@ from wire.kinds import (
     PathText,
     PortNumber,
     Prefix,
+    Regex,
     Secret,
     Sentence,
 )
@@ -64,6 +65,7 @@ class ChannelKind(IntEnum):
     ECHO = 3  # bridge to agent: ICMP echo, one association for each identifier
     MIRROR_TCP = 17  # agent to bridge: a copied connection of a client of the target
     MIRROR_UDP = 18  # agent to bridge: copied datagrams of one client
+    STEAL_TCP = 19  # agent to bridge: a client's connection, which the app answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,32 @@ class Counters:
     dropped: U64 = 0
     lost_packets: U64 = 0  # packets the kernel could not put into the ring
     limited: U64 = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What a request is asked: ``what`` is 0 a header, as "Name: value", 1 the path with its query, 2 the method.
+    ``regex``: found anywhere in it; a header's without regard to case.
+    """
+
+    what: U8
+    regex: Regex
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A request matches when all of these hold."""
+
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A probe of the target by its node: ``kind`` 0 HTTP, 1 TCP, 2 gRPC. ``path``: HTTP's path, gRPC's service."""
+
+    port: PortNumber
+    kind: U8
+    path: PathText = ""
 
 
 # --- the first frames of every link to an agent -------------------------------------------------------------
@@ -339,6 +367,75 @@ class CountersAre(Message):
     counters: Counters
 
 
+@dataclass(frozen=True, slots=True)
+class Steal(Message):
+    """Runner: TCP ports are stolen, not mirrored, in all targets of the session; replaces what was said before. Answer:
+    Done. Since 1.
+
+    ``filters``: requests that match any of them; without any, whole ports. ``on_app_gone``: of a request that the app
+    was given and did not answer, 0 to the target if nothing was sent to it, 1 answer 502, 2 reset. ``link_lost_after``:
+    milliseconds that such a request waits for a link that is cut. ``drain``: seconds that the target's other connections
+    may go on through the agent when nothing is stolen any more. ``nodes``, ``probes``: of the target's own probes, which
+    stay with the target unless ``steal_probes``.
+    """
+
+    TAG: ClassVar[int] = 20
+    call: U32
+    filters: tuple[Filter, ...] = ()
+    on_app_gone: U8 = 0
+    link_lost_after: U32 = 5000
+    drain: U32 = 600
+    steal_probes: bool = False
+    steal_local: bool = False  # also what comes over the target's loopback interface
+    steal_existing: bool = False  # connections that were open before are closed, so that their clients come again
+    nodes: tuple[Ip, ...] = ()
+    probes: tuple[Probe, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stealing(Message):
+    """Agent, a notice to the founder: these ports of this target are stolen from now on. ``refused``: why others, that
+    the app wants, are not. Since 1.
+    """
+
+    TAG: ClassVar[int] = 21
+    target: U32
+    ports: tuple[AppPort, ...]
+    refused: Sentence = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stolen(Message):
+    """Agent, a notice to the founder: what came to this port of this target since it is stolen, once a second at most.
+    Since 1.
+
+    ``seen``: requests that the filters were asked about; ``matched`` of them; ``stolen``: connections of which the app
+    got something; ``older``: connections that were open before, and are the target's; ``tls``: connections that are
+    encrypted; ``last``: the last request's first line.
+    """
+
+    TAG: ClassVar[int] = 22
+    target: U32
+    port: PortNumber
+    seen: U64 = 0
+    matched: U64 = 0
+    stolen: U64 = 0
+    older: U32 = 0
+    tls: U64 = 0
+    last: Sentence = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo(Message):
+    """Runner: nothing more is to be stolen. Answer: Done, when the app has answered what it was given, or after
+    ``within`` milliseconds. Since 1.
+    """
+
+    TAG: ClassVar[int] = 23
+    call: U32
+    within: U32
+
+
 # --- runner and bridge, on the bridge's stdin and stdout ----------------------------------------------------
 
 
@@ -471,8 +568,8 @@ class Open(Message):
 
     ``window``: octets the speaker takes before it grants more. TCP: ``source`` is the app's socket,
     ``destination`` what it connects to. UDP and ECHO: ``destination`` is not used (empty, port 0); ECHO's
-    ``source_port`` is the identifier. MIRROR_*: ``source`` is the real client, ``destination`` the target's
-    address and the *app's* port (mapping applied).
+    ``source_port`` is the identifier. MIRROR_*, STEAL_TCP: ``source`` is the real client, ``destination`` the
+    target's address and the *app's* port (mapping applied).
     """
 
     TAG: ClassVar[int] = 64
