@@ -44,6 +44,7 @@ struct channel *dial_open(struct target *t, const struct channel_open *o, int *e
         return dial_echo(t, o, err);
     case CHANNEL_MIRROR_TCP:
     case CHANNEL_MIRROR_UDP:
+    case CHANNEL_STEAL_TCP:
         break; /* the agent's to open */
     }
     *err = EPROTONOSUPPORT;

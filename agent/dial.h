@@ -5,11 +5,10 @@
  * Everything runs on the loop's thread. */
 #pragma once
 
+#include "agent/desk.h"
 #include "agent/own.h"
 #include "agent/reach.h"
 #include "native/addr.h"
-#include "native/backlog.h"
-#include "native/loop.h"
 #include "native/mux.h"
 
 #include <stdbool.h>
@@ -17,24 +16,9 @@
 #include <stdint.h>
 
 #define DIAL_MARK 0x4d52 /* SO_MARK of the agent's own sockets */
-#define DIAL_WINDOW                                                                                \
-    (1024 *                                                                                        \
-     1024) /* octets that one connection's backlog may hold; on a long way more (mux_window) */
-#define DIAL_SCRATCH                                                                               \
-    (1024 *                                                                                        \
-     1024) /* one buffer for all reading: 16 of the largest datagrams, or 4 reads of a stream */
 #define DIAL_IDLE                                                                                  \
     (180ull * 1000 * 1000 *                                                                        \
      1000) /* ns: an association without traffic is closed, as conntrack's stream time-out */
-
-/* What all targets of an engine share. */
-struct dial_desk {
-    struct loop *loop;
-    int home; /* the agent's own network namespace */
-    uint8_t *scratch;
-    struct chunk_pool pool;
-    uint16_t echo_identifier; /* the last one used */
-};
 
 /* One socket's membership in its target, embedded in its owner; `drop` closes it at once, as `err`. */
 struct dial {

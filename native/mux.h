@@ -41,6 +41,7 @@
 #define MUX_ACK_EVERY (256 * 1024)
 #define MUX_BEAT      (5ull * 1000 * 1000 * 1000)
 #define MUX_SILENT    (3 * MUX_BEAT)
+#define MUX_HASTE     (1ull * 1000 * 1000 * 1000) /* in the place of MUX_BEAT: mux_hasten */
 /* The window of a channel of it, while there are few: 50 ms at 1 Gbit/s are 6.25 MB, and a quarter may be passed on and not
  * yet granted. What all of them may hold then. */
 #define MUX_WINDOW      (8 * 1024 * 1024)
@@ -52,6 +53,7 @@ enum channel_kind {
     CHANNEL_ECHO = 3,
     CHANNEL_MIRROR_TCP = 17,
     CHANNEL_MIRROR_UDP = 18,
+    CHANNEL_STEAL_TCP = 19,
 };
 
 struct channel_open {
@@ -115,6 +117,11 @@ uint64_t mux_cut(struct mux *m);
 /* Takes `fd`, also on failure. `received`: what the peer's mux_cut returned. One that is UP is cut first. -1: the link has
  * ended, or the peer claims octets that were never sent, or lacks some that it has acknowledged; it stays CUT. */
 int mux_resume(struct mux *m, int fd, uint64_t received, struct fault *f);
+
+/* Somebody waits for what this channel carries, who knows nothing of links and must not be left waiting by one that was cut
+ * without a word: while it is open both ends of a kept link acknowledge every MUX_HASTE, and three of these in silence are a
+ * cut. STEAL_TCP is hastened by itself, at both ends, since both must know. Until the channel is forgotten; again: nothing. */
+void mux_hasten(struct channel *c);
 
 /* Whether there is room for the beginning and end of another channel: always while the peer reads. While it does not, or
  * the link is CUT, an owner that goes on opening channels would at last end the link. */

@@ -71,9 +71,18 @@ void channel_attach(struct mux *m, struct channel *c, uint32_t id, uint32_t flag
 void channel_forget(struct channel *c) {
     struct mux *m = c->mux;
     ring_remove(m, c);
+    if (c->flags & CHANNEL_HASTENS)
+        mux_hasty(m, -1);
     table_remove(&m->table, c);
     c->mux = NULL;
     c->flags = CHANNEL_FORGOTTEN;
+}
+
+void mux_hasten(struct channel *c) {
+    if (c->mux == NULL || c->flags & CHANNEL_HASTENS)
+        return;
+    c->flags |= CHANNEL_HASTENS;
+    mux_hasty(c->mux, 1);
 }
 
 bool channel_attached(const struct channel *c) {
@@ -110,6 +119,8 @@ void channel_open(struct mux *m, struct channel *c, const struct channel_ops *op
     }
     channel_attach(m, c, next_id(m), CHANNEL_OPENING);
     take_window(c, o->window);
+    if (o->kind == CHANNEL_STEAL_TCP)
+        mux_hasten(c);
     uint8_t head[FRAME_HEAD];
     mux_control(m, head, frame_open(head, c->id, o));
 }
@@ -295,6 +306,8 @@ void channel_offer(struct mux *m, const struct frame *f, const char **wrong) {
     uint32_t window = c->full;
     channel_attach(m, c, f->channel, CHANNEL_OFFERED);
     c->credit = f->open.window;
+    if (f->open.kind == CHANNEL_STEAL_TCP)
+        mux_hasten(c);
     if (accepted)
         channel_accept(c, c->ops, window);
 }

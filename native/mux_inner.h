@@ -16,6 +16,7 @@ enum {
     CHANNEL_IN_RING = 64, /* it wants, has credit, and waits for the link's turn */
     CHANNEL_ACCEPT = 128, /* accepted inside mux_ops.open, before the mux had it */
     CHANNEL_FORGOTTEN = 256,
+    CHANNEL_HASTENS = 512,
 };
 
 struct mux_table {
@@ -31,7 +32,8 @@ struct mux_kept {
     uint64_t told;       /* of them, those that an ACK was said for */
     uint64_t heard, due; /* ns: when the last of them came; when the next ACK is due */
     struct timer beat;
-    bool cut; /* there is no socket */
+    uint32_t hasty; /* channels that were hastened */
+    bool cut;       /* there is no socket */
 };
 
 struct mux {
@@ -94,7 +96,8 @@ static inline bool mux_stalled(const struct mux *m) {
 /* mux_resume.c: what a kept link does besides; nothing on others */
 void mux_came(struct mux *m, size_t n); /* so many octets were read */
 void mux_acked(struct mux *m, uint64_t received, const char **wrong);
-void mux_cut_off(struct mux *m); /* UP to CUT; nobody is told */
+void mux_cut_off(struct mux *m);         /* UP to CUT; nobody is told */
+void mux_hasty(struct mux *m, int more); /* so many more channels are hastened */
 
 /* mux_table.c */
 bool table_init(struct mux_table *t);

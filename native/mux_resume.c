@@ -5,30 +5,41 @@
  * comes first on the next socket. Acknowledgements are octets of the stream themselves; one of 15 octets after 256 KiB
  * does not make the peer say one in turn. Those of a former socket come again with the rest, and are then no news.
  *
- * Known by silence: a way through proxies may die without a word, so each side says something every MUX_BEAT.
+ * Known by silence: a way through proxies may die without a word, so each side says something every MUX_BEAT, or every
+ * MUX_HASTE while a channel is open whose far party must not wait for that long.
  */
 #include "mux_inner.h"
 
 #include <errno.h>
 #include <unistd.h>
 
+static uint64_t beat(const struct mux *m) {
+    return m->kept.hasty > 0 ? MUX_HASTE : MUX_BEAT;
+}
+
+static uint64_t silence(const struct mux *m) {
+    return beat(m) * (MUX_SILENT / MUX_BEAT);
+}
+
 static void acknowledge(struct mux *m) {
     uint8_t head[FRAME_HEAD];
     m->kept.told = m->kept.received;
-    m->kept.due = loop_now(m->loop) + MUX_BEAT;
+    m->kept.due = loop_now(m->loop) + beat(m);
     mux_control(m, head, frame_ack(head, m->kept.received));
 }
 
 static void set_beat(struct mux *m) {
-    uint64_t silent = m->kept.heard + MUX_SILENT;
+    uint64_t silent = m->kept.heard + silence(m);
     timer_set(m->loop, &m->kept.beat, m->kept.due < silent ? m->kept.due : silent);
 }
 
 static void on_beat(struct timer *t) {
     struct mux *m = container_of(t, struct mux, kept.beat);
     uint64_t now = loop_now(m->loop);
-    if (now - m->kept.heard >= MUX_SILENT) {
-        mux_lost(m, 0, "nothing came from the peer for 15 s");
+    if (now - m->kept.heard >= silence(m)) {
+        mux_lost(m, 0,
+                 m->kept.hasty > 0 ? "nothing came from the peer for 3 s"
+                                   : "nothing came from the peer for 15 s");
         return;
     }
     if (now >= m->kept.due)
@@ -46,7 +57,23 @@ static void begin(struct mux *m) {
     m->blocked = false;
     m->kept.told = m->kept.received;
     m->kept.heard = loop_now(m->loop);
-    m->kept.due = m->kept.heard + MUX_BEAT;
+    m->kept.due = m->kept.heard + beat(m);
+    set_beat(m);
+}
+
+/* The first of them begins the shorter silence anew: the peer, which hears of it later, may have been silent for a long
+ * beat by right. When the last has gone the next acknowledgement is as soon due as before, for a peer that has not heard so. */
+void mux_hasty(struct mux *m, int more) {
+    bool was = m->kept.hasty > 0;
+    m->kept.hasty += (uint32_t)more;
+    if (m->kept.sent == NULL || m->kept.cut || m->dead || was == (m->kept.hasty > 0))
+        return;
+    uint64_t now = loop_now(m->loop);
+    if (!was) {
+        m->kept.heard = now;
+        if (m->kept.due > now + MUX_HASTE)
+            m->kept.due = now + MUX_HASTE;
+    }
     set_beat(m);
 }
 

@@ -168,6 +168,62 @@ static void silence_is_a_cut(void) {
     unmake();
 }
 
+/* --- haste --------------------------------------------------------------------------------------------------------------------- */
+
+static const struct channel_open stolen = {.kind = CHANNEL_STEAL_TCP, .window = 1000};
+
+static int acks_within(uint64_t seconds) {
+    int before = far.acks;
+    for (uint64_t i = 0; i < seconds; i++) {
+        still_pass(loop, STILL_SECOND);
+        far_ack(0); /* the peer is there */
+        still_settle(loop);
+        far_hear(&far);
+    }
+    return far.acks - before;
+}
+
+/* While a stolen channel is open, whoever opened it; two are no more than one. */
+static void hastened_while_one_is_stolen(void) {
+    make();
+    EXPECT(acks_within(10) == 2);
+    still_pass(loop, 4 * STILL_SECOND); /* silent by right, then in haste: that is no cut */
+    far_open(&far, 2, &stolen);
+    still_settle(loop);
+    EXPECT(acks_within(10) == 10);
+    channels[1] = (struct channel){0};
+    channel_open(mux, &channels[1], &channel_ops, &stolen);
+    mux_hasten(&channels[1]);
+    EXPECT(acks_within(10) == 10);
+    far_number(&far, FRAME_RESET, 2, ENETRESET);
+    still_settle(loop);
+    EXPECT(acks_within(10) == 10);
+    channel_reset(&channels[1], ECONNRESET);
+    EXPECT(acks_within(11) == 3 &&
+           cuts == 0); /* the next as soon as it was due, then every five seconds */
+    unmake();
+}
+
+static void silence_in_haste_is_a_cut(void) {
+    make();
+    still_pass(loop, 4 * STILL_SECOND);
+    channels[1] = (struct channel){0};
+    channel_open(mux, &channels[1], &channel_ops, &stolen);
+    still_pass(loop, 3 * STILL_SECOND - 1);
+    EXPECT(cuts == 0);
+    still_pass(loop, 1);
+    EXPECT(cuts == 1 && gone == 0);
+    EXPECT_TEXT(why.text, "nothing came from the peer for 3 s");
+    close(far.fd);
+    EXPECT(mux_resume(mux, far_make(&far), mux->kept.sent->sent, NULL) == 0);
+    channel_reset(&channels[1], ECONNRESET); /* nobody waits any more */
+    still_pass(loop, 15 * STILL_SECOND - 1);
+    EXPECT(cuts == 1);
+    still_pass(loop, 1);
+    EXPECT(cuts == 2);
+    unmake();
+}
+
 /* --- the bound ------------------------------------------------------------------------------------------------------------------ */
 
 static void no_room_at_the_bound(void) {
@@ -341,9 +397,12 @@ static void business_while_cut(void) {
 }
 
 static const struct test tests[] = {
-    TEST(acknowledged_by_amount),    TEST(acknowledged_by_time),    TEST(silence_is_a_cut),
-    TEST(no_room_at_the_bound),      TEST(deaf_peer_ends_the_link), TEST(half_a_frame_survives),
-    TEST(goes_on_where_the_peer_is), TEST(resumed_again_and_again), TEST(acks_that_cannot_be),
-    TEST(goodbye_is_no_cut),         TEST(business_while_cut),
+    TEST(acknowledged_by_amount),    TEST(acknowledged_by_time),
+    TEST(silence_is_a_cut),          TEST(hastened_while_one_is_stolen),
+    TEST(silence_in_haste_is_a_cut), TEST(no_room_at_the_bound),
+    TEST(deaf_peer_ends_the_link),   TEST(half_a_frame_survives),
+    TEST(goes_on_where_the_peer_is), TEST(resumed_again_and_again),
+    TEST(acks_that_cannot_be),       TEST(goodbye_is_no_cut),
+    TEST(business_while_cut),
 };
 CHECK_MAIN(tests)

@@ -1,0 +1,200 @@
+/* See joint.h. */
+#include "agent/joint.h"
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define READ_AT_ONCE   (256 * 1024) /* fits a second-level cache, and is four DATA frames */
+#define READS_IN_A_ROW 4            /* then others get their turn */
+
+static void count(struct joint *j, size_t n) {
+    if (j->octets)
+        *j->octets += n;
+}
+
+/* `j` may be gone afterwards. */
+static void end(struct joint *j, int err) {
+    loop_del(j->desk->loop, &j->io);
+    backlog_clear(&j->out, &j->desk->pool);
+    j->over(j, err);
+}
+
+/* A RST that comes after the peer's FIN is EPIPE to the kernel (tcp_reset): a RST all the same. */
+void joint_fail(struct joint *j, int err) {
+    int why = err == EPIPE ? ECONNRESET : err;
+    channel_reset(&j->channel, why);
+    end(j, why);
+}
+
+/* Both directions are done and written: true, and `j` is over. */
+static bool finished(struct joint *j) {
+    if (!j->socket_eof || !j->channel_eof || j->out.len)
+        return false;
+    end(j, 0);
+    return true;
+}
+
+/* While the channel has no room nothing is watched for its direction, not even errors: what was received goes first. */
+static void watch(struct joint *j) {
+    uint32_t events = 0;
+    if (j->socket_eof)
+        events |= EPOLLERR;
+    else if (!j->wants_room)
+        events |= EPOLLIN;
+    if (j->out.len)
+        events |= EPOLLOUT;
+    loop_watch(j->desk->loop, &j->io, events);
+}
+
+/* After an error of writing there may be something left to read; the end of that tells the channel. False: over. */
+static bool writing_failed(struct joint *j, int err) {
+    j->write_error = err;
+    backlog_clear(&j->out, &j->desk->pool);
+    if (j->socket_eof) {
+        joint_fail(j, err);
+        return false;
+    }
+    watch(j);
+    return true;
+}
+
+static void ask_for_room(struct joint *j) {
+    if (!j->wants_room) {
+        j->wants_room = true;
+        channel_want_room(&j->channel);
+    }
+    watch(j);
+}
+
+static void socket_ended(struct joint *j) {
+    if (j->write_error) {
+        joint_fail(j, j->write_error);
+        return;
+    }
+    j->socket_eof = true;
+    channel_eof(&j->channel);
+    if (!finished(j))
+        watch(j);
+}
+
+/* Socket to channel. `j` may be over afterwards. */
+static void pump(struct joint *j) {
+    struct dial_desk *desk = j->desk;
+    for (int i = 0; i < READS_IN_A_ROW; i++) {
+        size_t room = channel_room(&j->channel);
+        if (!room) {
+            ask_for_room(j);
+            return;
+        }
+        size_t ask = room < READ_AT_ONCE ? room : READ_AT_ONCE;
+        ssize_t n = recv(j->io.fd, desk->scratch, ask, MSG_DONTWAIT);
+        if (n > 0) {
+            count(j, (size_t)n);
+            j->asked = true;
+            channel_send(&j->channel, desk->scratch, (size_t)n);
+            if ((size_t)n < ask)
+                return;
+        } else if (n == 0) {
+            socket_ended(j);
+            return;
+        } else if (errno == EAGAIN) {
+            return;
+        } else if (errno != EINTR) {
+            joint_fail(j, errno);
+            return;
+        }
+    }
+}
+
+/* Channel to socket, what waits. False: over. */
+static bool flush(struct joint *j) {
+    long n = backlog_flush(&j->out, &j->desk->pool, j->io.fd);
+    if (n < 0)
+        return writing_failed(j, errno);
+    channel_grant(&j->channel, (size_t)n);
+    if (!j->out.len && j->channel_eof) {
+        shutdown(j->io.fd, SHUT_WR);
+        if (finished(j))
+            return false;
+    }
+    watch(j);
+    return true;
+}
+
+static int socket_error(int fd) {
+    int err = 0;
+    socklen_t len = sizeof err;
+    return getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 ? errno : err;
+}
+
+static void ready(struct loop_fd *self, uint32_t events) {
+    struct joint *j = container_of(self, struct joint, io);
+    if (j->out.len && !flush(j))
+        return;
+    if (j->socket_eof) {
+        if (events & (EPOLLERR | EPOLLHUP)) {
+            int err = socket_error(j->io.fd);
+            joint_fail(j, err ? err : ECONNRESET);
+        }
+        return;
+    }
+    if (!j->wants_room && (events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
+        pump(j);
+}
+
+void joint_start(struct joint *j) {
+    j->io.ready = ready;
+    watch(j);
+}
+
+/* --- the channel -------------------------------------------------------------------------------------------------- */
+
+static void on_data(struct channel *c, const uint8_t *p, size_t n) {
+    struct joint *j = container_of(c, struct joint, channel);
+    size_t sent = 0;
+    if (j->write_error) {
+        channel_grant(c, n);
+        return;
+    }
+    count(j, n);
+    j->asked = false;
+    if (!j->out.len) {
+        ssize_t r = send(j->io.fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (r < 0 && errno != EAGAIN && errno != EINTR) {
+            writing_failed(j, errno);
+            return;
+        }
+        sent = r > 0 ? (size_t)r : 0;
+        channel_grant(c, sent);
+    }
+    if (sent == n)
+        return;
+    if (!backlog_push(&j->out, &j->desk->pool, p + sent, n - sent))
+        joint_fail(j, ENOMEM);
+    else
+        watch(j);
+}
+
+static void on_room(struct channel *c) {
+    struct joint *j = container_of(c, struct joint, channel);
+    j->wants_room = false;
+    watch(j);
+    pump(j);
+}
+
+static void on_eof(struct channel *c) {
+    struct joint *j = container_of(c, struct joint, channel);
+    j->channel_eof = true;
+    if (j->write_error || j->out.len)
+        return;
+    shutdown(j->io.fd, SHUT_WR);
+    finished(j);
+}
+
+static void on_reset(struct channel *c, int err) {
+    end(container_of(c, struct joint, channel), err ? err : ECONNRESET);
+}
+
+const struct channel_ops joint_channel_ops = {
+    .data = on_data, .room = on_room, .eof = on_eof, .reset = on_reset};

@@ -1,0 +1,39 @@
+/* A stream socket and a channel, joined: what one says the other does, octets, ends and errors, until both directions are done.
+ *
+ *   socket EOF -> channel_eof; channel EOF, once all is written -> shutdown(SHUT_WR); both -> over, in order.
+ *   socket error -> channel_reset, over; channel RESET -> over.
+ *
+ * Credit: what the socket took is granted; what it did not take waits in `out`, a window at most. Without room in the
+ * channel the socket is not read, so its own window closes towards whoever writes to it.
+ *
+ * An error of the socket is not told before what it had received has been: recv(2) hands that out first, and a server
+ * that answers early and closes on unread data (RST) would otherwise lose its answer.
+ *
+ * It knows nothing of where the socket leads; its owner makes both ends and has them back at the end. */
+#pragma once
+
+#include "agent/desk.h"
+#include "native/mux.h"
+
+struct joint {
+    struct channel channel; /* opened, or accepted with joint_channel_ops, by the owner */
+    struct loop_fd io;
+    struct dial_desk *desk;
+    struct backlog out;
+    int write_error;  /* errno of send(2); from then on only reading goes on, to its end */
+    bool socket_eof;  /* told to the channel */
+    bool channel_eof; /* shutdown(2) as soon as `out` is empty */
+    bool wants_room;
+    bool asked;       /* the last octets went into the channel: an answer may be on its way */
+    uint64_t *octets; /* those of both directions are added here; NULL: nobody counts */
+    /* The last call: the channel is forgotten, the socket is out of the loop and still open, the owner's to close. 0: all was
+     * said and heard, both ways; else why not. */
+    void (*over)(struct joint *self, int err);
+};
+
+extern const struct channel_ops joint_channel_ops;
+
+/* `io.fd` has been added to the loop by its owner, and is connected; the channel may carry octets now or soon. */
+void joint_start(struct joint *j);
+/* At once: the channel is reset as `err`, then `over`. Also ahead of joint_start. */
+void joint_fail(struct joint *j, int err);
