@@ -136,7 +136,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """What was mirrored, since the session began. ``dropped``: connections ended because the app or the link
+    """What was mirrored and stolen, since the session began. ``dropped``: connections ended because the app or the link
     was slower. ``limited``: connections not shown, or not to their end, and datagrams, because of the session's rate.
     """
 
@@ -148,6 +148,8 @@ class Counters:
     dropped: U64 = 0
     lost_packets: U64 = 0  # packets the kernel could not put into the ring
     limited: U64 = 0
+    stolen: U64 = 0  # connections, or parts of them, that were the app's to answer
+    stolen_bytes: U64 = 0  # of those, both ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,14 +371,14 @@ class CountersAre(Message):
 
 @dataclass(frozen=True, slots=True)
 class Steal(Message):
-    """Runner: TCP ports are stolen, not mirrored, in all targets of the session; replaces what was said before. Answer:
-    Done. Since 1.
+    """Runner: TCP ports are stolen, not mirrored, in all targets of the session; replaces what was said before.
+    Answer: Done. Since 1.
 
-    ``filters``: requests that match any of them; without any, whole ports. ``on_app_gone``: of a request that the app
-    was given and did not answer, 0 to the target if nothing was sent to it, 1 answer 502, 2 reset. ``link_lost_after``:
-    milliseconds that such a request waits for a link that is cut. ``drain``: seconds that the target's other connections
-    may go on through the agent when nothing is stolen any more. ``nodes``, ``probes``: of the target's own probes, which
-    stay with the target unless ``steal_probes``.
+    ``filters``: requests that match any of them; without any, whole ports. ``on_app_gone``: of a request that the
+    app was given and did not answer, 0 to the target if nothing was sent to it, 1 answer 502, 2 reset.
+    ``link_lost_after``: milliseconds that such a request waits for a link that is cut. ``drain``: seconds that the
+    target's other connections may go on through the agent when nothing is stolen any more. ``nodes``, ``probes``: of
+    the target's own probes, which stay with the target unless ``steal_probes``.
     """
 
     TAG: ClassVar[int] = 20

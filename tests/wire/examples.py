@@ -111,6 +111,7 @@ EXAMPLES: tuple[Message, ...] = (
     TargetGone(255),
     GetCounters(256),
     CountersAre(256, Counters()),
+    CountersAre(258, Counters(stolen=0x100000000, stolen_bytes=9)),
     CountersAre(257, Counters(1, 0xFFFFFFFFFFFFFFFF, 0x100000000, 4, 5, 6, 65536, 7)),
     Steal(258),
     Steal(
