@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
-from runner import VERSION, cli_images, cli_install, config
+from runner import VERSION, cli_images, cli_install, config, configuration
 from runner import cli_options as opt
 from runner.errors import FAILED, Interrupted, Refusal
 from runner.screen import Screen
@@ -30,8 +31,8 @@ class Commands(click.Group):
 
 
 class RunCommand(click.Command):
-    """TARGET is the first word unless --target, --selector or --targetless is there; options may stand on both
-    sides of it; the rest is the command."""
+    """TARGET is the first word unless --target, --selector or --targetless is there, or in the configuration file;
+    options may stand on both sides of it; the rest is the command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, self._target_named(ctx, args))
@@ -43,14 +44,23 @@ class RunCommand(click.Command):
         command = given.get("command")
         rest = list(command if isinstance(command, tuple) else rest)
         before = args[: len(args) - len(rest)]
+        ctx.default_map = _configured(str(given.get("config_file") or ""), self.get_params(ctx))
         if not rest or before[-1:] == ["--"]:
             return args
-        if any(given.get(name) for name in ("target", "selector", "targetless")):
+        if any(given.get(name) or ctx.default_map.get(name) for name in ("target", "selector", "targetless")):
             return [*before, "--", *rest]
         target, *after = rest
         if after and not after[0].startswith("-"):
             after = ["--", *after]
         return [*before, "--target", target, *after]
+
+
+def _configured(named: str, parameters: list[click.Parameter]) -> dict[str, Any]:
+    """What the configuration file says, by parameter, and which file it is; nothing if there is none."""
+    caller = config.caller()
+    named = named or caller.environ.get("MIRROR_RUN_CONFIG_FILE", "")
+    path = Path(named) if named else configuration.find(caller.cwd, caller.home)
+    return {**configuration.read(path, parameters).values, "config_file": str(path)} if path else {}
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -78,7 +88,10 @@ def run(**given: Any) -> int:
     """
     from runner.conduct import conduct
 
-    return conduct(opt.run_options(given), config.caller(), opt.screen(given))
+    screen = opt.screen(given)
+    if given["config_file"]:
+        screen.notice(f"with the options of {given['config_file']}")
+    return conduct(opt.run_options(given), config.caller(), screen)
 
 
 mirror_run.add_command(run, "exec")

@@ -60,6 +60,12 @@ def _many(*names: str, help: str, metavar: str = "") -> Options:  # noqa: A002 -
 
 RUN = [
     click.option("--target", default="", metavar="TARGET", help="The target; or it is the first word."),
+    click.option(
+        "--config-file",
+        default="",
+        metavar="FILE",
+        help="Options, as YAML, JSON or TOML; else the project's .mirror-run.yaml.",
+    ),
     _many(
         "-e", "--env", "env", metavar="NAME[=VALUE]", help="A variable of the app; wins over the target's."
     ),
