@@ -1,7 +1,7 @@
-"""One session: the links that proved its secret, and the targets it takes part in.
+"""One session: the links that proved its secret, coupled to what it does with the targets it takes part in.
 
 It lives as long as its founder's link and the patience that was asked for; until then another link of the founder's
-takes it over.
+takes it over (``agent.founder``). What the runner asks is answered in ``agent.answers``.
 """
 
 from __future__ import annotations
@@ -13,41 +13,20 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from agent.containers import NotHere
+from agent.answers import Answers
 from agent.data_link import DataLink
-from agent.engine import Engine, EngineFault, LinkCut, LinkGone
+from agent.engine import Engine, LinkCut, LinkGone
+from agent.founder import Founder, tell
 from agent.mirrored import Mirrored
 from agent.targets import Targets
-from agent.warrants import NotAllowed, Refused, Warrant
-from links.link import Link, LinkEnded
-from wire.messages import (
-    Attach,
-    Attached,
-    Counters,
-    CountersAre,
-    Detach,
-    Done,
-    Environ,
-    Failure,
-    GetCounters,
-    GetEnviron,
-    Hello,
-    Listening,
-    Message,
-    TargetGone,
-    Welcome,
-)
+from agent.warrants import Refused, Warrant
+from links.link import Link
+from wire.messages import Counters, Hello, Listening, Message, TargetGone, Welcome
 
 log = logging.getLogger(__name__)
 
 LINKS = 8
 """Control links of one session at most: its founder's, its bridge's, and what is left of those before a cut."""
-
-PATIENCE = 60.0
-"""Seconds that a session outlives its founder's link at most."""
-
-FOUNDED_WITHIN = 10.0
-"""Seconds from its founder's Hello to that link, of a session without patience."""
 
 REPORTED_WITHIN = 5.0
 """Seconds that telling of a session's end may take."""
@@ -63,21 +42,19 @@ class Session:
         self._engine = engine
         self._secret = hello.secret
         self._warrant = warrant
-        self._founder: Link | None = None
-        self._orphaned: asyncio.TimerHandle | None = None
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._links: set[Link] = set()
-        self._patience = min(hello.patience, PATIENCE)
-        self._notices: set[asyncio.Task[None]] = set()
+        self._founder = Founder(self.name, hello.patience, self.end)
         self._account = "the session has not ended", Counters()
         self._targets = Targets(
             engine,
             number,
             warrant,
             changed=self._target_changed,
-            ended=lambda index: self._notice(TargetGone(index)),
+            ended=lambda index: self._founder.notice(TargetGone(index)),
         )
-        self._mirrored = Mirrored(engine, number, self._targets, self._may_mirror, self._notice)
+        self._answers = Answers(engine, number, self._targets, warrant)
+        self._mirrored = Mirrored(engine, number, self._targets, self._may_mirror, self._founder.notice)
         self._data = DataLink(engine, number, self.name, self._mirrored.anew)
         engine.session_add(number)
         engine.limits(
@@ -88,7 +65,6 @@ class Session:
             mirror_rate=min(filter(None, (warrant.limits.bytes_per_second, hello.mirror_rate)), default=0),
             connections=warrant.limits.connections,
         )
-        self._expect_founder(self._patience or FOUNDED_WITHIN)
 
     def proves(self, secret: bytes) -> bool:
         """Whether this is the session's secret; takes the same time whatever it is."""
@@ -120,7 +96,7 @@ class Session:
         self._account = reason, self._engine.counters(self.number)
         self._engine.session_del(self.number)
         self._data.close()
-        self._founder_is_here()
+        self._founder.close()
         self._targets.close()
         for link in list(self._links):
             await link.close(reason)
@@ -143,9 +119,7 @@ class Session:
 
     async def serve_founder(self, link: Link, patience: float) -> None:
         """Until this link of the runner's ends; the one before it is told that it was taken over."""
-        former, self._founder = self._founder, link
-        self._patience = min(patience, PATIENCE)
-        self._founder_is_here()
+        former = self._founder.came(link, patience)
         async with self._counted(link):
             try:
                 if former is not None:
@@ -155,31 +129,13 @@ class Session:
                 async for message in link.incoming():
                     await self._answer(link, message)
             finally:
-                if self._founder is link and not self.over:
-                    self._orphan(link)
-
-    def _orphan(self, link: Link) -> None:
-        """A runner that says goodbye has ended; one that says nothing may have been cut off."""
-        if link.dismissed or not self._patience:
-            self.end("the session has ended")
-            return
-        log.info("session %s: waiting %g s for its runner", self.name, self._patience)
-        self._expect_founder(self._patience)
-
-    def _expect_founder(self, patience: float) -> None:
-        self._orphaned = asyncio.get_running_loop().call_later(
-            patience, self.end, f"the runner did not come back within {patience:g} s"
-        )
-
-    def _founder_is_here(self) -> None:
-        if self._orphaned is not None:
-            self._orphaned.cancel()
-            self._orphaned = None
+                if not self.over:
+                    self._founder.left(link)
 
     def _say_anew(self) -> None:
         """What could not be told while nobody was there, and what may have been lost with the link before."""
         for index in sorted(self._targets.gone):
-            self._notice(TargetGone(index))
+            self._founder.notice(TargetGone(index))
         self._mirrored.say_anew()
 
     # --- the bridge's links ---
@@ -195,7 +151,7 @@ class Session:
                         await self._answer(link, message)
             finally:
                 if not self.over:
-                    self._mirrored.miss(link, 0 if link.dismissed else self._patience)
+                    self._mirrored.miss(link, 0 if link.dismissed else self._founder.patience)
 
     @asynccontextmanager
     async def _counted(self, link: Link) -> AsyncIterator[None]:
@@ -232,8 +188,6 @@ class Session:
     def _may_mirror(self) -> bool:
         return self._data.there and "mirror" in self._warrant.rights
 
-    # --- calls ---
-
     async def _answer(self, link: Link, message: Message) -> None:
         call = getattr(message, "call", None)
         if call is None:
@@ -241,47 +195,7 @@ class Session:
                 "session %s: a notice that is not for an agent: %s", self.name, type(message).__name__
             )
             return
-        try:
-            answer = await self._done(link, message)
-        except (EngineFault, NotHere, NotAllowed, ValueError, OSError) as error:
-            reason = str(error.strerror or error) if isinstance(error, OSError) else str(error)
-            answer = Failure(call, reason, getattr(error, "errno", None) or 0)
-        await _tell(link, answer)
+        await tell(link, await self._answers.to(message, call, lambda: self._obeys(link)))
 
-    async def _done(self, link: Link, message: Message) -> Message:
-        if link is not self._founder:
-            raise ValueError(f"{type(message).__name__} is the runner's to ask")
-        match message:
-            case Attach(call=call, target=index):
-                target = await self._targets.attach(message, lambda: link is self._founder and not self.over)
-                return Attached(call, index, target.pid, target.identity)
-            case Detach(call=call, target=index):
-                self._targets.detach(index)
-                return Done(call)
-            case GetEnviron(call=call, target=index):
-                if "env" not in self._warrant.rights:
-                    raise NotAllowed(f"no environment: {self._warrant.lacking('env')}")
-                if index not in self._targets:
-                    raise ValueError(f"there is no target {index}")
-                variables, cwd = self._targets[index].environ()
-                return Environ(call, variables, cwd)
-            case GetCounters(call=call):
-                return CountersAre(call, self._engine.counters(self.number))
-            case _:
-                raise ValueError(f"{type(message).__name__} is not a question for an agent")
-
-    def _notice(self, message: Message) -> None:
-        """To the founder. Bounded by its own pace: ports change by hand, and a link that takes nothing ends."""
-        if self._founder is None or self._founder.ended.done():
-            return
-        task = asyncio.create_task(_tell(self._founder, message), name=f"session {self.name} notice")
-        self._notices.add(task)
-        task.add_done_callback(self._notices.discard)
-
-
-async def _tell(link: Link, message: Message) -> None:
-    """A link that has ended meanwhile says so where it is read."""
-    try:
-        await link.send(message)
-    except LinkEnded as ended:
-        log.debug("not told %s: %s", type(message).__name__, ended.reason)
+    def _obeys(self, link: Link) -> bool:
+        return self._founder.is_by(link) and not self.over

@@ -10,8 +10,7 @@ import pytest
 
 pytest.importorskip("agent._engine", reason="make native")
 
-from agent import data_link, server, threshold
-from agent import session as sessions
+from agent import data_link, founder, server, threshold
 from agent.engine import LinkCut, LinkGone
 from agent.warrants import Limits, Refused, Warrant
 from links.link import CallFailed, Link, LinkEnded
@@ -438,7 +437,7 @@ async def test_a_founder_that_never_comes_leaves_no_session(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was cut off between its Hello and the Welcome."""
-    monkeypatch.setattr(sessions, "FOUNDED_WITHIN", 0.05)
+    monkeypatch.setattr(founder, "FOUNDED_WITHIN", 0.05)
 
     async def lost(sock: object, message: object) -> None:
         raise ConnectionResetError(104, "Connection reset by peer")
