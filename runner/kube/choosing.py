@@ -21,9 +21,6 @@ from runner.kube.workloads import KubeTarget
 from runner.place import Proof
 from runner.screen import Screen
 
-WISHES = (Wish("mirror"), Wish("outgoing"), Wish("env"))
-"""What a session that mirrors would do; what of it the caller lacks is left out, and said."""
-
 
 async def chosen_agents(
     cluster: Cluster,
@@ -33,9 +30,11 @@ async def chosen_agents(
     proof: Proof,
     screen: Screen,
     engine: Awaitable[Engine],
+    wishes: Sequence[Wish],
 ) -> Agents:
     """The agents, of which none is made yet. ``engine`` may be what the cluster's nodes are containers of; it is asked
-    when the first is made. Refusal."""
+    when the first is made. ``wishes``: of installed agents; whoever makes agents may do everything with them.
+    Refusal."""
     kind, alone = options.agent, target.kind == names.TARGETLESS
     if alone and kind not in ("", "job"):
         raise Refusal(
@@ -44,24 +43,24 @@ async def chosen_agents(
     if kind in ("", "daemonset") and not alone:
         found = await installation(cluster)
         if found is not None:
-            return Installed(cluster, found, target, WISHES, screen, session=proof.session)
+            return Installed(cluster, found, target, wishes, screen, session=proof.session)
         if kind:
             raise Refusal(
                 "no daemonset of agents is installed in this cluster",
                 "who runs the cluster installs it with `mirror-run install`; or leave out --agent",
             )
     founder = FounderSays(proof.session, proof.secret)
-    wishes, provide = _wishes(options, caller), _provider(options, caller, screen, engine)
+    made, provide = _made(options, caller), _provider(options, caller, screen, engine)
     if kind == "ephemeral":
-        return Ephemerals(cluster, target.namespace, wishes, founder, screen, provide)
+        return Ephemerals(cluster, target.namespace, made, founder, screen, provide)
     marks = Marks(proof.session, proof.author, target.name)
     if alone:
-        return Alone(cluster, target.namespace, wishes, marks, founder, screen, provide)
+        return Alone(cluster, target.namespace, made, marks, founder, screen, provide)
     namespace = options.agent_namespace or target.namespace
-    return Jobs(cluster, namespace, wishes, marks, founder, screen, provide)
+    return Jobs(cluster, namespace, made, marks, founder, screen, provide)
 
 
-def _wishes(options: ClusterOptions, caller: Caller) -> AgentWishes:
+def _made(options: ClusterOptions, caller: Caller) -> AgentWishes:
     return AgentWishes(
         agent_images.reference(options.agent_image, caller.environ),
         namespace=options.agent_namespace,

@@ -26,6 +26,7 @@ from runner.kube.legs import Legs
 from runner.kube.original import original
 from runner.kube.spec_env import environment
 from runner.kube.taking_part import TakingPart
+from runner.kube.wishes import wishes
 from runner.kube.workloads import KubeTarget, resolve
 from runner.place import Founded, Original, Proof
 from runner.screen import Screen
@@ -193,7 +194,9 @@ async def look(
     target = await resolve(cluster, wanted, screen.step, said.pod_running_timeout)
     screen.notice(f"context {cluster.context}, namespace {target.namespace}, {_described(target)}")
     looked = Looked(
-        cluster, target, await chosen_agents(cluster, said, caller, target, proof, screen, engine)
+        cluster,
+        target,
+        await chosen_agents(cluster, said, caller, target, proof, screen, engine, wishes(options)),
     )
     undo.push_async_callback(looked.close)
     await looked.agents.prepare()

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
 from links.link import CallFailed, LinkEnded
-from runner.config import Caller, ClusterOptions
+from runner.config import Caller, ClusterOptions, RunOptions
 from runner.engine import Engine
 from runner.errors import Refusal
 from runner.finding import Finding, of_refusal
@@ -19,12 +19,15 @@ from runner.kube.api import Cluster
 from runner.kube.candidates import everything
 from runner.kube.choosing import chosen_agents
 from runner.kube.names import SERVICE, Wanted
+from runner.kube.wishes import wishes
 from runner.kube.workloads import KubeTarget, resolve
 from runner.place import Proof
 from runner.screen import Screen
 from wire import messages as m
 
 TRIPS = 50
+NOTHING_ASKED = wishes(RunOptions(""))
+
 READY_WITHIN = 2.0
 """Seconds for each candidate: a probe does not wait for pods to come."""
 
@@ -49,7 +52,9 @@ async def probed(
     proof = Proof(secrets.token_hex(4), secrets.token_bytes(32), caller.name)
     async with AsyncExitStack() as undo:
         try:
-            agents = await chosen_agents(cluster, options, caller, target, proof, screen, at_hand)
+            agents = await chosen_agents(
+                cluster, options, caller, target, proof, screen, at_hand, NOTHING_ASKED
+            )
             undo.push_async_callback(agents.close)
             await agents.prepare()
             began = time.monotonic()

@@ -30,10 +30,12 @@ ASK = "ask those who run the cluster to bind the ClusterRole mirror-run-{role} t
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A right that a run would use. ``asked``: the command line says so, so that it may not be left out."""
+    """A right that a run would use. ``asked``: the command line says so, by ``option``, so that it may not be left
+    out."""
 
     right: str
     asked: bool = False
+    option: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,19 +89,28 @@ async def judge(
     have = {wish.right: execute.result() or task.result() for wish, task in zip(wishes, each, strict=True)}
     for wish in wishes:
         if wish.asked and not have[wish.right]:
-            raise Refusal(f"no {WORDS[wish.right]}: {lack(wish.right, namespace)}", _ask(namespace, wishes))
+            raise Refusal(_without(wish.right, namespace), _leave_out(wish) + _ask(namespace, wishes))
     granted = tuple(right for right, has in have.items() if has)
     if not granted:
         raise Refusal(lack(wishes[0].right, namespace), _ask(namespace, wishes))
     return Granted(
         granted,
-        tuple(f"no {WORDS[right]}: {lack(right, namespace)}" for right, has in have.items() if not has),
+        tuple(_without(right, namespace) for right, has in have.items() if not has),
     )
 
 
 def lack(right: str, namespace: str) -> str:
     """The same words that the admission policy uses."""
     return f"you lack create {resource(right)} in {namespace}"
+
+
+def _without(right: str, namespace: str) -> str:
+    """What is said of a right that is missing, whether it is a notice or a refusal."""
+    return f"no {WORDS[right]}: {lack(right, namespace)}"
+
+
+def _leave_out(wish: Wish) -> str:
+    return f"leave out {wish.option}, which asks for it, or " if wish.option else ""
 
 
 def _ask(namespace: str, wishes: Sequence[Wish]) -> str:

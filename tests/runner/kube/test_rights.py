@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from runner.config import RunOptions
 from runner.errors import Refusal
 from runner.kube.rights import Granted, Wish, judge
+from runner.kube.wishes import wishes
 
 MIRROR, OUTGOING, ENV = Wish("mirror"), Wish("outgoing"), Wish("env")
 ALL = (MIRROR, OUTGOING, ENV)
@@ -92,3 +94,46 @@ async def test_steal_asks_for_the_role_that_has_it() -> None:
     with pytest.raises(Refusal) as refused:
         await judge(Rbac("get pods", "create mirrorsessions"), "shop", (MIRROR, Wish("steal", asked=True)))
     assert "mirror-run-full" in refused.value.next_step
+
+
+# --- what a command line asks for -------------------------------------------------------------------------------------
+
+OPTIONS = {
+    "nothing": RunOptions("deploy/cart"),
+    "-e": RunOptions("deploy/cart", env=("COLOUR=red",), env_files=("some.env",)),
+    "--ignore-port": RunOptions("deploy/cart", ignore_ports=(9229,)),
+    "--override-env-vars-include": RunOptions("deploy/cart", env_include="COLOUR"),
+    "--override-env-vars-exclude": RunOptions("deploy/cart", env_exclude="SECRET_*"),
+    "--map-port": RunOptions("deploy/cart", map_ports=("3000:80",)),
+}
+ASKED = {
+    "--override-env-vars-include": "env",
+    "--override-env-vars-exclude": "env",
+    "--map-port": "mirror",
+}
+RESOURCES = {
+    "mirror": "mirrorsessions",
+    "outgoing": "mirrorsessions/outgoing",
+    "env": "mirrorsessions/env",
+}
+WHAT = {"mirror": "mirroring", "outgoing": "connections from the target", "env": "environment"}
+
+
+@pytest.mark.parametrize("missing", [*RESOURCES, ""])
+@pytest.mark.parametrize("option", OPTIONS)
+async def test_a_right_that_is_missing(option: str, missing: str) -> None:
+    """With everybody's right to the object itself (--like-exec), so that mirroring can be missing alone."""
+    has = [f"create {resource}" for right, resource in RESOURCES.items() if right not in (missing, "mirror")]
+    has += ["create mirrorsessions/mirror"] if missing != "mirror" else []
+    rbac = Rbac("get pods", "create mirrorsessions", *has)
+    lacks = f"no {WHAT.get(missing, '')}: you lack create {RESOURCES.get(missing, '')} in shop"
+    asking = judge(rbac, "shop", wishes(OPTIONS[option]), like_exec=True)
+    if missing and ASKED.get(option) == missing:
+        with pytest.raises(Refusal) as refused:
+            await asking
+        assert refused.value.what == lacks
+        assert refused.value.next_step.startswith(f"leave out {option}, which asks for it, or ask")
+    else:
+        granted = await asking
+        assert set(granted.rights) == set(RESOURCES) - {missing}
+        assert granted.without == ((lacks,) if missing else ())

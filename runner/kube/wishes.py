@@ -1,0 +1,30 @@
+"""Which rights a run would use, and which of them its command line asks for. Pure.
+
+A right that nobody asked for may be missing: its part is switched off, and said. An option that is nothing without a
+right asks for it, and is refused without it: a run that quietly does less than was written down is worse than none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runner.config import RunOptions
+from runner.kube.rights import Wish
+
+ALWAYS = ("mirror", "outgoing", "env")
+"""What a session uses that nobody asked anything of."""
+
+ASKS: tuple[tuple[str, str, Callable[[RunOptions], bool]], ...] = (
+    ("mirror", "--map-port", lambda options: bool(options.map_ports)),
+    ("env", "--override-env-vars-include", lambda options: bool(options.env_include)),
+    ("env", "--override-env-vars-exclude", lambda options: bool(options.env_exclude)),
+)
+"""Right, the option that asks for it, and whether it was given. `-e` and `--env-file` are the user's own variables and
+ask for nothing of the target's; no option asks for connections from the target."""
+
+
+def wishes(options: RunOptions) -> tuple[Wish, ...]:
+    """Of a run with these options, each right once."""
+    asked = {right: option for right, option, given in reversed(ASKS) if given(options)}
+    rights = [*ALWAYS, *(right for right in asked if right not in ALWAYS)]
+    return tuple(Wish(right, asked=right in asked, option=asked.get(right, "")) for right in rights)
