@@ -16,13 +16,17 @@ class Mirrored:
     target: str
     _now: dict[int, tuple[AppPort, ...]] = field(default_factory=dict)
     _said: str = ""
+    _stale: bool = (
+        False  # something that was said of has gone: what is mirrored then is worth saying, same or not
+    )
 
     def notice(self, index: int, now: tuple[AppPort, ...]) -> None:
         self._now[index] = tuple(sorted(now, key=lambda port: (port.proto, port.target)))
 
     def gone(self, index: int) -> None:
-        """A container ended, which is said elsewhere; what is mirrored of it when it is back is said anew."""
-        self._now.pop(index, None)
+        """A container, or its agent, ended, which is said elsewhere; what is mirrored when it is back is said anew,
+        also where others were mirrored all the while."""
+        self._stale |= bool(self._now.pop(index, ()))
         if not any(self._now.values()):
             self._said = ""
 
@@ -37,7 +41,7 @@ class Mirrored:
             for now, count in by_ports.items()
         ]
         text = f"mirroring {' and '.join(parts)}" if parts else ""
-        if text == self._said:
+        if text == self._said and not (self._stale and text):
             return None
-        before, self._said = self._said, text
+        before, self._said, self._stale = self._said, text, False
         return text or f"no longer {before}"

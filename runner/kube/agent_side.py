@@ -1,4 +1,5 @@
-"""One agent of a session as the runner holds it: the link on which the session hangs, kept through cuts and successors.
+"""One agent of a session as the runner holds it: the link on which the session hangs, kept through cuts and successors
+(``founding`` dials it).
 
 What is attached there is remembered, so that an agent that knows nothing of it (another process, or one whose patience
 was over) is told everything again. Nothing that happens to an agent ends the command.
@@ -11,49 +12,36 @@ import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from links.handshake import greet
 from links.link import CallFailed, Dismissed, Link, LinkEnded
-from runner import VERSION
 from runner.errors import Refusal
 from runner.kube.agents import AgentPod, Agents
 from runner.kube.errors import KubeError
+from runner.kube.founding import Founding, sentence
 from runner.kube.pod import Pod
-from runner.kube.portforward import forward
 from runner.kube.side_core import PATIENCE, Side
 from runner.tally import added
 from wire import messages as m
 
-if TYPE_CHECKING:
-    from runner.kube.api import Cluster
-
 log = logging.getLogger(__name__)
-
-LISTENS_WITHIN = 15.0
-"""Seconds between the start of an agent's container and its first Welcome."""
-
-HEARTBEAT = 5.0
 
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
-"""Seconds between attempts."""
+"""Seconds between attempts to come back."""
 
 Hear = Callable[[m.Message], None]
 
 
 @dataclass(slots=True)
 class AgentSide:
-    """``number`` is the agent's in this session, ``mirror_rate`` octets of copies for each second. ``hear`` gets its
-    notices; ``say`` tells the user; ``moved`` is told the successor before it is asked anything. ``reached`` is called
-    when it is given up for now (``lost``), and when it can be asked again."""
+    """``number`` is the agent's in this session. ``hear`` gets its notices; ``say`` tells the user; ``moved`` is told
+    the successor before it is asked anything. ``reached`` is called when it is given up for now (``lost``), and when
+    it can be asked again."""
 
     number: int
     agent: AgentPod
-    cluster: Cluster
     agents: Agents
-    author: str
-    mirror_rate: int
+    founding: Founding
     hear: Hear
     say: Callable[[str], None]
     moved: Callable[[AgentPod], None] = lambda _: None
@@ -87,31 +75,11 @@ class AgentSide:
     # --- the link --------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """The first link. The agent's program may not listen yet; Refusal if it does not in time."""
-        pause, error = FIRST_PAUSE, ""
-        try:
-            async with asyncio.timeout(LISTENS_WITHIN):
-                while True:
-                    try:
-                        await self._dial(again=False)
-                        return
-                    except Dismissed as no:
-                        raise Refusal(
-                            f"the agent on node {self.agent.node} does not take the session: {no.reason}",
-                            "`mirror-run doctor --probe` looks at its parts",
-                        ) from no
-                    except (LinkEnded, KubeError) as failure:
-                        if isinstance(failure, KubeError) and (failure.forbidden or failure.unauthorized):
-                            raise failure.refusal() from failure
-                        error = _sentence(failure)
-                        log.debug("agent %s: %s", self.agent.pod, error)
-                    await asyncio.sleep(pause)
-                    pause = min(pause * 2, 0.5)
-        except TimeoutError:
-            raise Refusal(
-                f"the agent in pod {self.agent.namespace}/{self.agent.pod} does not answer: {error}",
-                f"`kubectl logs -n {self.agent.namespace} {self.agent.pod}` may say why",
-            ) from None
+        """The first link. Refusal."""
+        self._link = await self._links.enter_async_context(
+            await self.founding.first(self.agent, self.agents.founder)
+        )
+        self._up.set()
 
     async def keep(self) -> None:
         """Without end: hears the agent, and comes back to it, or to its successor, whenever the link was cut."""
@@ -134,50 +102,27 @@ class AgentSide:
             await self._link.close(reason)
         await self._links.aclose()
 
-    async def _dial(self, *, again: bool) -> bool:
-        """A new link; whether it took over the session that was left. LinkEnded, KubeError."""
-        founder = self.agents.founder
-        hello = m.Hello(
-            protocol=m.PROTOCOL,
-            oldest=m.OLDEST_PROTOCOL,
-            product=f"mirror-run {VERSION}",
-            kind=int(m.LinkKind.CONTROL),
-            session=founder.session,
-            secret=founder.secret,
-            author=self.author,
-            founder=True,
-            namespace=founder.namespace,
-            patience=PATIENCE,
-            resumes=again,
-            mirror_rate=self.mirror_rate,
-        )
-        stream = await forward(self.cluster, self.agent.namespace, self.agent.pod, self.agent.port)
-        try:
-            welcome = await greet(stream.reader, stream.writer, hello)
-        except BaseException:
-            stream.writer.close()
-            raise
+    async def _dial(self) -> bool:
+        """A further link; whether it took over the session that was left. LinkEnded, KubeError."""
+        self.words.founder_dials()
+        link, taken_over = await self.founding.dial(self.agent, self.agents.founder, again=True)
         await self._links.aclose()
-        link = Link(
-            stream.reader, stream.writer, name=f"the agent on node {self.agent.node}", heartbeat=HEARTBEAT
-        )
         self._link = await self._links.enter_async_context(link)
-        if not again:
-            self._up.set()
-        return welcome.resumed
+        return taken_over
 
     async def _come_back(self, reason: str) -> bool:
         """Until the session hangs on a link again. What its agent does not know of it is said anew."""
         overdue = asyncio.get_running_loop().time() + PATIENCE
         pause = FIRST_PAUSE
+        known = True  # by the agent, of what is attached; a link may end in the middle of telling it
         while True:
             try:
-                taken_over = await self._dial(again=True)
-                if not taken_over:
+                known = await self._dial() and known
+                if not known:
                     await self._say_anew()
-                return taken_over
+                return known
             except (LinkEnded, KubeError) as error:
-                reason = _sentence(error)
+                reason = sentence(error)
                 log.info("agent %s: %s", self.agent.pod, reason)
                 if isinstance(error, Dismissed):
                     self._give_up(self.words.dismissed(reason))
@@ -273,7 +218,3 @@ class AgentSide:
 
 def _attach(index: int, pod: Pod) -> m.Attach:
     return m.Attach(0, index, pod.container_id, pod.name)
-
-
-def _sentence(error: LinkEnded | KubeError) -> str:
-    return error.reason if isinstance(error, LinkEnded) else error.sentence

@@ -22,8 +22,10 @@ from runner.kube.choosing import chosen_agents
 from runner.kube.errors import KubeError
 from runner.kube.followed_core import Followed
 from runner.kube.following import following
+from runner.kube.founding import Founding
 from runner.kube.legs import Legs
 from runner.kube.original import original
+from runner.kube.reach import Reach
 from runner.kube.spec_env import environment
 from runner.kube.taking_part import TakingPart
 from runner.kube.wishes import wishes
@@ -71,13 +73,11 @@ class KubePlace:
         self._followed = Followed(self.looked.target.name)
         self._mirrored = MirroredLine(self.screen, self.looked.target.name)
         self._part = TakingPart(
-            self.looked.cluster,
             self.looked.agents,
-            self.proof.author,
-            self.options.cluster.mirror_rate,
+            Founding(self.looked.cluster, self.proof.author, self.options.cluster.mirror_rate),
             self.screen,
             self._followed,
-            self.legs,
+            Reach(self.legs, self.screen.warn),
             self._mirrored,
             partial(plan.with_hosts, options=self.options),
         )
@@ -129,7 +129,7 @@ class KubePlace:
         return await self.legs.add(first.number, first.agent)
 
     def configured(self) -> None:
-        self._part.configured.set()
+        self._part.reach.configured.set()
 
     @asynccontextmanager
     async def attended(self, bridge: Link) -> AsyncIterator[None]:

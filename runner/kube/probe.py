@@ -18,6 +18,7 @@ from runner.kube.agent_side import AgentSide
 from runner.kube.api import Cluster
 from runner.kube.candidates import everything
 from runner.kube.choosing import chosen_agents
+from runner.kube.founding import Founding
 from runner.kube.names import SERVICE, Wanted
 from runner.kube.wishes import wishes
 from runner.kube.workloads import KubeTarget, resolve
@@ -60,7 +61,8 @@ async def probed(
             began = time.monotonic()
             where = (await agents.agent_for(target.pods[:1]))[target.pods[0].uid]
             came = time.monotonic()
-            side = AgentSide(0, where, cluster, agents, proof.author, 0, lambda _: None, screen.warn)
+            founding = Founding(cluster, proof.author)
+            side = AgentSide(0, where, agents, founding, lambda _: None, screen.warn)
             await side.open()
             undo.push_async_callback(side.close)
             yield Finding(

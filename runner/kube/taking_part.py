@@ -1,51 +1,34 @@
 """The steps of following carried out: an agent beside each pod, its container attached, the bridge told who is primary.
 
-What concerns one pod happens in order; what concerns different pods happens side by side, so that a node whose agent is
-slow to come does not hold up another's.
+In which order is said in ``chains``, how the bridge comes to agents in ``reach``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
 
-from links.link import CallFailed, Link, LinkEnded
+from links.link import CallFailed, Link
 from runner.errors import Refusal
 from runner.kube.agent_side import AgentSide
 from runner.kube.agents import AgentPod, Agents
-from runner.kube.errors import KubeError
+from runner.kube.chains import Chains
 from runner.kube.followed_core import AttachTo, Followed, Leave, Prepare, Primary, Say, Step
+from runner.kube.founding import Founding
 from runner.kube.pod import Pod
+from runner.kube.reach import Reach, linked
 from runner.screen import Screen
 from runner.tally import added
 from runner.telling import MirroredLine
 from runner.together import together
 from wire import messages as m
 
-if TYPE_CHECKING:
-    from runner.kube.api import Cluster
-
 log = logging.getLogger(__name__)
 
 MOVES_WITHIN = 10.0
 """Seconds in which an agent that is being replaced is waited for, before one more is taken to be there."""
-
-
-class Legs(Protocol):
-    """The bridge's ways to agents."""
-
-    async def add(self, number: int, agent: AgentPod) -> str:
-        """A socket of this agent's in the bridge; its path there."""
-
-    def move(self, number: int, agent: AgentPod) -> None:
-        """What is dialled from now on goes to this one."""
-
-    async def remove(self, number: int) -> None:
-        """There is no such agent any more."""
-
 
 Hosts = Callable[[m.Identity], m.Identity]
 """The identity with what the command line adds to it."""
@@ -55,30 +38,28 @@ Hosts = Callable[[m.Identity], m.Identity]
 class TakingPart:
     """All agents of one session. ``begin``, then ``bridged``, then ``carry_out`` as often as there are steps."""
 
-    cluster: Cluster
     agents: Agents
-    author: str
-    mirror_rate: int  # octets for each second, in each agent; 0: no limit
+    founding: Founding
     screen: Screen
     followed: Followed
-    legs: Legs
+    reach: Reach
     mirrored: MirroredLine
     hosts: Hosts
     sides: list[AgentSide] = field(default_factory=list)
-    configured: asyncio.Event = field(default_factory=asyncio.Event)  # the bridge may be told something
-    _bridge: Link = field(init=False)
     _of: dict[str, AgentSide] = field(default_factory=dict, init=False)  # by the pod's uid
     _identities: dict[int, m.Identity] = field(default_factory=dict, init=False)
     # What the bridge was told last: the primary's index, its agent's number, its pod.
     _primary: int = field(default=0, init=False)
     _leader: int = field(default=0, init=False)
     _leads: str = field(default="", init=False)
-    _added: dict[int, asyncio.Task[None]] = field(default_factory=dict, init=False)
     _keeping: dict[int, asyncio.Task[None]] = field(default_factory=dict, init=False)
-    _chains: dict[str, asyncio.Task[None]] = field(default_factory=dict, init=False)
+    _chains: Chains = field(init=False)
     _settling: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _numbers: int = field(default=0, init=False)
     _past: m.Counters = field(default_factory=m.Counters, init=False)
+
+    def __post_init__(self) -> None:
+        self._chains = Chains(self.screen.warn)
 
     # --- the beginning ----------------------------------------------------------------------------------------------
 
@@ -106,7 +87,7 @@ class TakingPart:
 
     def bridged(self, bridge: Link) -> None:
         """The bridge has the first agent: it is told the others when it is configured, and all are kept."""
-        self._bridge = bridge
+        self.reach.begin(bridge)
         for side in self.sides:
             self._keep(side)
 
@@ -118,13 +99,11 @@ class TakingPart:
         side = AgentSide(
             number,
             agent,
-            self.cluster,
             self.agents,
-            self.author,
-            self.mirror_rate,
+            self.founding,
             self._hear,
             self.screen.warn,
-            lambda heir: self.legs.move(number, heir),
+            lambda heir: self.reach.legs.move(number, heir),
             self._reached,
         )
         self.sides.append(side)
@@ -132,18 +111,7 @@ class TakingPart:
 
     def _keep(self, side: AgentSide) -> None:
         self._keeping[side.number] = asyncio.create_task(side.keep(), name=f"agent {side.number}")
-        if side.number > 0:
-            self._added[side.number] = asyncio.create_task(self._add(side), name=f"add {side.number}")
-
-    async def _add(self, side: AgentSide) -> None:
-        path = await self.legs.add(side.number, side.agent)
-        await self.configured.wait()
-        try:
-            await self._bridge.call(m.AddAgent(0, side.number, path))
-        except (CallFailed, LinkEnded) as error:
-            self.screen.warn(
-                f"the agent on node {side.agent.node} is out of the bridge's reach: {error.reason}"
-            )
+        self.reach.add(side)
 
     def _hear(self, message: m.Message) -> None:
         match message:
@@ -162,17 +130,10 @@ class TakingPart:
             self.carry_out(self.followed.cut_off(uid, off=off))
 
     def linked(self, notice: m.LinkLost | m.LinkBack) -> None:
-        """The bridge's word about its own link to an agent. Its control link is not worth a word: what it says is said
-        again on the next."""
-        side = next((side for side in self.sides if side.number == notice.agent), None)
-        if side is None or not notice.data:
-            return
-        match notice:
-            case m.LinkLost():
-                log.info("agent %s, the bridge's link: %s", side.agent.pod, notice.reason)
-                side.told(side.words.data_cut())
-            case m.LinkBack():
-                side.told(side.words.data_back(resumed=notice.resumed))
+        """The bridge's word about its own links to an agent."""
+        for side in self.sides:
+            if side.number == notice.agent:
+                linked(side, notice)
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
@@ -184,37 +145,13 @@ class TakingPart:
                     self.screen.notice(text)
                 case Prepare(pods):
                     for pod in pods:
-                        self._after(pod, self._prepare(pod))
+                        self._chains.after(pod, self._prepare(pod))
                 case AttachTo(_, pod):
-                    self._after(pod, self._join(step))
+                    self._chains.after(pod, self._join(step))
                 case Primary(_, pod):
-                    self._after(pod, self._lead(step))
+                    self._chains.after(pod, self._lead(step))
                 case Leave(_, pod):
-                    if former := self._chains.pop(pod.uid, None):
-                        former.cancel()
-                    self._after(pod, self._leave(step))
-
-    def _after(self, pod: Pod, work: Coroutine[Any, Any, None]) -> None:
-        """``work``, once what was begun for this pod is done."""
-        former = self._chains.get(pod.uid)
-
-        async def next_one() -> None:
-            try:
-                if former is not None:
-                    await asyncio.wait([former])
-                await work
-            except (CallFailed, LinkEnded) as error:
-                self.screen.warn(f"following {pod.name}: {error.reason}")
-            except KubeError as error:
-                self.screen.warn(f"following {pod.name}: {error.sentence}")
-            except Refusal as refusal:
-                self.screen.warn(f"{pod.name} does not take part: {refusal.what}")
-            finally:
-                work.close()
-                if self._chains.get(pod.uid) is asyncio.current_task():
-                    del self._chains[pod.uid]
-
-        self._chains[pod.uid] = asyncio.create_task(next_one(), name=f"following {pod.name}")
+                    self._chains.instead(pod, self._leave(step))
 
     async def _prepare(self, pod: Pod) -> None:
         """An agent beside it, linked; so that attaching it is one question once it is ready."""
@@ -267,11 +204,8 @@ class TakingPart:
         await self._tidy()
 
     async def _retarget(self, index: int, pod: Pod) -> None:
-        await self.configured.wait()
         side = self._of[pod.uid]
-        if adding := self._added.get(side.number):
-            await asyncio.wait([adding])
-        await self._bridge.call(m.Retarget(0, self.hosts(self._identities[index]), side.number, index))
+        await self.reach.lead(side, self.hosts(self._identities[index]), index)
         self._primary, self._leader, self._leads = index, side.number, pod.uid
 
     async def _leave(self, step: Leave) -> None:
@@ -292,15 +226,10 @@ class TakingPart:
 
     async def _let_go(self, side: AgentSide) -> None:
         self.sides.remove(side)
-        for tasks in (self._keeping, self._added):
-            if task := tasks.pop(side.number, None):
-                task.cancel()
+        if task := self._keeping.pop(side.number, None):
+            task.cancel()
         self._past = added(self._past, await side.counters())
-        try:
-            await self._bridge.call(m.RemoveAgent(0, side.number))
-        except (CallFailed, LinkEnded) as error:
-            log.info("removing agent %d from the bridge: %s", side.number, error.reason)
-        await self.legs.remove(side.number)
+        await self.reach.remove(side)
         await side.close("none of its pods takes part any more")
 
     # --- all of them ------------------------------------------------------------------------------------------------
@@ -314,9 +243,12 @@ class TakingPart:
 
     async def close(self) -> None:
         """Every agent lets go of its targets; side by side."""
-        tasks = [*self._chains.values(), *self._added.values(), *self._keeping.values()]
+        await asyncio.gather(self._chains.close(), self.reach.close(), self._unkept())
+        await asyncio.gather(*(side.close() for side in self.sides), return_exceptions=True)
+        self.sides.clear()
+
+    async def _unkept(self) -> None:
+        tasks = list(self._keeping.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(side.close() for side in self.sides), return_exceptions=True)
-        self.sides.clear()

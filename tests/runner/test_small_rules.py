@@ -277,3 +277,35 @@ def test_what_is_mirrored_is_said_anew_after_a_restart() -> None:
     assert play.line() is None
     play.notice(0, web)
     assert play.line() == "mirroring 80 of container/x"
+
+
+def test_what_came_back_is_said_anew_though_others_were_mirrored_all_the_while() -> None:
+    play, web = Mirrored("deploy/x"), (AppPort(TCP, 80, 80),)
+    for index in range(3):
+        play.notice(index, web)
+    assert play.line() == "mirroring 80 of deploy/x (3 containers)"
+    play.gone(1)
+    play.notice(1, web)
+    assert play.line() == "mirroring 80 of deploy/x (3 containers)"
+    play.notice(1, web)
+    assert play.line() is None
+
+
+def test_the_end_of_mirroring_is_said_after_one_has_gone() -> None:
+    play, web = Mirrored("deploy/x"), (AppPort(TCP, 80, 80),)
+    play.notice(0, web)
+    play.notice(1, web)
+    assert play.line() == "mirroring 80 of deploy/x (2 containers)"
+    play.gone(1)
+    play.notice(0, ())
+    assert play.line() == "no longer mirroring 80 of deploy/x (2 containers)"
+    assert play.line() is None
+
+
+def test_a_container_of_which_nothing_was_mirrored_goes_without_a_word() -> None:
+    play, web = Mirrored("deploy/x"), (AppPort(TCP, 80, 80),)
+    play.notice(0, web)
+    play.notice(1, ())
+    assert play.line() == "mirroring 80 of deploy/x"
+    play.gone(1)
+    assert play.line() is None

@@ -12,12 +12,15 @@ import pytest
 
 from links.link import CallFailed
 from runner.errors import Refusal
-from runner.kube import agent_side
+from runner.kube import founding
 from runner.kube.agent_side import AgentSide
 from runner.kube.agents import AgentPod
+from runner.kube.founding import Founding
 from wire import messages as m
 
 from .fakes import FakeAgent, FakeAgents, pod
+
+NOBODY = Founding(cast("Any", None), "")
 
 CUT = "link to node a cut: connections wait up to 60 s"
 
@@ -35,14 +38,13 @@ class Scene:
 @pytest.fixture
 async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     agents = FakeAgents(tmp_path)
-    monkeypatch.setattr(agent_side, "forward", agents.forward)
+    monkeypatch.setattr(founding, "forward", agents.forward)
     said: asyncio.Queue[str] = asyncio.Queue()
     heard: asyncio.Queue[m.Message] = asyncio.Queue()
     moved: list[AgentPod] = []
     where = await agents.agent("one", "a")
-    side = AgentSide(
-        0, where, cast("Any", None), agents, "ann", 5, heard.put_nowait, said.put_nowait, moved.append
-    )
+    theirs = Founding(cast("Any", None), "ann", 5)
+    side = AgentSide(0, where, agents, theirs, heard.put_nowait, said.put_nowait, moved.append)
     await side.open()
     keeping = asyncio.create_task(side.keep())
     yield Scene(agents, side, agents.made["one"], said, heard, moved)
@@ -100,6 +102,22 @@ async def test_a_successor_is_found_and_told_everything(scene: Scene) -> None:
     assert scene.agents.made["two"].attached == {0: "id-x"}
 
 
+async def test_a_way_is_not_back_before_the_bridge_has_both_its_links(scene: Scene) -> None:
+    """The successor knows nothing of the bridge yet: its links come a moment later, and are waited for."""
+    words = scene.side.words
+    words.bridged()
+    scene.agents.heirs["one"] = await scene.agents.agent("two", "a")
+    scene.first.dead = True
+    scene.first.cut()
+    assert await scene.said.get() == CUT
+    await scene.side.attach(0, pod("x"))  # is answered by the successor
+    assert scene.said.empty()
+    scene.side.told(words.data_back(resumed=False))
+    assert scene.said.empty()
+    scene.side.told(words.control_back())
+    assert scene.said.get_nowait() == "link to node a is back, its connections were reset"
+
+
 async def test_what_is_asked_during_a_cut_waits(scene: Scene) -> None:
     scene.first.dead = True
     scene.first.cut()
@@ -139,10 +157,10 @@ async def test_an_agent_that_says_no_at_first_is_not_asked_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agents = FakeAgents(tmp_path)
-    monkeypatch.setattr(agent_side, "forward", agents.forward)
+    monkeypatch.setattr(founding, "forward", agents.forward)
     where = await agents.agent("one", "a")
     agents.made["one"].says_no = "nobody judged it"
-    side = AgentSide(0, where, cast("Any", None), agents, "", 0, lambda _: None, lambda _: None)
+    side = AgentSide(0, where, agents, NOBODY, lambda _: None, lambda _: None)
     with pytest.raises(Refusal, match="nobody judged it"):
         await side.open()
     assert len(agents.made["one"].hellos) == 1
@@ -159,10 +177,10 @@ async def test_it_waits_for_a_program_that_does_not_listen_yet(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     agents = FakeAgents(tmp_path)
-    monkeypatch.setattr(agent_side, "forward", agents.forward)
+    monkeypatch.setattr(founding, "forward", agents.forward)
     agents.made["late"] = late = FakeAgent(tmp_path / "late")
     where = AgentPod("late", "a", "agents", "late", 7)
-    side = AgentSide(0, where, cast("Any", None), agents, "", 0, lambda _: None, lambda _: None)
+    side = AgentSide(0, where, agents, NOBODY, lambda _: None, lambda _: None)
     opening = asyncio.create_task(side.open())
     await asyncio.sleep(0)
     await late.listen()

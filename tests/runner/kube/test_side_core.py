@@ -16,6 +16,56 @@ def test_a_cut_is_said_once_and_the_return_when_both_strands_are_back() -> None:
     assert side.up
 
 
+def test_it_is_not_back_before_the_bridge_s_control_link_is() -> None:
+    """What the app listens on goes by that link, so nothing is mirrored before."""
+    side = Side("a")
+    side.bridged()
+    assert side.founder_cut() == CUT
+    side.control_cut()
+    assert side.founder_back(taken_over=True) == ""
+    assert side.control_back() == "link to node a is back, nothing was lost"
+
+
+def test_the_control_link_alone_is_not_worth_a_word() -> None:
+    side = Side("a")
+    side.bridged()
+    side.control_cut()
+    assert not side.up
+    assert side.control_back() == ""
+    assert side.up
+
+
+def test_the_links_to_a_session_that_was_left_count_as_cut_before_it_is_heard_of() -> None:
+    side = Side("a")
+    side.bridged()
+    assert side.founder_cut() == CUT
+    side.founder_dials()
+    assert side.founder_back(taken_over=False) == ""
+    assert side.data_cut() == ""
+    side.control_cut()
+    assert side.control_back() == ""
+    assert side.data_back(resumed=False) == "link to node a is back, its connections were reset"
+
+
+def test_the_bridge_s_links_may_be_quicker_than_the_runner_s_welcome() -> None:
+    side = Side("a")
+    side.bridged()
+    side.founder_cut()
+    side.data_cut()
+    side.control_cut()
+    side.founder_dials()
+    assert side.control_back() == ""
+    assert side.data_back(resumed=False) == ""
+    assert side.founder_back(taken_over=False) == "link to node a is back, its connections were reset"
+
+
+def test_a_bridge_without_links_is_not_waited_for() -> None:
+    side = Side("a")
+    side.founder_cut()
+    side.founder_dials()
+    assert side.founder_back(taken_over=False) == "link to node a is back, its connections were reset"
+
+
 def test_one_strand_alone() -> None:
     side = Side("a")
     assert side.founder_cut() == CUT

@@ -13,10 +13,12 @@ import pytest
 
 from links.handshake import adopt
 from links.link import Link
-from runner.kube import agent_side
+from runner.kube import agent_side, founding
 from runner.kube.agents import AgentPod
 from runner.kube.followed_core import Followed
+from runner.kube.founding import Founding
 from runner.kube.pod import Pod
+from runner.kube.reach import Reach
 from runner.kube.taking_part import TakingPart
 from runner.screen import Screen
 from runner.telling import MirroredLine
@@ -93,7 +95,7 @@ class Stage:
     async def begin(self, *pods: Pod) -> m.Identity:
         found = await self.part.begin(self.followed.first(pods))
         self.part.bridged(self.link)
-        self.part.configured.set()
+        self.part.reach.configured.set()
         return found
 
     def saw(self, one: Pod) -> None:
@@ -109,11 +111,17 @@ class Stage:
 @pytest.fixture
 async def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     agents, screen, legs, bridge = FakeAgents(tmp_path), Heard(), FakeLegs(), FakeBridge()
-    monkeypatch.setattr(agent_side, "forward", agents.forward)
+    monkeypatch.setattr(founding, "forward", agents.forward)
     followed = Followed("deploy/cart")
     mirrored = MirroredLine(screen, "deploy/cart")
     part = TakingPart(
-        cast("Any", None), agents, "ann", 0, screen, followed, legs, mirrored, lambda identity: identity
+        agents,
+        Founding(cast("Any", None), "ann"),
+        screen,
+        followed,
+        Reach(legs, screen.warn),
+        mirrored,
+        lambda identity: identity,
     )
     ours, theirs = socket.socketpair()
     for one in (ours, theirs):
@@ -141,11 +149,11 @@ async def test_all_are_attached_and_the_bridge_is_told_the_further_agents(stage:
 async def test_the_bridge_is_told_nothing_before_it_is_configured(stage: Stage) -> None:
     x, y = pod("x", "a"), pod("y", "b")
     await stage.begin(x, y)
-    stage.part.configured.clear()
+    stage.part.reach.configured.clear()
     stage.gone(x)
     await stage.agents.made["on-a"].until(m.Detach, 1)
     assert not stage.bridge.asked
-    stage.part.configured.set()
+    stage.part.reach.configured.set()
     await stage.bridge.until(m.RemoveAgent(0, 0))
 
 
@@ -241,6 +249,30 @@ async def test_when_all_agents_are_out_of_reach_the_primary_stays(
     assert all("is back" in line for line in lines)
     assert stage.followed.primary == 0
     assert not [one for one in stage.bridge.asked if isinstance(one, m.Retarget)]
+
+
+async def test_after_a_successor_mirroring_is_said_again_and_the_way_is_back_when_the_bridge_has_it(
+    stage: Stage,
+) -> None:
+    """With several pods followed, of which others were mirrored all the while."""
+    await stage.begin(pod("x", "a"), pod("y", "b"))
+    await stage.bridge.until(m.AddAgent(0, 1, "/agents/1.sock"))
+    web = (m.AppPort(m.Proto.TCP, 8080, 8080),)
+    for index, agent in enumerate(stage.agents.made.values()):
+        await agent.tell(m.Mirroring(index, web))
+    assert await stage.screen.lines.get() == "mirroring 8080 of deploy/cart (2 containers)"
+    stage.agents.heirs["on-b"] = heir = await stage.agents.agent("heir", "b")
+    lost = stage.agents.made["on-b"]
+    lost.dead = True
+    lost.cut()
+    assert (await stage.screen.lines.get()).startswith("link to node b cut")
+    await stage.agents.made[heir.key].until(m.Attach, 1)
+    stage.part.linked(m.LinkBack(1, data=True))
+    await stage.agents.made[heir.key].tell(m.Mirroring(1, web))
+    assert await stage.screen.lines.get() == "mirroring 8080 of deploy/cart (2 containers)"
+    assert stage.screen.lines.empty(), "the bridge's control link is not back"
+    stage.part.linked(m.LinkBack(1, data=False))
+    assert await stage.screen.lines.get() == "link to node b is back, its connections were reset"
 
 
 async def test_counters_are_everybodys_also_of_those_that_left(stage: Stage) -> None:
