@@ -84,6 +84,13 @@ RUN = [
         metavar="NAMES",
         help="Of the target's, not these.",
     ),
+    _many(
+        "--map-env",
+        "env_mapped",
+        metavar="PATTERN=VALUE",
+        help="Of the target's, those whose name matches get this value.",
+    ),
+    _many("--unset-env", "env_unset", metavar="NAMES", help="The app has none of these (A;B_*)."),
     _many("-v", "--volume", "volumes", metavar="SRC:DST[:ro]", help="Mount a folder or volume."),
     click.option("-w", "--workdir", default="", metavar="DIR", help="The command's directory."),
     click.option(

@@ -54,6 +54,8 @@ class RunOptions:
     env_files: tuple[str, ...] = ()
     env_include: str = ""
     env_exclude: str = ""
+    env_mapped: tuple[str, ...] = ()
+    env_unset: tuple[str, ...] = ()
     volumes: tuple[str, ...] = ()
     workdir: str = ""
     user: str = ""

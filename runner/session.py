@@ -51,7 +51,13 @@ class Session:
     founded: Founded = field(init=False)
     pair: pair.Pair = field(init=False)
 
+    wishes: environ.Wishes = field(init=False)
+
     def __post_init__(self) -> None:
+        options = self.options
+        self.wishes = environ.wishes(
+            options.env_include, options.env_exclude, options.env_mapped, options.env_unset
+        )
         self.proof = Proof(secrets.token_hex(4), secrets.token_bytes(32), self.caller.name)
 
     async def play(self, signals: Signals) -> int:
@@ -153,8 +159,8 @@ class Session:
         chosen = environ.choose(
             self.founded.environ,
             environ.given(self.options.env, self.options.env_files, self.caller.environ),
-            environ.patterns(self.options.env_include),
-            environ.patterns(self.options.env_exclude),
+            self.wishes,
+            environ.configured(self.pair.image.config.get("Env")),
         )
         try:
             await self.pair.bridge.call(await self._configuration(chosen.variables))

@@ -551,6 +551,7 @@ class InitHello(Message):
 class Start(Message):
     """Bridge: execute ``argv`` as ``user`` in ``cwd`` with ``environ`` added to the container's own. Since 1.
 
+    A variable that is a name without "=" is taken out of the container's own instead.
     After it nothing more is said; the end of this connection is the end of the app.
     """
 

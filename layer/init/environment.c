@@ -31,6 +31,16 @@ static void put(char **vector, size_t *count, char *variable) {
     vector[(*count)++] = variable;
 }
 
+static void take_out(char **vector, size_t *count, const char *name) {
+    size_t kept = 0;
+    for (size_t i = 0; i < *count; i++)
+        if (!same_name(vector[i], name))
+            vector[kept++] = vector[i];
+    for (size_t i = kept; i < *count; i++)
+        vector[i] = NULL;
+    *count = kept;
+}
+
 char **environment_merged(char *const *own, char *const *given) {
     char **merged = calloc(count_of(own) + count_of(given) + 1, sizeof *merged);
     if (merged == NULL)
@@ -39,7 +49,10 @@ char **environment_merged(char *const *own, char *const *given) {
     for (size_t i = 0; own[i] != NULL; i++)
         put(merged, &count, own[i]);
     for (size_t i = 0; given[i] != NULL; i++)
-        put(merged, &count, given[i]);
+        if (given[i][name_length(given[i])] == '=')
+            put(merged, &count, given[i]);
+        else
+            take_out(merged, &count, given[i]);
     return merged;
 }
 

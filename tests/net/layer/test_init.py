@@ -194,6 +194,15 @@ def test_environment_is_the_images_then_what_was_given(container: Container, tmp
     assert variables == {"OF_IMAGE": "image", "BOTH": "given", "NEW": "a b=c", "LAST": "2", "HOME": str(home)}
 
 
+def test_a_name_alone_takes_a_variable_out(container: Container, tmp_path: Path) -> None:
+    octets = "\\n".join(("a=b", "", "c"))
+    given = (b"BOTH", b"NEVER_THERE", b"LINES=a=b\n\nc", b"RAW=\xff\xfe")
+    script = f"""env | grep -c BOTH; test "$LINES" = "$(printf '{octets}')" && printf %s "$RAW" | od -An -tx1"""
+    _, out, _ = container.run("sh", "-c", script, environ=given)
+    assert out.splitlines()[0] == "0"
+    assert out.splitlines()[-1].split() == ["ff", "fe"]
+
+
 def test_the_commands_own_path_finds_it(container: Container, tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("#!/bin/sh\necho found\n")
     (tmp_path / "mine").chmod(0o755)
