@@ -18,6 +18,7 @@ ASKS: tuple[tuple[str, str, Callable[[RunOptions], bool]], ...] = (
     ("mirror", "--map-port", lambda options: bool(options.map_ports)),
     ("env", "--override-env-vars-include", lambda options: bool(options.env_include)),
     ("env", "--override-env-vars-exclude", lambda options: bool(options.env_exclude)),
+    ("env", "--map-env", lambda options: bool(options.env_mapped)),
 )
 """Right, the option that asks for it, and whether it was given. `-e` and `--env-file` are the user's own variables and
 ask for nothing of the target's; no option asks for connections from the target."""

@@ -104,11 +104,13 @@ OPTIONS = {
     "--ignore-port": RunOptions("deploy/cart", ignore_ports=(9229,)),
     "--override-env-vars-include": RunOptions("deploy/cart", env_include="COLOUR"),
     "--override-env-vars-exclude": RunOptions("deploy/cart", env_exclude="SECRET_*"),
+    "--map-env": RunOptions("deploy/cart", env_mapped=(".+_URL=x",)),
     "--map-port": RunOptions("deploy/cart", map_ports=("3000:80",)),
 }
 ASKED = {
     "--override-env-vars-include": "env",
     "--override-env-vars-exclude": "env",
+    "--map-env": "env",
     "--map-port": "mirror",
 }
 RESOURCES = {
