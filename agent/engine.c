@@ -1,11 +1,7 @@
 #include "agent/engine.h"
 
-#include "agent/dial.h"
-#include "agent/mirror.h"
+#include "agent/engine_inner.h"
 #include "agent/netns.h"
-#include "native/loop.h"
-#include "native/mux.h"
-#include "native/outbox.h"
 #include "native/sockdiag.h"
 
 #include <errno.h>
@@ -19,39 +15,9 @@
 #define LISTENERS_MAX 4096
 enum { TELLS_LINK_GONE = 1, TELLS_LINK_CUT = 2 };
 
-struct engine {
-    struct loop *loop;
-    struct outbox *outbox;
-    struct dial_desk desk;
-    struct session *sessions;
-    uint32_t last_link;
-};
-
-/* A target in its place: the dialling side of it, and its mirror while there are ports to mirror and a link to carry it. */
-struct place {
-    struct place *next;
-    uint32_t index;
-    struct target target;
-    struct mirror *mirror;
-};
-
-struct session {
-    struct session *next;
-    struct engine *engine;
-    uint32_t number, link;
-    struct mux *mux; /* NULL: no link */
-    bool keeps;
-    struct place *places;
-    struct mirror_counters past; /* of mirrors that are no more */
-    uint64_t dialled;
-    struct reach reach;
-    struct mirror_rate rate;
-    uint32_t most; /* channels at a time; 0: no limit */
-};
-
 /* --- sessions and their places ------------------------------------------------------------------------------------- */
 
-static struct session *session_find(const struct engine *e, uint32_t number) {
+struct session *session_find(const struct engine *e, uint32_t number) {
     for (struct session *s = e->sessions; s; s = s->next)
         if (s->number == number)
             return s;
@@ -96,9 +62,12 @@ static void place_free(struct session *s, struct place *p) {
 static void session_unlink(struct session *s) {
     for (struct place *p = s->places; p; p = p->next)
         place_mirror_end(s, p);
-    if (s->mux)
-        mux_free(s->mux);
+    if (!s->mux)
+        return;
+    mux_free(s->mux);
     s->mux = NULL;
+    s->cut = false;
+    gates_session(s);
 }
 
 static void session_free(struct session *s) {
@@ -145,7 +114,10 @@ static void on_gone(void *owner, const struct fault *why) {
 }
 
 static void on_cut(void *owner, const struct fault *why) {
-    tell(owner, TELLS_LINK_CUT, why);
+    struct session *s = owner;
+    s->cut = true;
+    gates_session(s);
+    tell(s, TELLS_LINK_CUT, why);
 }
 
 static const struct mux_ops mux_ops = {.open = on_open, .gone = on_gone, .cut = on_cut};
@@ -191,6 +163,7 @@ void engine_stop(struct engine *e) {
 }
 
 void engine_free(struct engine *e) {
+    gates_free(e);
     while (e->sessions) {
         struct session *s = e->sessions;
         e->sessions = s->next;
@@ -214,21 +187,7 @@ size_t engine_outbox_pull(struct engine *e, void *buf, size_t capacity) {
 
 /* --- calls: each is carried to the loop's thread ------------------------------------------------------------------- */
 
-struct call {
-    struct engine *engine;
-    uint32_t session, target;
-    int fd;
-    bool keeps;
-    uint64_t received;
-    const struct engine_port *ports;
-    size_t n;
-    const struct engine_limits *limits;
-    struct engine_counters *counters;
-    struct fault *fault;
-    int64_t result;
-};
-
-static struct session *session_of(struct call *c) {
+struct session *session_of(struct call *c) {
     struct session *s = session_find(c->engine, c->session);
     if (!s)
         c->result = fault_set(c->fault, ESRCH, "the session has ended");
@@ -308,6 +267,7 @@ static void link_add(void *arg) {
     s->keeps = c->keeps;
     s->link = ++c->engine->last_link;
     c->result = s->link;
+    gates_session(s);
 }
 
 int64_t engine_link_add(struct engine *e, uint32_t session, int fd, bool keeps, struct fault *f) {
@@ -344,6 +304,8 @@ static void link_cut(void *arg) {
         return;
     c->received = mux_cut(s->mux);
     c->result = s->link;
+    s->cut = true;
+    gates_session(s);
 }
 
 int64_t engine_link_cut(struct engine *e, uint32_t session, uint64_t *received, struct fault *f) {
@@ -357,10 +319,13 @@ int64_t engine_link_cut(struct engine *e, uint32_t session, uint64_t *received, 
 static void link_resume(void *arg) {
     struct call *c = arg;
     struct session *s = kept_of(c);
-    if (s)
-        c->result = mux_resume(s->mux, c->fd, c->received, c->fault);
-    else
+    if (!s) {
         close(c->fd);
+        return;
+    }
+    c->result = mux_resume(s->mux, c->fd, c->received, c->fault);
+    s->cut = c->result != 0;
+    gates_session(s);
 }
 
 int engine_link_resume(struct engine *e, uint32_t session, int fd, uint64_t received,
@@ -503,6 +468,9 @@ static void counters_get(void *arg) {
         .dropped = sum.dropped,
         .limited = sum.limited,
         .lost_packets = sum.lost_packets,
+        .stolen = s->stolen.connections,
+        .stolen_bytes = s->stolen.octets,
+        .stolen_open = s->stolen.open,
         .dialled = s->dialled,
         .datagrams_dropped = s->mux ? mux_datagrams_dropped(s->mux) : 0,
         .channels = s->mux ? mux_channels(s->mux) : 0,

@@ -24,11 +24,13 @@ struct engine_port {
 /* What a session has done since it began. */
 struct engine_counters {
     uint64_t connections, bytes, datagrams, joined, skipped, dropped,
-        lost_packets;           /* wire.messages.Counters */
-    uint64_t limited;           /* Counters too */
-    uint64_t dialled;           /* channels that the bridge opened */
-    uint64_t datagrams_dropped; /* for want of room in the link, on the link there is now */
-    uint32_t channels;          /* open now */
+        lost_packets;              /* wire.messages.Counters */
+    uint64_t limited;              /* Counters too */
+    uint64_t stolen, stolen_bytes; /* and these */
+    uint32_t stolen_open;          /* of those, now */
+    uint64_t dialled;              /* channels that the bridge opened */
+    uint64_t datagrams_dropped;    /* for want of room in the link, on the link there is now */
+    uint32_t channels;             /* open now */
 };
 
 /* What a session may do of what it asks for. */
@@ -84,6 +86,16 @@ int engine_mirror_ports(struct engine *e, uint32_t session, uint32_t target,
                         const struct engine_port *ports, size_t n, struct fault *f);
 int engine_counters(struct engine *e, uint32_t session, struct engine_counters *out,
                     struct fault *f);
+
+/* The engine's end of a gate's hand-over (SOCK_SEQPACKET; taken, also on failure): what comes by it goes to the apps of the
+ * sessions it names. Its number, or -1. */
+int64_t engine_gate_add(struct engine *e, int fd, struct fault *f);
+void engine_gate_del(struct engine *e,
+                     uint32_t gate); /* its connections are reset; unknown: nothing */
+/* Says anew to the gate which sessions' links are there: it may not have known them when it was told. */
+void engine_gate_sessions(struct engine *e, uint32_t gate);
+/* Of this session: stolen connections whose client spoke last, in all gates. */
+uint32_t engine_unanswered(struct engine *e, uint32_t session);
 
 /* Outbox, arrays: [1, session, link number, reason]: this link has ended by itself;
  * [2, session, link number, reason]: it has lost its socket, and engine_link_resume or engine_link_del is due. */

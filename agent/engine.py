@@ -167,7 +167,7 @@ class Engine:
         self._check(lib.engine_mirror_ports, session, target, array, len(ports))
 
     def counters(self, session: int) -> Counters:
-        """What was mirrored since the session began."""
+        """What was mirrored and stolen since the session began."""
         c = ffi.new("struct engine_counters *")
         self._check(lib.engine_counters, session, c)
         return Counters(
@@ -179,7 +179,25 @@ class Engine:
             dropped=c.dropped,
             lost_packets=c.lost_packets,
             limited=c.limited,
+            stolen=c.stolen,
+            stolen_bytes=c.stolen_bytes,
         )
+
+    def gate_add(self, fd: int) -> int:
+        """The engine's end of a gate's hand-over, which it takes; the gate's number here."""
+        return self._check(lib.engine_gate_add, fd)
+
+    def gate_del(self, gate: int) -> None:
+        """What went through it is reset."""
+        lib.engine_gate_del(self._engine, gate)
+
+    def gate_sessions(self, gate: int) -> None:
+        """Tells the gate once more which sessions' links are there: it may not have known them before."""
+        lib.engine_gate_sessions(self._engine, gate)
+
+    def unanswered(self, session: int) -> int:
+        """Stolen connections of the session whose client spoke last."""
+        return int(lib.engine_unanswered(self._engine, session))
 
     def _check(self, call: object, *arguments: object) -> int:
         fault = _fault()

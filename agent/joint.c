@@ -150,6 +150,11 @@ void joint_start(struct joint *j) {
 
 /* --- the channel -------------------------------------------------------------------------------------------------- */
 
+static void on_opened(struct channel *c) {
+    struct joint *j = container_of(c, struct joint, channel);
+    j->opened(j);
+}
+
 static void on_data(struct channel *c, const uint8_t *p, size_t n) {
     struct joint *j = container_of(c, struct joint, channel);
     size_t sent = 0;
@@ -197,4 +202,4 @@ static void on_reset(struct channel *c, int err) {
 }
 
 const struct channel_ops joint_channel_ops = {
-    .data = on_data, .room = on_room, .eof = on_eof, .reset = on_reset};
+    .opened = on_opened, .data = on_data, .room = on_room, .eof = on_eof, .reset = on_reset};

@@ -26,6 +26,8 @@ struct joint {
     bool wants_room;
     bool asked;       /* the last octets went into the channel: an answer may be on its way */
     uint64_t *octets; /* those of both directions are added here; NULL: nobody counts */
+    void (*opened)(
+        struct joint *self); /* the peer has opened the channel that the owner asked for */
     /* The last call: the channel is forgotten, the socket is out of the loop and still open, the owner's to close. 0: all was
      * said and heard, both ways; else why not. */
     void (*over)(struct joint *self, int err);

@@ -46,9 +46,9 @@ struct flow {
     struct channel channel;
     struct held_syn *syn;
     enum flow_state state;
-    int fate; /* the channel has been reset: an errno, until flow_reap has acted on it */
-    int why;  /* the pcb is lost: an errno */
-    bool mirror;
+    int fate;    /* the channel has been reset: an errno, until flow_reap has acted on it */
+    int why;     /* the pcb is lost: an errno */
+    bool mirror; /* what the app answers is nobody's */
     bool hashed;
     bool time_wait; /* of the pcb */
     bool wants_room;

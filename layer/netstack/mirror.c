@@ -70,7 +70,7 @@ struct channel *mirror_tcp(struct netstack *ns, const struct channel_open *o, in
         *err = ENOMEM;
         return NULL;
     }
-    f->mirror = true;
+    f->mirror = o->kind == CHANNEL_MIRROR_TCP;
     f->channel.ops = &relay_ops; /* it may be reset before the app has accepted */
     syn_input(f, IN_OPEN);
     if (!f->pcb) {

@@ -1,4 +1,5 @@
-/* Mirrored connections: an agent's OPEN becomes a connection to the app from the real client's address and port. */
+/* Mirrored and stolen connections: an agent's OPEN becomes a connection to the app from the real client's address and port.
+ * They differ in one thing: what the app answers to a mirrored client is dropped, what it answers to a stolen one is carried. */
 #pragma once
 
 #include "native/mux.h"
@@ -17,5 +18,6 @@ typedef bool mirror_is_free(struct netstack *ns, const struct endpoint *app,
 bool mirror_client(struct netstack *ns, const struct endpoint *app, struct endpoint *client,
                    mirror_is_free *is_free_pair);
 
-/* The channel of a new flow that is being connected, or NULL and *err: it cannot be. */
+/* The channel of a new flow that is being connected (MIRROR_TCP, STEAL_TCP), or NULL and *err: it cannot be. An app that
+ * refuses it resets the channel, as ECONNREFUSED. */
 struct channel *mirror_tcp(struct netstack *ns, const struct channel_open *o, int *err);

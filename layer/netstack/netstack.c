@@ -116,6 +116,7 @@ static struct channel *on_open(void *owner, const struct channel_open *o, int *e
     placed.destination.addr = mirror_place(l->ns, &o->destination.addr);
     switch (o->kind) {
     case CHANNEL_MIRROR_TCP:
+    case CHANNEL_STEAL_TCP:
         return mirror_tcp(l->ns, &placed, err);
     case CHANNEL_MIRROR_UDP:
         return assoc_mirror(l->ns, &placed, err);

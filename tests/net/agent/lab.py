@@ -202,6 +202,13 @@ class Bridge:
         await self.send(Open(flow.number, kind, window, source, 40000, octets(ip), port, target))
         return flow
 
+    def follow(self, offered: Open) -> Flow:
+        """A channel of the agent's, which has not been answered yet."""
+        flow = Flow(self, offered.channel)
+        flow.credit = offered.window
+        self._flows[flow.number] = flow
+        return flow
+
     async def tcp(self, ip: str, port: int, **options: int) -> Flow:
         """Connected, or the test fails."""
         flow = await self.open(ChannelKind.TCP, ip, port, **options)

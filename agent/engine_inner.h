@@ -1,0 +1,68 @@
+/* What the files of the engine share and nobody else sees: its sessions and their places, its gates, and how a call is carried. */
+#pragma once
+
+#include "agent/dial.h"
+#include "agent/engine.h"
+#include "agent/mirror.h"
+#include "agent/steal.h"
+#include "native/loop.h"
+#include "native/mux.h"
+#include "native/outbox.h"
+
+struct engine {
+    struct loop *loop;
+    struct outbox *outbox;
+    struct dial_desk desk;
+    struct session *sessions;
+    struct gate *gates;
+    uint32_t last_link, last_gate;
+};
+
+/* A target in its place: the dialling side of it, and its mirror while there are ports to mirror and a link to carry it. */
+struct place {
+    struct place *next;
+    uint32_t index;
+    struct target target;
+    struct mirror *mirror;
+};
+
+struct session {
+    struct session *next;
+    struct engine *engine;
+    uint32_t number, link;
+    struct mux *mux; /* NULL: no link */
+    bool keeps, cut; /* of the link */
+    struct place *places;
+    struct mirror_counters past; /* of mirrors that are no more */
+    uint64_t dialled;
+    struct steal_counters stolen;
+    struct reach reach;
+    struct mirror_rate rate;
+    uint32_t most; /* channels at a time; 0: no limit */
+};
+
+/* --- calls: each is carried to the loop's thread --- */
+
+struct call {
+    struct engine *engine;
+    uint32_t session, target;
+    int fd;
+    bool keeps;
+    uint64_t received;
+    uint32_t gate;
+    const struct engine_port *ports;
+    size_t n;
+    const struct engine_limits *limits;
+    struct engine_counters *counters;
+    struct fault *fault;
+    int64_t result;
+};
+
+struct session *session_find(const struct engine *e, uint32_t number); /* or NULL */
+/* That a call is about; NULL: there is none, and the call's result says so. */
+struct session *session_of(struct call *c);
+
+/* engine_gate.c */
+void gates_session(
+    const struct session *s); /* its link has come, or gone, or is cut: every gate is told */
+void gates_free(struct engine *e);
