@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 int netns_home(const char *kind, struct fault *f) {
     char path[64];
@@ -54,4 +55,15 @@ static int make_socket(void *arg, struct fault *f) {
 int netns_socket(int home, int there, int domain, int type, int protocol, struct fault *f) {
     struct wanted w = {domain, type, protocol};
     return netns_within(home, there, make_socket, &w, f);
+}
+
+int netns_stay(int there, struct fault *f) {
+    int home = netns_home("net", f);
+    if (home < 0)
+        return -1;
+    int r = same(home, there) || setns(there, 0) == 0
+                ? 0
+                : fault_set(f, errno, "enter the target's network namespace");
+    close(home);
+    return r;
 }

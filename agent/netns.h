@@ -18,3 +18,7 @@ int netns_within(int home, int there, int (*make)(void *arg, struct fault *f), v
 
 /* socket(2), born in the network namespace `there`; CLOEXEC is added. An fd, or -1 with the fault's errno from socket(2). */
 int netns_socket(int home, int there, int domain, int type, int protocol, struct fault *f);
+
+/* The one exception: the calling process is that namespace's from here on, as a gate is (agent/gate/main.c), which is born for
+ * one target, holds nothing of another and ends with it. Needs a process of one thread. 0, or -1. */
+int netns_stay(int there, struct fault *f);

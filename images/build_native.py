@@ -3,8 +3,9 @@
     python3 images/build_native.py --out DIR [--only NAME]
 
 Leaves under DIR the paths that the tree itself would have: ``layer/netstack/_netstack.*.so`` and ``agent/_engine.*.so``
-(cffi, API mode; their sources and options are said by ``build.py`` beside each), and the static programs
-``mirror-init`` and ``mirror-link``. lwIP's tree is expected in ``build/lwip`` (``fetch_lwip.py``).
+(cffi, API mode; their sources and options are said by ``build.py`` beside each), the static programs ``mirror-init``
+and ``mirror-link``, and ``mirror-gate``, which needs the distribution's libnftables at run time. lwIP's tree is
+expected in ``build/lwip`` (``fetch_lwip.py``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,8 +35,24 @@ PROGRAMS = {
 }
 """Static program: its sources, as patterns from the tree's root."""
 
+GATE = "mirror-gate"
+GATE_SOURCES = (
+    "agent/gate/*.c",
+    "agent/netns.c",
+    *(f"native/{part}.c" for part in ("addr", "backlog", "fault", "loop", "span", "msgpack", "sockdiag")),
+)
+
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef"]
 WARNINGS += ["-Werror"]
+
+
+def build(name: str, out: Path) -> None:
+    if name == GATE:
+        build_gate(out)
+    elif name in MODULES:
+        build_module(name, out)
+    else:
+        build_program(name, out)
 
 
 def build_module(name: str, out: Path) -> None:
@@ -56,16 +74,36 @@ def compile_module(name: str, out: Path) -> None:
 
 def build_program(name: str, out: Path) -> None:
     """One gcc call; small enough not to need objects."""
-    files = [file for pattern in PROGRAMS[name] for file in sorted(ROOT.glob(pattern))]
-    if len(files) < len(PROGRAMS[name]):
-        sys.exit(f"build_native: {name} lacks sources of {', '.join(PROGRAMS[name])}")
+    options = ["-D_GNU_SOURCE", "-std=gnu11", "-Os", "-static", "-ffunction-sections", "-fdata-sections"]
+    options += ["-Wl,--gc-sections", "-s"]
+    compile_program(name, PROGRAMS[name], [compiler(), *options, f"-I{ROOT / 'native'}"], [], out)
+
+
+def build_gate(out: Path) -> None:
+    """Dynamic, and for speed: every octet of a stolen port's bystanders goes through it."""
+    command = [
+        os.environ.get("CC", "gcc"),
+        "-D_GNU_SOURCE",
+        "-std=gnu11",
+        "-O2",
+        "-g",
+        "-fno-strict-aliasing",
+    ]
+    command += [f"-I{ROOT}", f"-I{ROOT / 'native'}"]
+    compile_program(GATE, GATE_SOURCES, command, ["-lnftables", "-lpthread"], out)
+
+
+def compile_program(
+    name: str, patterns: Sequence[str], command: list[str], libraries: list[str], out: Path
+) -> None:
+    """One gcc call over the patterns' files."""
+    files = [file for pattern in patterns for file in sorted(ROOT.glob(pattern))]
+    if len(files) < len(patterns):
+        sys.exit(f"build_native: {name} lacks sources of {', '.join(patterns)}")
     made = ROOT / "build" / "programs" / name
     made.parent.mkdir(parents=True, exist_ok=True)
-    options = ["-D_GNU_SOURCE", "-std=gnu11", "-Os", "-static", "-ffunction-sections", "-fdata-sections"]
-    options += ["-Wl,--gc-sections", "-s", f"-I{ROOT / 'native'}"]
     # The engine may be of another age than the sources: reproducible bytes make equal images.
-    command = [compiler(), *options, *WARNINGS, "-o", str(made), *map(str, files)]
-    subprocess.run(command, check=True)
+    subprocess.run([*command, *WARNINGS, "-o", str(made), *map(str, files), *libraries], check=True)
     place(made, out / name)
 
 
@@ -85,16 +123,16 @@ def place(made: Path, to: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", choices=[*MODULES, *PROGRAMS], action="append", help="default: all")
+    parser.add_argument("--only", choices=[*MODULES, *PROGRAMS, GATE], action="append", help="default: all")
     parser.add_argument("--module", choices=MODULES, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     out: Path = asked.out.resolve()
     if asked.module:
         compile_module(asked.module, out)
         return
-    names = asked.only or [*MODULES, *PROGRAMS]
+    names = asked.only or [*MODULES, *PROGRAMS, GATE]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        jobs = [pool.submit(build_module if name in MODULES else build_program, name, out) for name in names]
+        jobs = [pool.submit(build, name, out) for name in names]
     for job in jobs:
         try:
             job.result()

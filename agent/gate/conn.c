@@ -1,0 +1,258 @@
+/* See conn.h. */
+#include "agent/gate/conn.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum { CLIENT, OTHER }; /* ends of the relay */
+#define MILLISECOND (1000ull * 1000)
+
+enum conn_state { CONN_OFFERED, CONN_DIALLING, CONN_RELAY };
+
+struct conn {
+    struct gate *gate;
+    struct conn *next, **link; /* `link` is what points to this one */
+    enum conn_state state;
+    struct endpoint peer, own;
+    uint32_t scope;
+    struct relay relay;          /* its fds are there before it runs; -1: none */
+    struct client_port port;     /* of a connection to the target */
+    struct handover_offer offer; /* of one with an app */
+    uint64_t session;            /* whose app */
+    uint32_t link_lost_after;    /* ms */
+    struct timer lost;           /* runs while that session's link is down */
+};
+
+/* --- ends ----------------------------------------------------------------------------------------------------------- */
+
+static void close_end(struct conn *c, int which, bool reset) {
+    struct relay_end *e = &c->relay.end[which];
+    if (e->io.serial)
+        loop_del(c->gate->loop, &e->io);
+    if (e->io.fd < 0)
+        return;
+    if (!reset && !e->pair)
+        setsockopt(e->io.fd, SOL_SOCKET, SO_LINGER, &(struct linger){0, 0}, sizeof(struct linger));
+    close(e->io.fd);
+    e->io.fd = -1;
+}
+
+/* Whatever the other end was: nothing of it is left. */
+static void drop_other(struct conn *c, bool reset) {
+    struct gate *g = c->gate;
+    close_end(c, OTHER, reset);
+    c->relay.end[OTHER].pair = false;
+    handover_forget(&g->handover, &c->offer, reset);
+    timer_cancel(g->loop, &c->lost);
+    clients_release(g->clients, &c->port);
+}
+
+static void destroy(struct conn *c, bool reset) {
+    struct gate *g = c->gate;
+    relay_stop(&c->relay);
+    close_end(c, CLIENT, reset);
+    drop_other(c, reset);
+    *c->link = c->next;
+    if (c->next)
+        c->next->link = c->link;
+    free(c);
+    g->conn_count--;
+    gate_conn_gone(g);
+}
+
+static void over(struct relay *r, bool reset) {
+    destroy(container_of(r, struct conn, relay), reset);
+}
+
+/* While an answer is waited for, the client is watched for its going away and not read. */
+static void client_gone(struct loop_fd *io, uint32_t events) {
+    struct conn *c = container_of(io, struct conn, relay.end[CLIENT].io);
+    (void)events;
+    destroy(c, true);
+}
+
+static bool watch_client(struct conn *c) {
+    struct loop_fd *io = &c->relay.end[CLIENT].io;
+    struct fault f;
+    if (io->serial)
+        return true;
+    io->ready = client_gone;
+    return loop_add(c->gate->loop, io, EPOLLERR, &f) == 0;
+}
+
+static void start_relay(struct conn *c) {
+    struct fault f;
+    for (int i = 0; i < 2; i++)
+        if (c->relay.end[i].io.serial)
+            loop_del(c->gate->loop, &c->relay.end[i].io);
+    c->state = CONN_RELAY;
+    if (relay_start(&c->relay, &f) != 0)
+        destroy(c, true);
+}
+
+/* --- the target ----------------------------------------------------------------------------------------------------- */
+
+static void dialled(struct loop_fd *io, uint32_t events) {
+    struct conn *c = container_of(io, struct conn, relay.end[OTHER].io);
+    int err = 0;
+    socklen_t len = sizeof err;
+    (void)events;
+    if (getsockopt(io->fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0 || err)
+        destroy(c, true);
+    else
+        start_relay(c);
+}
+
+/* A socket at one of the gate's ports, in the client's name; -1. */
+static int target_socket(struct conn *c) {
+    struct fault f;
+    int fd = socket(c->own.addr.family == 4 ? AF_INET : AF_INET6,
+                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+    if (fd < 0)
+        return -1;
+    static const int mark = (int)RULES_MARK, one = 1;
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof one);
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    /*privileged CAP_NET_ADMIN: SO_MARK, by which the rules know the gate's own connections. */
+    if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0 &&
+        clients_bind(c->gate->clients, fd, &c->own, &c->peer, c->scope, &c->port, &f) == 0)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+static void to_target(struct conn *c) {
+    struct relay_end *e = &c->relay.end[OTHER];
+    struct sockaddr_storage sa;
+    struct fault f;
+    socklen_t len = endpoint_to_sockaddr(&c->own, &sa);
+    if (c->own.addr.family == 6)
+        ((struct sockaddr_in6 *)&sa)->sin6_scope_id = c->scope;
+    c->state = CONN_DIALLING;
+    e->io.fd = target_socket(c);
+    e->io.ready = dialled;
+    if (e->io.fd < 0 || !watch_client(c) ||
+        (connect(e->io.fd, (struct sockaddr *)&sa, len) != 0 && errno != EINPROGRESS) ||
+        loop_add(c->gate->loop, &e->io, EPOLLOUT, &f) != 0)
+        destroy(c, true);
+}
+
+/* --- an app --------------------------------------------------------------------------------------------------------- */
+
+static void link_lost(struct timer *t) {
+    destroy(container_of(t, struct conn, lost), true);
+}
+
+static void answered(struct handover_offer *o, enum handover_answer what, int err) {
+    struct conn *c = container_of(o, struct conn, offer);
+    (void)err;
+    if (what == HANDOVER_ACCEPTED) {
+        if (c->state == CONN_OFFERED)
+            start_relay(c);
+    } else if (
+        c->state ==
+        CONN_OFFERED) { /* nothing was sent to it: the target's, as if it had never been asked */
+        drop_other(c, false);
+        to_target(c);
+    } else {
+        destroy(c, true);
+    }
+}
+
+static void to_app(struct conn *c, const struct want_rule *r) {
+    struct handover_words words = {.session = r->session->number,
+                                   .target = r->target,
+                                   .app_port = r->app_port,
+                                   .client = c->peer,
+                                   .own = c->own.addr};
+    struct fault f;
+    struct relay_end *e = &c->relay.end[OTHER];
+    c->state = CONN_OFFERED;
+    c->session = words.session;
+    c->link_lost_after = r->session->link_lost_after;
+    c->offer = (struct handover_offer){.answered = answered};
+    e->io.fd = handover_offer(&c->gate->handover, &c->offer, &words, &f);
+    e->pair = true;
+    if (e->io.fd < 0) {
+        drop_other(c, false);
+        to_target(c);
+    } else if (!watch_client(c)) {
+        destroy(c, true);
+    }
+}
+
+/* --- whose it is ---------------------------------------------------------------------------------------------------- */
+
+static const struct want_rule *rule_for(const struct gate *g, uint16_t port) {
+    for (uint32_t i = 0; i < g->want->rules; i++) {
+        const struct want_rule *r = &g->want->rule[i];
+        if (r->port == port && !r->filter && gate_is_up(g, r->session->number))
+            return r;
+    }
+    return NULL;
+}
+
+void conn_new(struct gate *g, const struct door_caller *caller) {
+    struct conn *c = calloc(1, sizeof *c);
+    if (!c) {
+        close(caller->fd);
+        return;
+    }
+    c->gate = g;
+    c->peer = caller->peer;
+    c->own = caller->own;
+    c->scope = caller->scope;
+    c->relay = (struct relay){.desk = &g->desk, .over = over};
+    c->relay.end[CLIENT].io.fd = caller->fd;
+    c->relay.end[OTHER].io.fd = -1;
+    c->lost.fire = link_lost;
+    c->next = g->conns;
+    c->link = &g->conns;
+    if (c->next)
+        c->next->link = &c->next;
+    g->conns = c;
+    g->conn_count++;
+    const struct want_rule *r = rule_for(g, c->own.port);
+    if (r) {
+        tally_of(&g->tallies, r->session->number, r->port)->stolen++;
+        to_app(c, r);
+    } else {
+        to_target(c);
+    }
+}
+
+/* --- all of them ---------------------------------------------------------------------------------------------------- */
+
+static void link_is(struct conn *c, bool up) {
+    struct loop *loop = c->gate->loop;
+    if (up) {
+        timer_cancel(loop, &c->lost);
+    } else if (c->state == CONN_OFFERED) {
+        drop_other(c, true);
+        to_target(c);
+    } else {
+        timer_set(loop, &c->lost, loop_now(loop) + c->link_lost_after * MILLISECOND);
+    }
+}
+
+void conn_link(struct gate *g, uint64_t session, bool up) {
+    for (struct conn *c = g->conns, *next; c; c = next) {
+        next = c->next;
+        if (c->offer.number && c->session == session)
+            link_is(c, up);
+    }
+}
+
+uint32_t conn_reset_all(struct gate *g) {
+    uint32_t count = g->conn_count;
+    while (g->conns)
+        destroy(g->conns, true);
+    return count;
+}

@@ -1,0 +1,18 @@
+/* One client's connection: to whom it goes, and its life from the accept to the last octet.
+ *
+ *     asked for → OFFERED (the app's, if it takes it) → RELAY with the app
+ *                    └ refused ┐
+ *     ─────────────────────────┴→ DIALLING (the target) → RELAY with the target
+ *
+ * Both of its sockets are reset unless both sides have ended in order: a truncated answer is an error and no clean end. */
+#pragma once
+
+#include "agent/gate/gate.h"
+
+/* Takes the caller's fd, also on failure (which is said by a reset). */
+void conn_new(struct gate *g, const struct door_caller *caller);
+
+/* All of those that a session's app has, or is asked to have. */
+void conn_link(struct gate *g, uint64_t session, bool up);
+/* Every connection is reset; how many. */
+uint32_t conn_reset_all(struct gate *g);

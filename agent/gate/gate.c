@@ -1,0 +1,196 @@
+/* The gate: couples its parts. What is wanted becomes sets of the table; who calls becomes a connection; the end is a drain.
+ *
+ * See gate.h; ARCHITECTURE.md for why it is a process of its own. */
+#include "agent/gate/gate.h"
+
+#include "agent/gate/conn.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define SECOND (1000ull * 1000 * 1000)
+
+enum {
+    DRAIN_WITHOUT_AGENT = 600, /* s; the agent's own default, when it can no longer say */
+    PORTS = WANT_RULES
+};
+
+/* --- what is stolen ------------------------------------------------------------------------------------------------- */
+
+static bool has(const uint16_t *ports, size_t count, uint16_t port) {
+    for (size_t i = 0; i < count; i++)
+        if (ports[i] == port)
+            return true;
+    return false;
+}
+
+static int swap(struct gate *g, const struct want *w, struct fault *f) {
+    uint16_t stolen[PORTS], local[PORTS];
+    struct rules_ports p = {.stolen = stolen, .local = local};
+    for (uint32_t i = 0; i < w->rules; i++) {
+        uint16_t port = w->rule[i].port;
+        if (!has(stolen, p.stolen_count, port))
+            stolen[p.stolen_count++] = port;
+        if (w->rule[i].session->flags & WANT_STEAL_LOCAL && !has(local, p.local_count, port))
+            local[p.local_count++] = port;
+    }
+    return table_swap(g->table, &p, f);
+}
+
+/* Sessions that are gone have no link to remember. */
+static void keep_down(struct gate *g) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < g->down_count; i++)
+        for (uint32_t k = 0; k < g->want->sessions; k++)
+            if (g->want->session[k].number == g->down[i])
+                g->down[kept++] = g->down[i];
+    g->down_count = kept;
+}
+
+/* A want that the kernel does not take is told, and the one before goes on. What is in force first is what connections are judged
+ * by: one that arrives before the set has changed meets the new rules. */
+static void on_want(struct control *control, struct want *w) {
+    struct gate *g = container_of(control, struct gate, control);
+    struct fault f = {0};
+    if (g->draining || swap(g, w, &f) != 0) {
+        if (g->draining)
+            fault_set(&f, ESHUTDOWN, "steal more while the gate drains");
+        want_free(w);
+        control_failed(control->io.fd, &f);
+        return;
+    }
+    struct want *old = g->want;
+    g->want = w;
+    want_free(old);
+    keep_down(g);
+    tallies_keep(&g->tallies, w);
+    control_applied(control, w->serial);
+}
+
+static void on_refused(struct control *control, const struct fault *f) {
+    control_failed(control->io.fd, f);
+}
+
+/* --- the end -------------------------------------------------------------------------------------------------------- */
+
+static void end_of_drain(struct timer *t) {
+    struct gate *g = container_of(t, struct gate, drain_end);
+    g->reset = conn_reset_all(g);
+}
+
+static void finish(struct gate *g) {
+    tallies_tell(&g->tallies);
+    if (g->control.io.serial)
+        control_drained(&g->control, g->reset);
+    loop_stop(g->loop);
+}
+
+void gate_conn_gone(struct gate *g) {
+    if (g->draining && g->conn_count == 0)
+        finish(g);
+}
+
+/* The sets are emptied at once; the rest of the table stays for those whose addresses it translates. */
+static void drain(struct gate *g, uint64_t seconds) {
+    struct fault f = {0};
+    const struct rules_ports none = {0};
+    if (!g->draining) {
+        struct want *nothing = want_nothing();
+        if (nothing) {
+            want_free(g->want);
+            g->want = nothing;
+        }
+        if (table_swap(g->table, &none, &f) != 0 && g->control.io.serial)
+            control_failed(g->control.io.fd, &f);
+    }
+    g->draining = true;
+    timer_set(g->loop, &g->drain_end, loop_now(g->loop) + seconds * SECOND);
+    if (g->conn_count == 0)
+        finish(g);
+}
+
+static void on_drain(struct control *control, uint64_t seconds) {
+    drain(container_of(control, struct gate, control), seconds);
+}
+
+static void on_agent_gone(struct control *control) {
+    struct gate *g = container_of(control, struct gate, control);
+    if (!g->draining)
+        drain(g, DRAIN_WITHOUT_AGENT);
+}
+
+/* --- links, callers ------------------------------------------------------------------------------------------------- */
+
+bool gate_is_up(const struct gate *g, uint64_t session) {
+    for (uint32_t i = 0; i < g->down_count; i++)
+        if (g->down[i] == session)
+            return false;
+    return g->handover.io.serial != 0;
+}
+
+static void on_link(struct handover *h, uint64_t session, bool up) {
+    struct gate *g = container_of(h, struct gate, handover);
+    if (up == gate_is_up(g, session))
+        return;
+    for (uint32_t i = 0; up && i < g->down_count; i++)
+        if (g->down[i] == session)
+            g->down[i--] = g->down[--g->down_count];
+    if (!up && g->down_count < WANT_SESSIONS)
+        g->down[g->down_count++] = session;
+    conn_link(g, session, up);
+}
+
+/* Its connections have been reset already, and no session is up any more; the agent's end is said by control. */
+static void on_engine_gone(struct handover *h) {
+    (void)h;
+}
+
+static void on_call(struct door *d, const struct door_caller *caller) {
+    conn_new(container_of(d, struct gate, door), caller);
+}
+
+/* --- opening -------------------------------------------------------------------------------------------------------- */
+
+int gate_open(struct gate *g, struct loop *loop, struct table *table, const char *comment,
+              int control, int handover, struct fault *f) {
+    g->loop = loop;
+    g->table = table;
+    g->desk = (struct relay_desk){.loop = loop, .pool = &g->pool, .scratch = g->scratch};
+    g->drain_end.fire = end_of_drain;
+    g->door.called = on_call;
+    g->control.want = on_want;
+    g->control.refused = on_refused;
+    g->control.drain = on_drain;
+    g->control.gone = on_agent_gone;
+    g->handover.link = on_link;
+    g->handover.gone = on_engine_gone;
+    g->want = want_nothing();
+    if (!g->want)
+        return fault_set(f, ENOMEM, "open the gate");
+    if (door_open(&g->door, loop, f) != 0)
+        return -1;
+    const struct rules r = {.comment = comment, .port = g->door.port};
+    if (table_make(table, &r, f) != 0 || !(g->clients = clients_new(TABLE_FD, f)) ||
+        tallies_open(&g->tallies, loop, &g->control, f) != 0 ||
+        control_open(&g->control, loop, control, f) != 0 ||
+        handover_open(&g->handover, loop, handover, f) != 0)
+        return -1;
+    control_ready(&g->control, g->door.port);
+    return 0;
+}
+
+void gate_close(struct gate *g) {
+    conn_reset_all(g);
+    if (g->clients)
+        clients_forget_tracked(g->clients);
+    door_close(&g->door);
+    timer_cancel(g->loop, &g->drain_end);
+    tallies_close(&g->tallies);
+    if (g->control.loop)
+        control_close(&g->control);
+    if (g->handover.loop)
+        handover_close(&g->handover);
+    clients_free(g->clients);
+    chunk_pool_free(&g->pool);
+    want_free(g->want);
+}

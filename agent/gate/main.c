@@ -1,0 +1,87 @@
+/* mirror-gate COMMENT: the process that stands in one target's network and takes the connections to stolen ports.
+ *
+ * Started by the agent with fd 2 for the log, 3 control, 4 hand-over to its engine, 5 the target's network namespace. A
+ * process of its own because of the order of a sudden end: of the fds that a dying process has the lowest is closed last, so
+ * the table's owner is fd 0 and connections are reset while the table still translates them. It never forks. */
+#include "agent/gate/gate.h"
+
+#include "agent/netns.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { CONTROL_FD = 3, HANDOVER_FD = 4, NETNS_FD = 5 };
+
+/* As many connections as there may be. */
+static void allow_descriptors(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* What reads strangers' octets keeps what it needs. */
+static int keep_only_net_admin(struct fault *f) {
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    /*privileged CAP_NET_ADMIN: the target's nftables and connection tracking, and SO_MARK. */
+    uint32_t kept = 1u << CAP_NET_ADMIN;
+    struct __user_cap_data_struct data[2] = {{.effective = kept, .permitted = kept}};
+    if (syscall(SYS_capset, &head, data) != 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return fault_set(f, errno, "give up all capabilities but CAP_NET_ADMIN");
+    return 0;
+}
+
+/* Into the target's network, and nothing else of it; with the table's socket as fd 0. */
+static struct table *enter(struct fault *f) {
+    if (netns_stay(NETNS_FD, f) != 0)
+        return NULL;
+    close(NETNS_FD);
+    close(TABLE_FD); /* the next socket has its number */
+    return keep_only_net_admin(f) == 0 ? table_new(f) : NULL;
+}
+
+static int serve(struct gate *g, struct table *table, const char *comment, struct fault *f) {
+    struct loop *loop = loop_new(f);
+    if (!loop)
+        return -1;
+    int result = gate_open(g, loop, table, comment, CONTROL_FD, HANDOVER_FD, f);
+    if (result != 0)
+        control_failed(CONTROL_FD, f);
+    else
+        result = loop_run(loop, f);
+    gate_close(g);
+    loop_free(loop);
+    return result;
+}
+
+int main(int count, char **words) {
+    struct fault f = {0};
+    if (count != 2) {
+        fprintf(stderr,
+                "usage: mirror-gate COMMENT, with fds 3, 4 and 5 as agent/gate/main.c says\n");
+        return 2;
+    }
+    signal(SIGPIPE, SIG_IGN);
+    allow_descriptors();
+    struct table *table = enter(&f);
+    struct gate *g = calloc(1, sizeof *g);
+    CHECK(g);
+    int result = -1;
+    if (table)
+        result = serve(g, table, words[1], &f);
+    else
+        control_failed(CONTROL_FD, &f);
+    free(g);
+    table_free(table);
+    if (result != 0)
+        fprintf(stderr, "mirror-gate: %s\n", f.text);
+    return result != 0;
+}

@@ -1,0 +1,179 @@
+/* See relay.h.
+ *
+ * recv(2) and send(2) with one buffer for all, not splice(2) through a pipe: that needs a pair of fds for each direction
+ * and, measured, gains nothing below 64 KiB at a time. */
+#include "agent/gate/relay.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+enum { READS_IN_A_ROW = 8 }; /* then others get their turn */
+
+static struct relay_end *other(struct relay *r, const struct relay_end *e) {
+    return &r->end[e == &r->end[0]];
+}
+
+/* An end that has said EOF and was told of the other's has nothing more to say, not even an error. */
+static void watch(struct relay *r, struct relay_end *e) {
+    uint32_t events = 0;
+    const struct relay_end *o = other(r, e);
+    if (e->out.len)
+        events |= EPOLLOUT;
+    if (!e->eof && (o->out.len == 0 || o->broken))
+        events |= EPOLLIN;
+    if (e->eof && !e->shut)
+        events |= EPOLLERR;
+    loop_watch(r->desk->loop, &e->io, events);
+}
+
+static bool in_order(const struct relay_end *e) {
+    return e->eof && e->shut;
+}
+
+/* True: `r` may be no more. */
+static bool finish(struct relay *r) {
+    if (!in_order(&r->end[0]) || !in_order(&r->end[1]))
+        return false;
+    r->over(r, false);
+    return true;
+}
+
+/* The other's EOF is told once `e` has taken everything before it. */
+static void tell_end(struct relay *r, struct relay_end *e) {
+    if (e->shut || e->out.len || !other(r, e)->eof)
+        return;
+    shutdown(e->io.fd, SHUT_WR);
+    e->shut = true;
+}
+
+/* A socket pair's other end that was closed whole, by a process that died or by one that meant a reset. In order it is
+ * closed only after this end was shut too. */
+static bool vanished(const struct relay_end *e) {
+    struct pollfd p = {.fd = e->io.fd};
+    return e->pair && !e->shut && poll(&p, 1, 0) == 1 && p.revents & POLLHUP;
+}
+
+static void drop_out(struct relay *r, struct relay_end *e, int err) {
+    e->broken = err;
+    backlog_clear(&e->out, r->desk->pool);
+}
+
+/* What `to` does not take waits. False: no memory for it. */
+static bool pass(struct relay *r, struct relay_end *to, const uint8_t *p, size_t n) {
+    if (to->broken)
+        return true;
+    ssize_t sent = send(to->io.fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+        drop_out(r, to, errno);
+        return true;
+    }
+    size_t done = sent > 0 ? (size_t)sent : 0;
+    return done == n || backlog_push(&to->out, r->desk->pool, p + done, n - done);
+}
+
+/* `from` has ended: 0 in order, or an errno. True: `r` may be no more. */
+static bool ended(struct relay *r, struct relay_end *from, int err) {
+    if (err || from->broken || vanished(from)) {
+        r->over(r, true);
+        return true;
+    }
+    from->eof = true;
+    tell_end(r, other(r, from));
+    return finish(r);
+}
+
+/* True: `r` may be no more. */
+static bool read_end(struct relay *r, struct relay_end *from) {
+    struct relay_end *to = other(r, from);
+    for (int i = 0; i < READS_IN_A_ROW && (to->out.len == 0 || to->broken); i++) {
+        ssize_t n = recv(from->io.fd, r->desk->scratch, RELAY_READ, MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            break;
+        if (n <= 0)
+            return ended(r, from, n < 0 ? errno : 0);
+        if (!pass(r, to, r->desk->scratch, (size_t)n)) {
+            r->over(r, true);
+            return true;
+        }
+        if (n < RELAY_READ)
+            break;
+    }
+    return false;
+}
+
+static void flush(struct relay *r, struct relay_end *e) {
+    if (backlog_flush(&e->out, r->desk->pool, e->io.fd) < 0)
+        drop_out(r, e, errno);
+    tell_end(r, e);
+}
+
+static void ready(struct relay *r, struct relay_end *e, uint32_t events) {
+    if (e->out.len && events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+        flush(r, e);
+    if (finish(r))
+        return;
+    bool may_read = !e->eof && (other(r, e)->out.len == 0 || other(r, e)->broken);
+    if (may_read && events & (EPOLLIN | EPOLLERR | EPOLLHUP)) {
+        if (read_end(r, e))
+            return;
+    } else if (e->eof && !e->shut && events & (EPOLLERR | EPOLLHUP)) {
+        r->over(r, true); /* it was to take something yet, and takes nothing any more */
+        return;
+    }
+    watch(r, e);
+    watch(r, other(r, e));
+}
+
+static void ready0(struct loop_fd *io, uint32_t events) {
+    struct relay *r = container_of(io, struct relay, end[0].io);
+    ready(r, &r->end[0], events);
+}
+
+static void ready1(struct loop_fd *io, uint32_t events) {
+    struct relay *r = container_of(io, struct relay, end[1].io);
+    ready(r, &r->end[1], events);
+}
+
+int relay_start(struct relay *r, struct fault *f) {
+    r->end[0].io.ready = ready0;
+    r->end[1].io.ready = ready1;
+    for (int i = 0; i < 2; i++)
+        if (loop_add(r->desk->loop, &r->end[i].io, 0, f) != 0) {
+            relay_stop(r);
+            return -1;
+        }
+    for (int i = 0; i < 2; i++) {
+        flush(r, &r->end[i]);
+        watch(r, &r->end[i]);
+    }
+    return 0;
+}
+
+bool relay_push(struct relay *r, int to, const void *p, size_t n) {
+    const uint8_t *at = p;
+    while (n > 0) {
+        size_t part = n < BACKLOG_CHUNK ? n : BACKLOG_CHUNK;
+        if (!backlog_push(&r->end[to].out, r->desk->pool, at, part))
+            return false;
+        at += part;
+        n -= part;
+    }
+    return true;
+}
+
+void relay_ended(struct relay *r, int from) {
+    r->end[from].eof = true;
+}
+
+void relay_stop(struct relay *r) {
+    for (int i = 0; i < 2; i++) {
+        if (r->end[i].io.serial)
+            loop_del(r->desk->loop, &r->end[i].io);
+        backlog_clear(&r->end[i].out, r->desk->pool);
+    }
+}

@@ -1,0 +1,49 @@
+/* Octets between two stream sockets, both ways: half-closes and resets cross as themselves. Knows no rule and no peer.
+ *
+ *   an end says EOF          → the other is shut for writing, once it has taken what came before
+ *   both have, all is taken  → over, in order
+ *   an end breaks            → what it had sent before is still passed on, then over, broken
+ *
+ * Credit: an end is not read while the other has not taken what it was given; so a direction holds RELAY_READ octets at most,
+ * and nothing while both keep up. */
+#pragma once
+
+#include "native/backlog.h"
+#include "native/loop.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define RELAY_READ BACKLOG_CHUNK
+
+/* What all relays of a process share; borrowed. */
+struct relay_desk {
+    struct loop *loop;
+    struct chunk_pool *pool;
+    uint8_t *scratch; /* RELAY_READ octets */
+};
+
+struct relay_end {
+    struct loop_fd io;  /* `fd` is set by the owner, and closed by it */
+    struct backlog out; /* for this end, not taken yet */
+    bool pair;          /* one end of a socket pair: gone without a word is broken, not EOF */
+    bool eof;           /* it has said EOF */
+    bool shut;          /* the other's EOF was told to it */
+    int broken;         /* errno of writing; from then on it is only read, to its end */
+};
+
+struct relay {
+    struct relay_end end[2];
+    const struct relay_desk *desk;
+    /* Once, from the loop; `reset`: one of them broke. The owner stops the relay and closes both fds, with RST or in order. */
+    void (*over)(struct relay *r, bool reset);
+};
+
+/* Both fds are connected and not registered with the loop. Octets that were read already go first: relay_push before this. */
+int relay_start(struct relay *r, struct fault *f);
+/* `n` octets for end `to`; false: no memory. */
+bool relay_push(struct relay *r, int to, const void *p, size_t n);
+/* End `from` had said EOF before the relay was started. */
+void relay_ended(struct relay *r, int from);
+/* Nothing is registered or kept any more; does nothing if it was not started. */
+void relay_stop(struct relay *r);

@@ -1,0 +1,124 @@
+/* See rules.h.
+ *
+ * Priorities are numbers because nft knows the names dstnat and srcnat in one hook each: dstnat is -100 and srcnat 100.
+ * Ten after the usual destination NAT: what a mesh or the engine redirects itself comes first, what they leave alone is
+ * ours; ahead of a mesh we would be given its ciphertext. Ten before the usual source NAT: nobody masquerades what only goes
+ * to the target over lo.
+ *
+ * A nat chain makes the kernel track connections, and it takes packets of connections that were open before for new ones;
+ * so a redirect matches a SYN and nothing else (tests/facts/test_01_open_connections.py).
+ *
+ * Over lo only a mesh's proxy brings what comes from outside: by its documented user id, 1337 (Istio) or 2102 (Linkerd).
+ * Health checks and sidecars come over lo too, and are the target's. */
+#include "agent/gate/rules.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+struct text {
+    char *out;
+    size_t size, n;
+    bool over;
+};
+
+static void add(struct text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void add(struct text *t, const char *format, ...) {
+    va_list args;
+    if (t->over)
+        return;
+    va_start(args, format);
+    int n = vsnprintf(t->out + t->n, t->size - t->n, format, args);
+    va_end(args);
+    t->over = n < 0 || (size_t)n >= t->size - t->n;
+    if (!t->over)
+        t->n += (size_t)n;
+}
+
+/* What nft's own syntax would end a string at does not get into one. */
+static void add_comment(struct text *t, const char *comment) {
+    char clean[RULES_COMMENT + 1];
+    size_t n = 0;
+    for (const char *c = comment; *c && n < RULES_COMMENT; c++)
+        if ((unsigned char)*c >= ' ' && *c != '"' && *c != '\\' && *c != 127)
+            clean[n++] = *c;
+    clean[n] = 0;
+    add(t, "    comment \"%s\"\n", clean);
+}
+
+#define SYN "tcp flags & (fin | syn | rst | ack) == syn"
+
+bool rules_table(const struct rules *r, char *out, size_t size) {
+    struct text t = {.out = out, .size = size};
+    add(&t, "table inet " RULES_TABLE " {\n");
+    add_comment(&t, r->comment);
+    add(&t, "    flags owner\n"
+            "    set stolen { type inet_service; }\n"
+            "    set local { type inet_service; }\n"
+            "    map " RULES_MAP4 " { type inet_service : ipv4_addr . inet_service; }\n"
+            "    map " RULES_MAP6 " { type inet_service : ipv6_addr . inet_service; }\n"
+            "    ct timeout gone {\n"
+            "        protocol tcp\n"
+            "        policy = { time_wait : 1, close : 1, last_ack : 1 }\n"
+            "    }\n");
+    add(&t,
+        "    chain arriving {\n"
+        "        type nat hook prerouting priority -90\n"
+        "        iifname != \"lo\" " SYN " tcp dport @stolen redirect to :%u\n"
+        "    }\n",
+        r->port);
+    add(&t,
+        "    chain inside {\n"
+        "        type nat hook output priority -90\n"
+        "        oifname != \"lo\" return\n"
+        "        meta mark 0x%08x return\n"
+        "        meta skuid { 1337, 2102 } " SYN " tcp dport @stolen redirect to :%u\n"
+        "        " SYN " tcp dport @local redirect to :%u\n"
+        "    }\n",
+        RULES_MARK, r->port, r->port);
+    add(&t,
+        "    chain own {\n"
+        "        type nat hook postrouting priority 90\n"
+        "        oifname != \"lo\" return\n"
+        "        meta mark != 0x%08x return\n"
+        "        ct mark set 0x%08x\n"
+        "        ct timeout set \"gone\"\n"
+        "        meta nfproto ipv4 snat ip to tcp sport map @" RULES_MAP4 "\n"
+        "        meta nfproto ipv6 snat ip6 to tcp sport map @" RULES_MAP6 "\n"
+        "    }\n"
+        "}\n",
+        RULES_MARK, RULES_MARK);
+    return !t.over;
+}
+
+static void add_set(struct text *t, const char *set, const uint16_t *ports, size_t count) {
+    add(t, "flush set inet " RULES_TABLE " %s\n", set);
+    if (count == 0)
+        return;
+    add(t, "add element inet " RULES_TABLE " %s {", set);
+    for (size_t i = 0; i < count; i++)
+        add(t, "%s %u", i ? "," : "", ports[i]);
+    add(t, " }\n");
+}
+
+bool rules_swap(const struct rules_ports *p, char *out, size_t size) {
+    struct text t = {.out = out, .size = size};
+    add_set(&t, "stolen", p->stolen, p->stolen_count);
+    add_set(&t, "local", p->local, p->local_count);
+    return !t.over;
+}
+
+bool rules_comment_of(const char *listed, char *out, size_t size) {
+    static const char head[] = "comment \"";
+    const char *from = strstr(listed, head);
+    if (!from)
+        return false;
+    from += sizeof head - 1;
+    const char *to = strchr(from, '"');
+    if (!to || (size_t)(to - from) >= size)
+        return false;
+    memcpy(out, from, (size_t)(to - from));
+    out[to - from] = 0;
+    return true;
+}

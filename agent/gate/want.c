@@ -1,0 +1,167 @@
+/* See want.h. */
+#include "agent/gate/want.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool read_small(struct span *s, uint64_t most, uint64_t *v) {
+    return span_mp_uint(s, v) && (*v <= most || span_fail(s));
+}
+
+static bool read_session(struct span *s, struct want_session *x) {
+    uint32_t n;
+    uint64_t gone, after, flags;
+    if (!span_mp_array(s, &n) || n < 5 || !span_mp_uint(s, &x->number) ||
+        !span_mp_uint(s, &x->since) || !read_small(s, WANT_GONE_RESET, &gone) ||
+        !read_small(s, UINT32_MAX, &after) || !read_small(s, UINT8_MAX, &flags))
+        return false;
+    x->on_app_gone = (uint8_t)gone;
+    x->link_lost_after = (uint32_t)after;
+    x->flags = (uint8_t)flags;
+    for (uint32_t i = 5; i < n; i++) /* a younger agent's fields */
+        if (!span_mp_skip(s))
+            return false;
+    return true;
+}
+
+static const struct want_session *session_of(const struct want *w, uint64_t number) {
+    for (uint32_t i = 0; i < w->sessions; i++)
+        if (w->session[i].number == number)
+            return &w->session[i];
+    return NULL;
+}
+
+static bool read_rule(struct span *s, const struct want *w, struct want_rule *r) {
+    uint32_t n;
+    uint64_t session, target, port, app;
+    if (!span_mp_array(s, &n) || n != 5 || !span_mp_uint(s, &session) ||
+        !read_small(s, UINT32_MAX, &target) || !read_small(s, UINT16_MAX, &port) ||
+        !read_small(s, UINT16_MAX, &app))
+        return false;
+    r->session = session_of(w, session);
+    r->target = (uint32_t)target;
+    r->port = (uint16_t)port;
+    r->app_port = (uint16_t)app;
+    if (!r->session || !port || !app)
+        return span_fail(s);
+    const uint8_t *from = s->at;
+    if (!span_mp_skip(s))
+        return false;
+    r->filter = *from == 0xc0 ? NULL : from; /* nil */
+    r->filter_size = (uint32_t)(s->at - from);
+    return true;
+}
+
+static bool read_node(struct span *s, struct addr *a) {
+    const uint8_t *p;
+    uint32_t n;
+    if (!span_mp_bin(s, &p, &n) || (n != 4 && n != 16))
+        return span_fail(s);
+    *a = n == 4 ? addr_v4(p) : addr_v6(p);
+    return true;
+}
+
+static bool read_probe(struct span *s, struct want_probe *p) {
+    uint32_t n, length;
+    uint64_t port, kind;
+    const char *path;
+    if (!span_mp_array(s, &n) || n != 3 || !read_small(s, UINT16_MAX, &port) ||
+        !read_small(s, WANT_PROBE_GRPC, &kind) || !span_mp_str(s, &path, &length))
+        return false;
+    p->port = (uint16_t)port;
+    p->kind = (uint8_t)kind;
+    if (length >= sizeof p->path)
+        return span_fail(s);
+    memcpy(p->path, path, length);
+    return true;
+}
+
+/* The number of a list's elements, within its bound. */
+static bool read_count(struct span *s, uint32_t most, uint32_t *n) {
+    uint32_t count;
+    if (!span_mp_array(s, &count) || count > most)
+        return span_fail(s);
+    *n = count;
+    return true;
+}
+
+static int by_age(const void *a, const void *b) {
+    const struct want_session *x = a, *y = b;
+    if (x->since != y->since)
+        return x->since < y->since ? -1 : 1;
+    return x->number < y->number ? -1 : x->number > y->number;
+}
+
+static int by_session(const void *a, const void *b) {
+    const struct want_rule *x = a, *y = b;
+    return x->session < y->session ? -1 : x->session > y->session;
+}
+
+static bool read_all(struct span *s, struct want *w) {
+    if (!span_mp_uint(s, &w->serial) || !read_count(s, WANT_SESSIONS, &w->sessions))
+        return false;
+    for (uint32_t i = 0; i < w->sessions; i++)
+        if (!read_session(s, &w->session[i]))
+            return false;
+    qsort(w->session, w->sessions, sizeof *w->session, by_age);
+    if (!read_count(s, WANT_RULES, &w->rules))
+        return false;
+    for (uint32_t i = 0; i < w->rules; i++)
+        if (!read_rule(s, w, &w->rule[i]))
+            return false;
+    qsort(w->rule, w->rules, sizeof *w->rule, by_session);
+    if (!read_count(s, WANT_NODES, &w->nodes))
+        return false;
+    for (uint32_t i = 0; i < w->nodes; i++)
+        if (!read_node(s, &w->node[i]))
+            return false;
+    if (!read_count(s, WANT_PROBES, &w->probes))
+        return false;
+    w->probe = calloc(w->probes ? w->probes : 1, sizeof *w->probe);
+    if (!w->probe)
+        return false;
+    for (uint32_t i = 0; i < w->probes; i++)
+        if (!read_probe(s, &w->probe[i]))
+            return false;
+    return true;
+}
+
+struct want *want_nothing(void) {
+    return calloc(1, sizeof(struct want));
+}
+
+struct want *want_read(const void *p, size_t n, struct fault *f) {
+    struct want *w = want_nothing();
+    uint8_t *octets = malloc(n ? n : 1);
+    if (!w || !octets) {
+        free(octets);
+        free(w);
+        fault_set(f, ENOMEM, "read what is to be stolen");
+        return NULL;
+    }
+    memcpy(octets, p, n);
+    w->octets = octets;
+    struct span s = span_of(octets, n);
+    if (!read_all(&s, w)) {
+        fault_set(f, EPROTO, "read what is to be stolen, near octet %zu", n - span_left(&s));
+        want_free(w);
+        return NULL;
+    }
+    return w;
+}
+
+void want_free(struct want *w) {
+    if (!w)
+        return;
+    free(w->probe);
+    free(w->octets);
+    free(w);
+}
+
+bool want_is_node(const struct want *w, const struct addr *a) {
+    for (uint32_t i = 0; i < w->nodes; i++)
+        if (memcmp(&w->node[i], a, sizeof *a) == 0)
+            return true;
+    return false;
+}

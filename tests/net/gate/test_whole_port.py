@@ -1,0 +1,74 @@
+"""A port stolen whole: the app answers, and what it does not take is the target's, which sees the real client."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from tests.net.gate.conftest import Start
+from tests.net.gate.lab import CLIENT4, CLIENT6, TARGET4, TARGET6, Lab, Rule
+
+pytestmark = pytest.mark.net
+
+FAMILIES = [(TARGET4, CLIENT4), (TARGET6, CLIENT6)]
+
+
+@pytest.mark.parametrize(("target", "client"), FAMILIES)
+def test_the_app_answers_and_knows_who_asked(lab: Lab, gate: Start, target: str, client: str) -> None:
+    made = gate()
+    with lab.listen(target) as listener:
+        port = listener.getsockname()[1]
+        made.want(Rule(port=port, app_port=9000, target=3))
+        with lab.connect(target, port) as caller:
+            offer = made.offered()
+            assert (offer.session, offer.target, offer.app_port) == (1, 3, 9000)
+            assert (offer.client, offer.own) == (caller.getsockname()[:2], target)
+            assert offer.client[0] == client
+            caller.sendall(b"question")
+            with offer.accept() as app:
+                assert app.recv(100) == b"question"
+                app.sendall(b"answer")
+                assert caller.recv(100) == b"answer"
+                caller.shutdown(socket.SHUT_WR)
+                assert app.recv(100) == b""
+                app.sendall(b"more")
+                assert caller.recv(100) == b"more"
+                app.shutdown(socket.SHUT_WR)
+                assert caller.recv(100) == b""
+
+
+@pytest.mark.parametrize(("target", "client"), FAMILIES)
+def test_what_the_app_refuses_the_target_gets(lab: Lab, gate: Start, target: str, client: str) -> None:
+    made = gate()
+    with lab.listen(target) as listener:
+        port = listener.getsockname()[1]
+        made.want(Rule(port=port))
+        with lab.connect(target, port) as caller:
+            caller.sendall(b"question")
+            made.offered().refuse()
+            with listener.accept()[0] as server:
+                assert server.getpeername()[:2] == caller.getsockname()[:2]
+                assert server.getpeername()[0] == client
+                assert server.getsockname()[:2] == (target, port)
+                assert server.recv(100) == b"question"
+                server.sendall(b"answer")
+                server.close()
+            assert caller.recv(100) == b"answer"
+            assert caller.recv(100) == b""
+
+
+def test_nothing_is_stolen_before_and_after(lab: Lab, gate: Start) -> None:
+    made = gate()
+    with lab.listen() as listener:
+        port = listener.getsockname()[1]
+        for rules in ((), (Rule(port=port),), ()):
+            made.want(*rules)
+            with lab.connect(TARGET4, port) as caller:
+                if rules:
+                    with made.offered().accept() as app:
+                        app.sendall(b"app")
+                        assert caller.recv(3) == b"app"
+                else:
+                    with listener.accept()[0] as server:
+                        assert server.getpeername() == caller.getsockname()
