@@ -32,9 +32,17 @@ def test_variables_of_the_target_by_wildcard(scene: Scene, target: Container) ->
     text = scene.run(target, "env", options=("--override-env-vars-include", "GIVEN_*"))
     assert "GIVEN_BY_COMPOSE=yes" in text
     assert "FROM_ENTRYPOINT" not in text
-    text = scene.run(target, "env", options=("--override-env-vars-exclude", "GIVEN_*"))
+    options = ("--override-env-vars-exclude", "GIVEN_*", "--map-env", r"FROM_(\w+)=\1 mapped")
+    text = scene.run(target, "env", options=options)
     assert "GIVEN_BY_COMPOSE" not in text
-    assert "FROM_ENTRYPOINT" in text
+    assert "FROM_ENTRYPOINT=ENTRYPOINT mapped" in text
+
+
+def test_an_unset_variable_is_not_even_the_images(scene: Scene, target: Container) -> None:
+    options = ("--unset-env", "OF_*;PATH", "-e", "OF_MINE=a=b\nc")
+    text = scene.run(target, "env", options=options)
+    assert "OF_MINE=a=b\nc\n" in text
+    assert "PATH=" not in text
 
 
 def test_volumes_directory_limits_and_name(scene: Scene, target: Container, tmp_path: Path) -> None:
