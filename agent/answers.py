@@ -26,13 +26,21 @@ from wire.messages import (
 
 
 class Answers:
-    """``number`` is the engine's of the session."""
+    """``number`` is the engine's of the session. ``uses``: called with a right of which something is given."""
 
-    def __init__(self, engine: Engine, number: int, targets: Targets, warrant: Warrant) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        number: int,
+        targets: Targets,
+        warrant: Warrant,
+        uses: Callable[[str], None],
+    ) -> None:
         self._engine = engine
         self._number = number
         self._targets = targets
         self._warrant = warrant
+        self._uses = uses
 
     async def to(self, question: Message, call: int, still: Callable[[], bool]) -> Message:
         """``still``: whether who asks is to be obeyed, once it took time to find out."""
@@ -65,4 +73,5 @@ class Answers:
         if index not in self._targets:
             raise ValueError(f"there is no target {index}")
         variables, cwd = self._targets[index].environ()
+        self._uses("env")
         return Environ(call, variables, cwd)

@@ -13,11 +13,12 @@ import random
 from typing import Any, TypeAlias
 
 from agent import warrant_core
+from agent.account import Account
 from agent.api_server import ApiFault, ApiServer, Talk
 from agent.cluster_words import Word, Words
 from agent.warrant_core import Denied, Judged, Lapses
 from agent.warrants import NotAllowed, Refused, Unproved, Warrant
-from wire.messages import Counters, Hello
+from wire.messages import AppPort, Hello
 
 log = logging.getLogger(__name__)
 
@@ -124,12 +125,20 @@ class ClusterWarrant(Warrant):
             return f"sessions may last {self._judged.seconds} s here (mirrorpolicy default)"
 
     def entered(self, container: str, pod: str) -> None:  # noqa: ARG002 it is a Warrant
-        """An event on the pod and its workload."""
+        """An event on the pod and its workload, once its ports are known or none came."""
         self._word.entered(container)
 
-    async def ended(self, reason: str, done: Counters) -> None:
+    def left(self, container: str, pod: str) -> None:  # noqa: ARG002 it is a Warrant
+        """The app gets none of its ports any more."""
+        self._word.gets(container, ())
+
+    def gets(self, container: str, pod: str, ports: tuple[AppPort, ...]) -> None:  # noqa: ARG002 it is a Warrant
+        """An event, if that is another state than the last one that was told, and lasts."""
+        self._word.gets(container, ports)
+
+    async def ended(self, account: Account) -> None:
         """Events, and one line of JSON."""
-        await self._word.ended(reason, done)
+        await self._word.ended(account)
 
     async def _held(self) -> str:
         """Until it holds no longer. A lease of which nothing was heard is asked for before it counts as lapsed: it may

@@ -10,13 +10,17 @@ import asyncio
 import json
 import logging
 import sys
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+from agent.account import Account
+from agent.announced_core import Announced, Said
 from agent.api_server import ApiFault, ApiServer
 from agent.warrant_core import Judged
-from wire.messages import Counters
+from wire.messages import AppPort, Proto
 
 log = logging.getLogger(__name__)
 
@@ -56,21 +60,23 @@ class Words:
                 log.info("no event (%s): %s", event["message"], fault)
 
 
-@dataclass(slots=True)
 class Word:
-    """Of one session. ``used``: the rights that it made use of."""
+    """Of one session. ``announced`` decides what is said, and when."""
 
-    words: Words
-    judged: Judged
-    used: set[str] = field(default_factory=set)
-    _began: datetime = field(default_factory=lambda: datetime.now(UTC))
-    _objects: dict[str, Json] = field(default_factory=dict)
-    _told: set[str] = field(default_factory=set)
+    def __init__(self, words: Words, judged: Judged) -> None:
+        self._words = words
+        self._judged = judged
+        self._announced = Announced()
+        self._alarm: asyncio.TimerHandle | None = None
+        self._objects: dict[str, Json] = {}  # pods, by their uid
+        self._pods: dict[str, str] = {}  # their uids, by containers
+        self._told: set[str] = set()
 
     def about(self, container: str, pod: Json, name: str) -> None:
         """Which pod a container is of, as the API server has it."""
         metadata = pod["metadata"]
-        self._objects[container] = {
+        self._pods[container] = metadata["uid"]
+        self._objects[metadata["uid"]] = {
             "apiVersion": "v1",
             "kind": "Pod",
             "namespace": metadata["namespace"],
@@ -81,59 +87,102 @@ class Word:
 
     def entered(self, container: str) -> None:
         """It begins there."""
-        self._say("MirrorSessionBegan", f"{self.judged.author} {self._does()}", [self._objects[container]])
+        self._announced.entered(self._pods[container], self._now())
+        self._wake()
 
-    async def ended(self, reason: str, done: Counters) -> None:
+    def gets(self, container: str, ports: tuple[AppPort, ...]) -> None:
+        """Of that container the app gets these ports now."""
+        self._announced.gets(self._pods[container], ports, self._now())
+        self._wake()
+
+    async def ended(self, account: Account) -> None:
         """It is over, everywhere on this node."""
-        seconds = (datetime.now(UTC) - self._began).total_seconds()
-        self._record(reason, done, seconds)
-        about = [self._objects[container] for container in self._objects]
-        counted = f"{done.connections} connections, {done.bytes} bytes mirrored, {seconds:.0f} s"
-        self._say("MirrorSessionEnded", f"{self.judged.author} is gone ({counted}): {reason}", about)
-        if self.words.pending:
-            await asyncio.wait(self.words.pending, timeout=LAST_WORDS)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for one in self._announced.rest():
+            self._tell(one)
+        self._record(account)
+        for uid, pod in self._objects.items():
+            self._say("MirrorSessionEnded", self._parting(self._announced.last(uid), account), pod)
+        if self._words.pending:
+            await asyncio.wait(self._words.pending, timeout=LAST_WORDS)
 
-    def _does(self) -> str:
-        verb = {"steal": "steals from"}.get(self.judged.mode, "mirrors")
-        others = [right for right in sorted(self.judged.rights) if right != self.judged.mode]
-        return f"{verb} {self.judged.target}" + (f", with {', '.join(others)}" if others else "")
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
-    def _say(self, reason: str, message: str, about: list[Json]) -> None:
+    def _wake(self) -> None:
+        for one in self._announced.due(self._now()):
+            self._tell(one)
+        if self._alarm is not None:
+            self._alarm.cancel()
+        deadline = self._announced.deadline()
+        self._alarm = None if deadline is None else asyncio.get_running_loop().call_at(deadline, self._wake)
+
+    def _tell(self, one: Said) -> None:
+        judged = self._judged
+        others = ", ".join(right for right in sorted(judged.rights) if right != judged.mode)
+        if one.ports:
+            words = f"{self._verb} {shown(one.ports)} of {judged.target}"
+        elif one.first:
+            words = f"takes part in {judged.target}, and {self._verb} no port of it yet"
+        else:
+            words = f"{self._verb} no port of {judged.target} any more"
+        words += f", with {others}" if one.first and others else ""
+        reason = "MirrorSessionBegan" if one.first else "MirrorSessionChanged"
+        self._say(reason, f"{judged.author} {words}", self._objects[one.pod])
+
+    @property
+    def _verb(self) -> str:
+        return {"steal": "steals"}.get(self._judged.mode, "mirrors")
+
+    def _parting(self, ports: tuple[AppPort, ...], account: Account) -> str:
+        done = account.mirrored
+        counted = f"{done.connections} connections, {done.bytes} bytes mirrored, {account.seconds:.0f} s"
+        what = f"{self._verb} {shown(ports)} of" if ports else "takes part in"
+        return f"{self._judged.author} no longer {what} {self._judged.target} ({counted}): {account.reason}"
+
+    def _say(self, reason: str, message: str, pod: Json) -> None:
         workload = self._workload()
-        for one in [*about, *([workload] if workload else [])]:
-            if f"{reason} {one['uid']}" not in self._told:
-                self._told.add(f"{reason} {one['uid']}")
-                self.words.tell(self.judged.namespace, self._event(one, reason, message))
+        for one in [pod, *([workload] if workload else [])]:
+            event = self._event(one, reason, message)
+            if event["metadata"]["name"] not in self._told:
+                self._told.add(event["metadata"]["name"])
+                self._words.tell(self._judged.namespace, event)
 
     def _workload(self) -> Json | None:
-        if self.judged.workload is None:
+        if self._judged.workload is None:
             return None
-        version, kind, name, uid = self.judged.workload
-        namespace = self.judged.namespace
+        version, kind, name, uid = self._judged.workload
+        namespace = self._judged.namespace
         return {"apiVersion": version, "kind": kind, "namespace": namespace, "name": name, "uid": uid}
 
     def _event(self, about: Json, reason: str, message: str) -> Json:
-        """core/v1 Event. Its name says what it is about, so that agents of several nodes say it once of a workload."""
+        """core/v1 Event. Its name says what it is about, so that agents of several nodes say it once of a workload; the
+        end is one thing whatever they counted, a change may come again in another minute."""
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        name = f"{about['name'][:180]}.{self.judged.uid[:8]}.{about['uid'][:8]}.{reason.lower()}"
+        name = f"{about['name'][:180]}.{self._judged.uid[:8]}.{about['uid'][:8]}.{reason.lower()}"
+        if reason != "MirrorSessionEnded":
+            name += f".{zlib.crc32(message.encode()):08x}"
+        if reason == "MirrorSessionChanged":
+            name += "." + now[8:16].translate(str.maketrans("T", "-", ":"))
         return {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"name": name, "namespace": self.judged.namespace},
+            "metadata": {"name": name, "namespace": self._judged.namespace},
             "involvedObject": about,
             "reason": reason,
             "message": message[:1024],
             "type": "Normal",
-            "source": {"component": COMPONENT, "host": self.words.node},
+            "source": {"component": COMPONENT, "host": self._words.node},
             "reportingComponent": COMPONENT,
-            "reportingInstance": self.words.node,
+            "reportingInstance": self._words.node,
             "firstTimestamp": now,
             "lastTimestamp": now,
             "count": 1,
         }
 
-    def _record(self, reason: str, done: Counters, seconds: float) -> None:
-        judged = self.judged
+    def _record(self, account: Account) -> None:
+        judged, mirrored, outgoing = self._judged, account.mirrored, account.outgoing
         line = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "session": f"{judged.namespace}/{judged.name}",
@@ -141,14 +190,23 @@ class Word:
             "target": judged.target,
             "mode": judged.mode,
             "rights": sorted(judged.rights),
-            "used": sorted(self.used),
+            "used": sorted(account.used),
             "pods": sorted({one["name"] for one in self._objects.values()}),
-            "node": self.words.node,
-            "connections": done.connections,
-            "datagrams": done.datagrams,
-            "bytes": done.bytes,
-            "seconds": round(seconds, 3),
-            "end": reason,
+            "node": self._words.node,
+            "connections": mirrored.connections,
+            "datagrams": mirrored.datagrams,
+            "bytes": mirrored.bytes,
+            "opened": outgoing.opened,
+            "bytes_sent": outgoing.sent,
+            "bytes_received": outgoing.received,
+            "datagrams_slowed": outgoing.slowed,
+            "seconds": round(account.seconds, 3),
+            "end": account.reason,
         }
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
+
+
+def shown(ports: Sequence[AppPort]) -> str:
+    """ "8080, 53/udp": as the target numbers them."""
+    return ", ".join(str(one.target) if one.proto == Proto.TCP else f"{one.target}/udp" for one in ports)

@@ -7,9 +7,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-int target_init(struct target *t, struct dial_desk *desk, int netns, const struct reach *reach,
+int target_init(struct target *t, struct dial_desk *desk, int netns, struct outgoing *out,
                 struct fault *f) {
-    *t = (struct target){.desk = desk, .reach = reach};
+    *t = (struct target){.desk = desk, .out = out};
     t->dials.next = t->dials.prev = &t->dials;
     t->own = own_table_new();
     if (!t->own)

@@ -6,8 +6,8 @@
 #pragma once
 
 #include "agent/desk.h"
+#include "agent/outgoing.h"
 #include "agent/own.h"
-#include "agent/reach.h"
 #include "native/addr.h"
 #include "native/mux.h"
 
@@ -30,12 +30,12 @@ struct target {
     struct dial_desk *desk;
     int netns;
     struct own_table *own;
-    const struct reach *reach; /* its session's */
-    struct dial dials;         /* a ring's head */
+    struct outgoing *out; /* its session's */
+    struct dial dials;    /* a ring's head */
 };
 
-/* Takes a duplicate of `netns`. `reach` outlives it. 0, or -1. */
-int target_init(struct target *t, struct dial_desk *desk, int netns, const struct reach *reach,
+/* Takes a duplicate of `netns`. `out` outlives it. 0, or -1. */
+int target_init(struct target *t, struct dial_desk *desk, int netns, struct outgoing *out,
                 struct fault *f);
 void target_fini(struct target *t, int err); /* resets what is open, as `err` */
 

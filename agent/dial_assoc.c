@@ -36,6 +36,12 @@ void assoc_used(struct assoc *a) {
     a->used = loop_now(loop_of(a));
 }
 
+void assoc_took(struct assoc *a, const struct endpoint *peer, const uint8_t *p, size_t n) {
+    assoc_used(a);
+    if (shaper_datagram(&a->target->out->down, n))
+        channel_datagram(&a->channel, peer, p, n);
+}
+
 static void grew_idle(struct timer *t) {
     struct assoc *a = container_of(t, struct assoc, idle);
     if (loop_now(loop_of(a)) - a->used >= DIAL_IDLE)
@@ -67,16 +73,28 @@ static int open_socket(struct assoc *a, struct assoc_socket *s) {
     return 0;
 }
 
+/* 0, or an errno. What the session's rate drops is no error: nor would a router on the way tell. */
+static int send_on(struct assoc *a, const struct endpoint *peer, const uint8_t *p, size_t n) {
+    struct outgoing *out = a->target->out;
+    struct assoc_socket *s = peer->addr.family == 4 ? &a->v4 : &a->v6;
+    if (!reach_allows(&out->reach, &peer->addr))
+        return EACCES;
+    if (!shaper_datagram(&out->up, n))
+        return 0;
+    int err = s->io.fd < 0 ? open_socket(a, s) : 0;
+    if (err)
+        return err;
+    if (!a->spoke)
+        out->opened++;
+    a->spoke = true;
+    return a->kind->send(s, peer, p, n);
+}
+
 static void on_datagram(struct channel *c, const struct endpoint *peer, const uint8_t *p,
                         size_t n) {
     struct assoc *a = container_of(c, struct assoc, channel);
-    struct assoc_socket *s = peer->addr.family == 4 ? &a->v4 : &a->v6;
-    int err = reach_allows(a->target->reach, &peer->addr) ? 0 : EACCES;
     assoc_used(a);
-    if (!err && s->io.fd < 0)
-        err = open_socket(a, s);
-    if (!err)
-        err = a->kind->send(s, peer, p, n);
+    int err = send_on(a, peer, p, n);
     if (err)
         channel_unreachable(c, peer, err);
 }

@@ -57,8 +57,7 @@ static void take_replies(struct assoc_socket *s) {
         if (!endpoint_from_sockaddr((struct sockaddr *)&from, &peer))
             continue;
         peer.port = u16_at(p + 6);
-        assoc_used(a);
-        channel_datagram(&a->channel, &peer, p + ICMP_HEADER, n - ICMP_HEADER);
+        assoc_took(a, &peer, p + ICMP_HEADER, n - ICMP_HEADER);
     }
 }
 

@@ -70,7 +70,7 @@ static int start(struct target *t, const struct endpoint *to) {
 
 struct channel *dial_tcp(struct target *t, const struct channel_open *o, int *err) {
     struct fault f;
-    if (!reach_allows(t->reach, &o->destination.addr)) {
+    if (!reach_allows(&t->out->reach, &o->destination.addr)) {
         *err = EACCES;
         return NULL;
     }
@@ -88,6 +88,8 @@ struct channel *dial_tcp(struct target *t, const struct channel_open *o, int *er
     d->target = t;
     d->joint.desk = t->desk;
     d->joint.over = over;
+    d->joint.writes = &t->out->up;
+    d->joint.reads = &t->out->down;
     d->joint.io = (struct loop_fd){.fd = fd, .ready = connecting};
     if (loop_add(t->desk->loop, &d->joint.io, EPOLLOUT, &f) < 0) {
         *err = f.err;
@@ -98,5 +100,6 @@ struct channel *dial_tcp(struct target *t, const struct channel_open *o, int *er
     d->joint.channel.ops = &joint_channel_ops; /* it may be reset before it is accepted */
     d->own = dial_own(t, fd);
     dial_join(t, &d->dial, drop);
+    t->out->opened++;
     return &d->joint.channel;
 }

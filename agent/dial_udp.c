@@ -64,9 +64,8 @@ static void take_datagrams(struct assoc_socket *s) {
     for (int i = 0; i < n; i++) {
         struct endpoint peer;
         if (endpoint_from_sockaddr((struct sockaddr *)&from[i], &peer))
-            channel_datagram(&a->channel, &peer, iov[i].iov_base, m[i].msg_len);
+            assoc_took(a, &peer, iov[i].iov_base, m[i].msg_len);
     }
-    assoc_used(a);
 }
 
 static int bind_any(int fd, int family) {

@@ -77,6 +77,8 @@ static void session_free(struct session *s) {
         s->places = p->next;
         place_free(s, p);
     }
+    shaper_fini(&s->out.up);
+    shaper_fini(&s->out.down);
     free(s);
 }
 
@@ -93,7 +95,6 @@ static struct channel *on_open(void *owner, const struct channel_open *o, int *e
         *err = EMFILE;
         return NULL;
     }
-    s->dialled++;
     return dial_open(&p->target, o, err);
 }
 
@@ -203,7 +204,9 @@ static void session_add(void *arg) {
     }
     s->engine = c->engine;
     s->number = c->session;
-    s->reach = (struct reach){.outgoing = true, .metadata = true};
+    s->out.reach = (struct reach){.outgoing = true, .metadata = true};
+    shaper_init(&s->out.up, c->engine->loop);
+    shaper_init(&s->out.down, c->engine->loop);
     mirror_rate_init(&s->rate);
     s->next = c->engine->sessions;
     c->engine->sessions = s;
@@ -236,7 +239,9 @@ static void session_limits(void *arg) {
     struct session *s = session_of(c);
     if (!s)
         return;
-    s->reach = (struct reach){.outgoing = c->limits->outgoing, .metadata = c->limits->metadata};
+    s->out.reach = (struct reach){.outgoing = c->limits->outgoing, .metadata = c->limits->metadata};
+    shaper_set(&s->out.up, c->limits->outgoing_rate);
+    shaper_set(&s->out.down, c->limits->outgoing_rate);
     mirror_rate_set(&s->rate, c->limits->mirror_rate, loop_now(c->engine->loop));
     s->most = c->limits->connections;
 }
@@ -355,7 +360,7 @@ static void target_set(void *arg) {
         c->result = fault_set(c->fault, ENOMEM, "a target");
         return;
     }
-    if (target_init(&p->target, &c->engine->desk, c->fd, &s->reach, c->fault) < 0) {
+    if (target_init(&p->target, &c->engine->desk, c->fd, &s->out, c->fault) < 0) {
         free(p);
         c->result = -1;
         return;
@@ -471,7 +476,10 @@ static void counters_get(void *arg) {
         .stolen = s->stolen.connections,
         .stolen_bytes = s->stolen.octets,
         .stolen_open = s->stolen.open,
-        .dialled = s->dialled,
+        .opened = s->out.opened,
+        .sent = s->out.up.passed,
+        .received = s->out.down.passed,
+        .slowed = s->out.up.dropped + s->out.down.dropped,
         .datagrams_dropped = s->mux ? mux_datagrams_dropped(s->mux) : 0,
         .channels = s->mux ? mux_channels(s->mux) : 0,
     };

@@ -28,9 +28,11 @@ struct engine_counters {
     uint64_t limited;              /* Counters too */
     uint64_t stolen, stolen_bytes; /* and these */
     uint32_t stolen_open;          /* of those, now */
-    uint64_t dialled;              /* channels that the bridge opened */
-    uint64_t datagrams_dropped;    /* for want of room in the link, on the link there is now */
-    uint32_t channels;             /* open now */
+    uint64_t opened; /* connections begun from targets, and associations that sent something */
+    uint64_t sent, received;    /* octets of both, from the app and to it */
+    uint64_t slowed;            /* datagrams dropped, either way, because of outgoing_rate */
+    uint64_t datagrams_dropped; /* for want of room in the link, on the link there is now */
+    uint32_t channels;          /* open now */
 };
 
 /* What a session may do of what it asks for. */
@@ -39,6 +41,8 @@ struct engine_limits {
         outgoing; /* connections, datagrams and echo requests of the app's, from its targets; else EACCES */
     bool metadata;        /* of these, to the cloud's metadata services (reach.h) */
     uint64_t mirror_rate; /* octets a second of all that is mirrored (mirror_rate.h); 0: no limit */
+    uint64_t
+        outgoing_rate; /* octets a second of all that the app sends from its targets, and of all it is answered (shaper.h); 0: no limit */
     uint32_t
         connections; /* open at a time, either way; further ones: EMFILE, or not mirrored; 0: no limit */
 };

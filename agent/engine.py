@@ -15,6 +15,7 @@ from typing import Any, Self
 import msgpack
 
 from agent._engine import ffi, lib
+from agent.account import Outgoing
 from wire.messages import Address, AppPort, Counters, Port
 
 log = logging.getLogger(__name__)
@@ -115,16 +116,20 @@ class Engine:
         outgoing: bool = True,
         metadata: bool = True,
         mirror_rate: int = 0,
+        outgoing_rate: int = 0,
         connections: int = 0,
     ) -> None:
         """What the session may do, from now on; what is open stays.
 
         Without ``outgoing`` every connect, datagram and echo of the app fails with EACCES; without ``metadata`` those
         to a cloud's metadata services do. ``mirror_rate``: octets a second of all that is mirrored, by whole
-        connections, the oldest kept; ``connections``: open at a time, either way, further ones fail with EMFILE or
-        are not mirrored; 0: no limit.
+        connections, the oldest kept; ``outgoing_rate``: of all that the app sends from its targets, and as many of what
+        it is answered, by streams that wait and datagrams that are dropped; ``connections``: open at a time, either
+        way, further ones fail with EMFILE or are not mirrored; 0: no limit.
         """
-        limits = ffi.new("struct engine_limits *", (outgoing, metadata, mirror_rate, connections))
+        limits = ffi.new(
+            "struct engine_limits *", (outgoing, metadata, mirror_rate, outgoing_rate, connections)
+        )
         self._check(lib.engine_session_limits, session, limits)
 
     def link_add(self, session: int, fd: int, *, keeps: bool = False) -> int:
@@ -198,6 +203,12 @@ class Engine:
     def unanswered(self, session: int) -> int:
         """Stolen connections of the session whose client spoke last."""
         return int(lib.engine_unanswered(self._engine, session))
+
+    def outgoing(self, session: int) -> Outgoing:
+        """What the app did from its targets since the session began."""
+        c = ffi.new("struct engine_counters *")
+        self._check(lib.engine_counters, session, c)
+        return Outgoing(opened=c.opened, sent=c.sent, received=c.received, slowed=c.slowed)
 
     def _check(self, call: object, *arguments: object) -> int:
         fault = _fault()

@@ -34,9 +34,8 @@ struct session {
     bool keeps, cut; /* of the link */
     struct place *places;
     struct mirror_counters past; /* of mirrors that are no more */
-    uint64_t dialled;
     struct steal_counters stolen;
-    struct reach reach;
+    struct outgoing out;
     struct mirror_rate rate;
     uint32_t most; /* channels at a time; 0: no limit */
 };

@@ -13,9 +13,25 @@ static void count(struct joint *j, size_t n) {
         *j->octets += n;
 }
 
+static size_t rate_room(struct shaper *s) {
+    return s ? shaper_room(s) : SIZE_MAX;
+}
+
+static void rate_passed(struct shaper *s, size_t n) {
+    if (s)
+        shaper_pass(s, n);
+}
+
+static void rate_leave(struct shaper *s, struct shaped *who) {
+    if (s)
+        shaper_leave(s, who);
+}
+
 /* `j` may be gone afterwards. */
 static void end(struct joint *j, int err) {
     loop_del(j->desk->loop, &j->io);
+    rate_leave(j->writes, &j->to_write);
+    rate_leave(j->reads, &j->to_read);
     backlog_clear(&j->out, &j->desk->pool);
     j->over(j, err);
 }
@@ -35,14 +51,15 @@ static bool finished(struct joint *j) {
     return true;
 }
 
-/* While the channel has no room nothing is watched for its direction, not even errors: what was received goes first. */
+/* While the channel has no room, or its turn is waited for, nothing is watched for a direction, not even errors: what was
+ * received goes first. */
 static void watch(struct joint *j) {
     uint32_t events = 0;
     if (j->socket_eof)
         events |= EPOLLERR;
-    else if (!j->wants_room)
+    else if (!j->wants_room && !j->to_read.waits)
         events |= EPOLLIN;
-    if (j->out.len)
+    if (j->out.len && !j->to_write.waits)
         events |= EPOLLOUT;
     loop_watch(j->desk->loop, &j->io, events);
 }
@@ -51,6 +68,7 @@ static void watch(struct joint *j) {
 static bool writing_failed(struct joint *j, int err) {
     j->write_error = err;
     backlog_clear(&j->out, &j->desk->pool);
+    rate_leave(j->writes, &j->to_write);
     if (j->socket_eof) {
         joint_fail(j, err);
         return false;
@@ -78,19 +96,30 @@ static void socket_ended(struct joint *j) {
         watch(j);
 }
 
+/* Octets that may be read now; 0: that is waited for. */
+static size_t room_to_read(struct joint *j) {
+    size_t room = channel_room(&j->channel), may = rate_room(j->reads);
+    if (!room) {
+        ask_for_room(j);
+    } else if (!may) {
+        shaper_wait(j->reads, &j->to_read);
+        watch(j);
+    }
+    size_t least = room < may ? room : may;
+    return least < READ_AT_ONCE ? least : READ_AT_ONCE;
+}
+
 /* Socket to channel. `j` may be over afterwards. */
 static void pump(struct joint *j) {
     struct dial_desk *desk = j->desk;
     for (int i = 0; i < READS_IN_A_ROW; i++) {
-        size_t room = channel_room(&j->channel);
-        if (!room) {
-            ask_for_room(j);
+        size_t ask = room_to_read(j);
+        if (!ask)
             return;
-        }
-        size_t ask = room < READ_AT_ONCE ? room : READ_AT_ONCE;
         ssize_t n = recv(j->io.fd, desk->scratch, ask, MSG_DONTWAIT);
         if (n > 0) {
             count(j, (size_t)n);
+            rate_passed(j->reads, (size_t)n);
             j->asked = true;
             channel_send(&j->channel, desk->scratch, (size_t)n);
             if ((size_t)n < ask)
@@ -109,10 +138,14 @@ static void pump(struct joint *j) {
 
 /* Channel to socket, what waits. False: over. */
 static bool flush(struct joint *j) {
-    long n = backlog_flush(&j->out, &j->desk->pool, j->io.fd);
+    size_t may = rate_room(j->writes);
+    long n = backlog_flush_some(&j->out, &j->desk->pool, j->io.fd, may);
     if (n < 0)
         return writing_failed(j, errno);
+    rate_passed(j->writes, (size_t)n);
     channel_grant(&j->channel, (size_t)n);
+    if (j->out.len && (size_t)n == may)
+        shaper_wait(j->writes, &j->to_write);
     if (!j->out.len && j->channel_eof) {
         shutdown(j->io.fd, SHUT_WR);
         if (finished(j))
@@ -130,7 +163,7 @@ static int socket_error(int fd) {
 
 static void ready(struct loop_fd *self, uint32_t events) {
     struct joint *j = container_of(self, struct joint, io);
-    if (j->out.len && !flush(j))
+    if (j->out.len && !j->to_write.waits && !flush(j))
         return;
     if (j->socket_eof) {
         if (events & (EPOLLERR | EPOLLHUP)) {
@@ -139,12 +172,27 @@ static void ready(struct loop_fd *self, uint32_t events) {
         }
         return;
     }
-    if (!j->wants_room && (events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
+    if (!j->wants_room && !j->to_read.waits && (events & (EPOLLIN | EPOLLERR | EPOLLHUP)))
+        pump(j);
+}
+
+static void may_write(struct shaped *self) {
+    struct joint *j = container_of(self, struct joint, to_write);
+    if (j->out.len)
+        flush(j);
+}
+
+static void may_read(struct shaped *self) {
+    struct joint *j = container_of(self, struct joint, to_read);
+    watch(j);
+    if (!j->wants_room && !j->socket_eof)
         pump(j);
 }
 
 void joint_start(struct joint *j) {
     j->io.ready = ready;
+    j->to_write.go = may_write;
+    j->to_read.go = may_read;
     watch(j);
 }
 
@@ -165,12 +213,16 @@ static void on_data(struct channel *c, const uint8_t *p, size_t n) {
     count(j, n);
     j->asked = false;
     if (!j->out.len) {
-        ssize_t r = send(j->io.fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        size_t may = rate_room(j->writes);
+        if (may < n)
+            shaper_wait(j->writes, &j->to_write);
+        ssize_t r = may ? send(j->io.fd, p, may < n ? may : n, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
         if (r < 0 && errno != EAGAIN && errno != EINTR) {
             writing_failed(j, errno);
             return;
         }
         sent = r > 0 ? (size_t)r : 0;
+        rate_passed(j->writes, sent);
         channel_grant(c, sent);
     }
     if (sent == n)
@@ -185,7 +237,8 @@ static void on_room(struct channel *c) {
     struct joint *j = container_of(c, struct joint, channel);
     j->wants_room = false;
     watch(j);
-    pump(j);
+    if (!j->to_read.waits)
+        pump(j);
 }
 
 static void on_eof(struct channel *c) {

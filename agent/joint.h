@@ -4,7 +4,8 @@
  *   socket error -> channel_reset, over; channel RESET -> over.
  *
  * Credit: what the socket took is granted; what it did not take waits in `out`, a window at most. Without room in the
- * channel the socket is not read, so its own window closes towards whoever writes to it.
+ * channel the socket is not read, so its own window closes towards whoever writes to it. Where it is held to a rate
+ * (shaper.h), waiting for its turn is the same: what is to be written waits in `out`, what is to be read in the socket.
  *
  * An error of the socket is not told before what it had received has been: recv(2) hands that out first, and a server
  * that answers early and closes on unread data (RST) would otherwise lose its answer.
@@ -13,6 +14,7 @@
 #pragma once
 
 #include "agent/desk.h"
+#include "agent/shaper.h"
 #include "native/mux.h"
 
 struct joint {
@@ -24,7 +26,9 @@ struct joint {
     bool socket_eof;  /* told to the channel */
     bool channel_eof; /* shutdown(2) as soon as `out` is empty */
     bool wants_room;
-    bool asked;       /* the last octets went into the channel: an answer may be on its way */
+    bool asked; /* the last octets went into the channel: an answer may be on its way */
+    struct shaper *writes, *reads; /* of what goes into the socket, and comes out; NULL: no rate */
+    struct shaped to_write, to_read; /* its places in their queues */
     uint64_t *octets; /* those of both directions are added here; NULL: nobody counts */
     void (*opened)(
         struct joint *self); /* the peer has opened the channel that the owner asked for */

@@ -22,7 +22,8 @@ LOOKS_EVERY = 0.5
 
 
 class Mirrored:
-    """``targets`` by their index, which stay the session's. ``there``: whether there is a data link to mirror into."""
+    """``targets`` by their index, which stay the session's. ``there``: whether there is a data link to mirror into.
+    ``gets``: called with what is mirrored of a target from now on."""
 
     def __init__(
         self,
@@ -31,12 +32,14 @@ class Mirrored:
         targets: Mapping[int, Target],
         there: Callable[[], bool],
         notice: Callable[[Message], None],
+        gets: Callable[[Target, tuple[AppPort, ...]], None],
     ) -> None:
         self._engine = engine
         self._session = session
         self._targets = targets
         self._there = there
         self._notice = notice
+        self._gets = gets
         self._wanted: tuple[AppPort, ...] = ()
         self._wanted_by: object = None
         self._unwanted: asyncio.TimerHandle | None = None
@@ -111,3 +114,4 @@ class Mirrored:
             log.warning("session %d: target %d cannot be mirrored: %s", self._session, target.index, fault.reason)
             return
         self._notice(Mirroring(target.index, chosen))
+        self._gets(target, chosen)

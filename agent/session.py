@@ -13,6 +13,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from agent.account import Account, used
 from agent.answers import Answers
 from agent.data_link import DataLink
 from agent.engine import Engine, LinkCut, LinkGone
@@ -21,7 +22,7 @@ from agent.mirrored import Mirrored
 from agent.targets import Targets
 from agent.warrants import Refused, Warrant
 from links.link import Link
-from wire.messages import Counters, Hello, Listening, Message, TargetGone, Welcome
+from wire.messages import Hello, Listening, Message, TargetGone, Welcome
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,9 @@ class Session:
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._links: set[Link] = set()
         self._founder = Founder(self.name, hello.patience, self.end)
-        self._account = "the session has not ended", Counters()
+        self._began = asyncio.get_running_loop().time()
+        self._used: set[str] = set()
+        self._account: Account | None = None
         self._targets = Targets(
             engine,
             number,
@@ -53,8 +56,15 @@ class Session:
             changed=self._target_changed,
             ended=lambda index: self._founder.notice(TargetGone(index)),
         )
-        self._answers = Answers(engine, number, self._targets, warrant)
-        self._mirrored = Mirrored(engine, number, self._targets, self._may_mirror, self._founder.notice)
+        self._answers = Answers(engine, number, self._targets, warrant, self._used.add)
+        self._mirrored = Mirrored(
+            engine,
+            number,
+            self._targets,
+            self._may_mirror,
+            self._founder.notice,
+            lambda target, ports: warrant.gets(target.container, target.pod, ports),
+        )
         self._data = DataLink(engine, number, self.name, self._mirrored.anew)
         engine.session_add(number)
         engine.limits(
@@ -63,6 +73,7 @@ class Session:
             metadata=warrant.limits.metadata_addresses,
             # 0 is no limit; else the lower of what may be and what is wished.
             mirror_rate=min(filter(None, (warrant.limits.bytes_per_second, hello.mirror_rate)), default=0),
+            outgoing_rate=warrant.limits.bytes_per_second,
             connections=warrant.limits.connections,
         )
 
@@ -93,7 +104,7 @@ class Session:
             self.end("the agent has a bug, which its log tells of")
         reason = self._over.result()
         log.info("session %s: %s", self.name, reason)
-        self._account = reason, self._engine.counters(self.number)
+        self._account = self._counted_up(reason)
         self._engine.session_del(self.number)
         self._data.close()
         self._founder.close()
@@ -106,11 +117,17 @@ class Session:
         if not self._over.done():
             self._over.set_result(reason)
 
+    def _counted_up(self, reason: str) -> Account:
+        mirrored, outgoing = self._engine.counters(self.number), self._engine.outgoing(self.number)
+        seconds = asyncio.get_running_loop().time() - self._began
+        return Account(reason, seconds, used(self._used, mirrored, outgoing), mirrored, outgoing)
+
     async def report(self) -> None:
         """After ``live``: to who gave the warrant."""
+        assert self._account is not None
         try:
             async with asyncio.timeout(REPORTED_WITHIN):
-                await self._warrant.ended(*self._account)
+                await self._warrant.ended(self._account)
         except Exception:
             log.exception("session %s: its end could not be reported", self.name)
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agent import containers
-from wire.messages import Counters, Hello
+from agent.account import Account
+from wire.messages import AppPort, Hello
 
 RIGHTS = frozenset({"mirror", "outgoing", "env", "files", "files-write", "steal"})
 """All there are. In a cluster each is a virtual subresource of MirrorSession, ``mirror`` the resource itself."""
@@ -38,7 +39,7 @@ class Limits:
     """Of one session in one agent; 0: none. How long it may last is said by the warrant's end."""
 
     connections: int = 0
-    bytes_per_second: int = 0  # of what is mirrored
+    bytes_per_second: int = 0  # of what is mirrored, of what goes out, and of what comes back: of each
     metadata_addresses: bool = True  # 169.254.169.254 and its like may be dialled
 
 
@@ -66,7 +67,10 @@ class Warrant:
     def left(self, container: str, pod: str) -> None:
         """It does so no longer. Never waits."""
 
-    async def ended(self, reason: str, done: Counters) -> None:
+    def gets(self, container: str, pod: str, ports: tuple[AppPort, ...]) -> None:
+        """The app gets the traffic of these ports of it from now on, and of no others. Never waits."""
+
+    async def ended(self, account: Account) -> None:
         """The session is over; its traffic has stopped already."""
 
     def lacking(self, right: str) -> str:

@@ -100,10 +100,16 @@ void backlog_drop(struct backlog *q, struct chunk_pool *pool, size_t n) {
 }
 
 long backlog_flush(struct backlog *q, struct chunk_pool *pool, int fd) {
+    return backlog_flush_some(q, pool, fd, SIZE_MAX);
+}
+
+long backlog_flush_some(struct backlog *q, struct chunk_pool *pool, int fd, size_t most) {
     long written = 0;
-    while (q->first) {
+    while (q->first && (size_t)written < most) {
         size_t all;
         const uint8_t *p = backlog_front(q, &all);
+        if (all > most - (size_t)written)
+            all = most - (size_t)written;
         ssize_t n = send(fd, p, all, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && errno == EINTR)
             continue;

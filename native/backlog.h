@@ -32,4 +32,6 @@ const uint8_t *backlog_front(const struct backlog *q, size_t *n);
 void backlog_drop(struct backlog *q, struct chunk_pool *pool, size_t n);
 /* Writes to a non-blocking socket until it takes no more: the octets written, or -1 with errno (not EAGAIN: that is 0). */
 long backlog_flush(struct backlog *q, struct chunk_pool *pool, int fd);
+/* The same of at most `most` octets. */
+long backlog_flush_some(struct backlog *q, struct chunk_pool *pool, int fd, size_t most);
 void backlog_clear(struct backlog *q, struct chunk_pool *pool);

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from agent import targets
+from agent.account import Outgoing
 from agent.containers import NotHere
 from agent.doors import Door, on_port
 from agent.engine import EngineFault, LinkCut, LinkGone
@@ -63,6 +64,8 @@ class PlayedEngine:
         self.targets: dict[tuple[int, int], int] = {}
         self.mirrored: list[tuple[int, int, tuple[AppPort, ...]]] = []
         self.forgets = False
+        self.counted = Counters(connections=1)
+        self.went = Outgoing()
 
     @property
     def outbox(self) -> int:
@@ -127,7 +130,10 @@ class PlayedEngine:
         self.mirrored.append((session, target, ports))
 
     def counters(self, session: int) -> Counters:
-        return Counters(connections=session)
+        return self.counted
+
+    def outgoing(self, session: int) -> Outgoing:
+        return self.went
 
     def close(self) -> None:
         for one in (self._ours, self._theirs):

@@ -15,12 +15,13 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import trustme
 
-from agent import api_server, cluster, cluster_words, warrant_core
+from agent import announced_core, api_server, cluster, cluster_words, warrant_core
+from agent.account import Account, Outgoing
 from agent.api_server import ApiFault, ApiServer
 from agent.cluster import BINDING, PARAMETERS, POLICY, ClusterWarrants
 from agent.warrants import NotAllowed, Refused, Unproved, Warrant
 from tests.runner.kube.served import Asked, Served, served
-from wire.messages import Counters, Hello
+from wire.messages import AppPort, Counters, Hello, Proto
 
 Json = dict[str, Any]
 
@@ -365,27 +366,97 @@ async def test_a_look_that_fails_is_no_end(
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
-async def test_events_and_the_last_line(
-    warrants: ClusterWarrants, objects: Objects, capsys: pytest.CaptureFixture[str]
-) -> None:
-    warrant = await given(warrants)
-    await warrant.may_enter(ID, "cart-0")
-    warrant.entered(ID, "cart-0")
-    began = [await objects.events.get() for _ in range(2)]
-    assert {(one["involvedObject"]["kind"], one["involvedObject"]["uid"]) for one in began} == {
+WEB, DNS = AppPort(Proto.TCP, 3000, 8080), AppPort(Proto.UDP, 53, 53)
+OVER = Account(
+    "the runner left",
+    12.3456,
+    frozenset({"mirror", "outgoing"}),
+    Counters(connections=3, bytes=1000),
+    Outgoing(opened=2, sent=30, received=4000, slowed=1),
+)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BEGINS_WITHIN", "SETTLES", "LINGERS"):
+        monkeypatch.setattr(announced_core, name, 0.0)
+
+
+async def told(objects: Objects) -> str:
+    """One event, on the pod and on its workload; its words."""
+    both = [await objects.events.get() for _ in range(2)]
+    assert {(one["involvedObject"]["kind"], one["involvedObject"]["uid"]) for one in both} == {
         ("Pod", "p-1"),
         ("Deployment", "d-1"),
     }
-    assert {one["message"] for one in began} == {"anna mirrors deploy/cart, with env"}
-    await warrant.ended("the runner left", Counters(connections=3, bytes=1000))
-    ended = [await objects.events.get() for _ in range(2)]
-    assert all("3 connections" in one["message"] and "the runner left" in one["message"] for one in ended)
+    assert len({(one["reason"], one["message"]) for one in both}) == 1
+    return f"{both[0]['reason']}: {both[0]['message']}"
+
+
+async def entered(warrants: ClusterWarrants) -> Warrant:
+    warrant = await given(warrants)
+    await warrant.may_enter(ID, "cart-0")
+    warrant.entered(ID, "cart-0")
+    return warrant
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_events_name_the_ports(
+    warrants: ClusterWarrants, objects: Objects, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warrant = await entered(warrants)
+    began = await told(objects)
+    assert (
+        began == "MirrorSessionBegan: anna takes part in deploy/cart, and mirrors no port of it yet, with env"
+    )
+    warrant.gets(ID, "cart-0", (DNS, WEB))
+    assert await told(objects) == "MirrorSessionChanged: anna mirrors 8080, 53/udp of deploy/cart"
+    warrant.gets(ID, "cart-0", (WEB,))
+    assert await told(objects) == "MirrorSessionChanged: anna mirrors 8080 of deploy/cart"
+    await warrant.ended(OVER)
+    ended = await told(objects)
+    assert ended == (
+        "MirrorSessionEnded: anna no longer mirrors 8080 of deploy/cart "
+        "(3 connections, 1000 bytes mirrored, 12 s): the runner left"
+    )
+    assert objects.events.empty()
+
+
+async def test_a_beginning_has_its_ports(
+    warrants: ClusterWarrants, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announced_core, "SETTLES", 0.0)
+    warrant = await entered(warrants)
+    assert objects.events.empty()
+    warrant.gets(ID, "cart-0", (WEB,))
+    assert await told(objects) == "MirrorSessionBegan: anna mirrors 8080 of deploy/cart, with env"
+
+
+async def test_a_session_that_is_over_at_once_is_told_of_too(
+    warrants: ClusterWarrants, objects: Objects
+) -> None:
+    warrant = await entered(warrants)
+    warrant.gets(ID, "cart-0", (WEB,))
+    warrant.left(ID, "cart-0")  # as the targets are let go
+    await warrant.ended(OVER)
+    said = {(one["reason"], one["message"]) for one in [await objects.events.get() for _ in range(4)]}
+    assert {reason for reason, _ in said} == {"MirrorSessionBegan", "MirrorSessionEnded"}
+    assert ("MirrorSessionBegan", "anna mirrors 8080 of deploy/cart, with env") in said
+    assert objects.events.empty()
+
+
+async def test_the_last_line(warrants: ClusterWarrants, capsys: pytest.CaptureFixture[str]) -> None:
+    warrant = await entered(warrants)
+    await warrant.ended(OVER)
     line = json.loads(capsys.readouterr().out)
     assert line["session"] == "shop/cart-x"
-    assert line["connections"] == 3
-    assert line["bytes"] == 1000
     assert line["rights"] == ["env", "mirror"]
+    assert line["used"] == ["mirror", "outgoing"]
     assert line["pods"] == ["cart-0"]
+    assert (line["connections"], line["bytes"]) == (3, 1000)
+    assert (line["opened"], line["bytes_sent"], line["bytes_received"]) == (2, 30, 4000)
+    assert line["datagrams_slowed"] == 1
+    assert line["seconds"] == 12.346
     assert line["end"] == "the runner left"
 
 
@@ -393,11 +464,9 @@ async def test_an_api_server_that_takes_no_events_holds_nothing_up(
     warrants: ClusterWarrants, objects: Objects, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster_words, "LAST_WORDS", 0.05)
-    warrant = await given(warrants)
-    await warrant.may_enter(ID, "cart-0")
+    warrant = await entered(warrants)
     objects.fails = {EVENTS: 403}
-    warrant.entered(ID, "cart-0")
-    await warrant.ended("over", Counters())
+    await warrant.ended(OVER)
 
 
 # --- HTTP -----------------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ import pytest
 pytest.importorskip("agent._engine", reason="make native")
 
 from agent import data_link, founder, server, threshold
+from agent.account import Account, Outgoing
 from agent.engine import LinkCut, LinkGone
-from agent.warrants import Limits, Refused, Warrant
+from agent.warrants import RIGHTS, Limits, Refused, Warrant
 from links.link import CallFailed, Link, LinkEnded
 from tests.agent import stage as played
 from tests.agent.stage import CONTAINER, SECRET, Stage, staged
@@ -21,6 +22,7 @@ from wire.messages import (
     AppPort,
     Attach,
     Attached,
+    Counters,
     CountersAre,
     Detach,
     Environ,
@@ -132,7 +134,9 @@ async def test_who_proves_itself_is_told_of_versions(stage: Stage) -> None:
     assert not stage.engine.sessions
 
 
-async def test_failed_proofs_are_counted_and_said_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+async def test_failed_proofs_are_counted_and_said_once(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
     for _ in range(5):
         with pytest.raises(LinkEnded):
             await stage.control()
@@ -320,7 +324,8 @@ class Narrow(Warrant):
     def __init__(self) -> None:
         self.over = asyncio.Event()
         self.entered_pods: list[str] = []
-        self.account: tuple[str, int] | None = None
+        self.got: list[tuple[str, tuple[AppPort, ...]]] = []
+        self.account: Account | None = None
 
     async def void(self) -> str:
         await self.over.wait()
@@ -332,8 +337,11 @@ class Narrow(Warrant):
     def left(self, container: str, pod: str) -> None:
         self.entered_pods.append(f"-{pod}")
 
-    async def ended(self, reason: str, done: object) -> None:
-        self.account = reason, done.connections  # type: ignore[attr-defined]
+    def gets(self, container: str, pod: str, ports: tuple[AppPort, ...]) -> None:
+        self.got.append((pod, ports))
+
+    async def ended(self, account: Account) -> None:
+        self.account = account
 
 
 class NarrowWarrants:
@@ -357,7 +365,9 @@ class NarrowWarrants:
 async def test_a_session_does_what_its_warrant_says(monkeypatch: pytest.MonkeyPatch) -> None:
     warrants = NarrowWarrants()
     async with staged(monkeypatch, warrants) as stage, await stage.founder(patience=60) as runner:
-        wanted = {"outgoing": False, "metadata": False, "mirror_rate": 1000, "connections": 7}
+        wanted = {"outgoing": False, "metadata": False, "connections": 7} | dict.fromkeys(
+            ("mirror_rate", "outgoing_rate"), 1000
+        )
         assert stage.engine.allowed[1] == wanted
         await runner.call(Attach(0, 0, CONTAINER, "cart-1"))
         with pytest.raises(CallFailed) as failed:
@@ -366,7 +376,11 @@ async def test_a_session_does_what_its_warrant_says(monkeypatch: pytest.MonkeyPa
         warrants.warrants[0].over.set()
         assert await gone(runner) == "MirrorSession shop/k7f2 was deleted"
         await until(lambda: warrants.warrants[0].account)
-        assert warrants.warrants[0].account == ("MirrorSession shop/k7f2 was deleted", 1)
+        account = warrants.warrants[0].account
+        assert account is not None
+        assert account.reason == "MirrorSession shop/k7f2 was deleted"
+        assert (account.mirrored.connections, account.used) == (1, {"mirror"})
+        assert 0 < account.seconds < 60
         assert warrants.warrants[0].entered_pods == ["+cart-1", "-cart-1"]
 
 
@@ -385,6 +399,64 @@ async def test_without_the_right_nothing_is_mirrored(monkeypatch: pytest.MonkeyP
         await bridge.call(Ping(0))
         await runner.call(Ping(0))
         assert not stage.engine.mirrored
+
+
+@pytest.mark.parametrize(
+    ("mirrored", "went", "asks", "used"),
+    [
+        (Counters(), Outgoing(), False, set()),
+        (Counters(), Outgoing(), True, {"env"}),
+        (Counters(datagrams=1), Outgoing(), False, {"mirror"}),
+        (Counters(connections=2), Outgoing(opened=1, sent=5, received=7), False, {"mirror", "outgoing"}),
+        (Counters(stolen=1), Outgoing(opened=1), True, {"steal", "outgoing", "env"}),
+        (Counters(skipped=3, limited=1), Outgoing(slowed=1), False, set()),
+    ],
+)
+async def test_the_rights_that_were_used(
+    monkeypatch: pytest.MonkeyPatch, mirrored: Counters, went: Outgoing, asks: bool, used: set[str]
+) -> None:
+    """Not those that it had."""
+    warrants = NarrowWarrants()
+    monkeypatch.setattr(Narrow, "rights", RIGHTS)
+    async with staged(monkeypatch, warrants) as stage, await stage.founder() as runner:
+        stage.engine.counted, stage.engine.went = mirrored, went
+        await runner.call(Attach(0, 0, CONTAINER, "cart-1"))
+        if asks:
+            await runner.call(GetEnviron(0, 0))
+        await runner.close("enough")
+        await until(lambda: warrants.warrants[0].account)
+        account = warrants.warrants[0].account
+        assert account is not None
+        assert (account.used, account.mirrored, account.outgoing) == (used, mirrored, went)
+
+
+async def test_an_environment_that_was_refused_was_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    warrants = NarrowWarrants()
+    async with staged(monkeypatch, warrants) as stage, await stage.founder() as runner:
+        await runner.call(Attach(0, 0, CONTAINER, "cart-1"))
+        with pytest.raises(CallFailed):
+            await runner.call(GetEnviron(0, 0))
+        await runner.close("enough")
+        await until(lambda: warrants.warrants[0].account)
+        account = warrants.warrants[0].account
+        assert account is not None
+        assert "env" not in account.used
+
+
+async def test_the_warrant_is_told_what_the_app_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    warrants = NarrowWarrants()
+    async with (
+        staged(monkeypatch, warrants) as stage,
+        await stage.founder() as runner,
+        await stage.control() as bridge,
+    ):
+        await stage.data()
+        await runner.call(Attach(0, 0, CONTAINER, "cart-1"))
+        await bridge.send(Listening((HTTP,)))
+        assert await heard(runner) == Mirroring(0, (HTTP,))
+        await bridge.send(Listening(()))
+        assert await heard(runner) == Mirroring(0, ())
+        assert warrants.warrants[0].got == [("cart-1", (HTTP,)), ("cart-1", ())]
 
 
 async def test_a_refusal_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -417,7 +489,7 @@ async def test_a_bug_about_one_session_ends_that_one(
             await self.over.wait()
             raise KeyError("spec")
 
-        async def ended(self, reason: str, done: object) -> None:
+        async def ended(self, account: Account) -> None:
             raise KeyError("status")
 
     warrants = NarrowWarrants()

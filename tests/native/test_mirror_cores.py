@@ -1,4 +1,4 @@
-"""The agent's cores (reassembly, request boundaries, filter, rate, reach), compiled with the sanitizers and run."""
+"""The agent's cores (reassembly, request boundaries, filter, rates, reach), compiled with the sanitizers and run."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ PROGRAMS = {
     "check_reassembly": ("agent/reassembly.c",),
     "check_http_edge": ("agent/http_edge.c",),
     "check_mirror_rate": ("agent/mirror_rate.c",),
+    "check_bucket": ("agent/bucket.c",),
     "check_reach": ("agent/reach.c", "native/addr.c"),
     "mirror_filter": ("agent/filter.c",),
 }

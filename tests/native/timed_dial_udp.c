@@ -31,6 +31,7 @@ void dial_leave(struct dial *d) {
 
 static struct loop *loop;
 static struct dial_desk desk;
+static struct outgoing out;
 static struct target target;
 static struct mux *mux;
 static struct far far;
@@ -60,8 +61,10 @@ static void make(void) {
     socklen_t len = sizeof any;
     loop = loop_new(NULL);
     desk = (struct dial_desk){.loop = loop, .scratch = malloc(DIAL_SCRATCH)};
-    static const struct reach everywhere = {true, true};
-    target = (struct target){.desk = &desk, .own = own_table_new(), .reach = &everywhere};
+    out = (struct outgoing){.reach = {.outgoing = true, .metadata = true}};
+    shaper_init(&out.up, loop);
+    shaper_init(&out.down, loop);
+    target = (struct target){.desk = &desk, .own = own_table_new(), .out = &out};
     mux = mux_new(loop, far_make(&far), false, &ops, &target, NULL);
     peer = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
     EXPECT(bind(peer, (struct sockaddr *)&any, sizeof any) == 0);
@@ -75,6 +78,8 @@ static void make(void) {
 static void unmake(void) {
     EXPECT(mux_channels(mux) == 0 && still_timers(loop) == 0);
     mux_free(mux);
+    shaper_fini(&out.up);
+    shaper_fini(&out.down);
     loop_free(loop); /* nothing of the association is registered any more */
     own_table_free(target.own);
     free(desk.scratch);

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable
 
 import pytest
 
+from agent.account import Outgoing
 from agent.engine import Engine, EngineFault
 from tests.net.agent.conftest import SESSION
-from tests.net.agent.lab import TARGET4, WORLD4, WORLD6, Bridge, Lab, linked, octets, run
+from tests.net.agent.lab import TARGET4, WORLD4, WORLD6, Bridge, Flow, Lab, linked, octets, run
 from wire.messages import ChannelKind, Datagram, Opened, Reset, Unreachable
 
 pytestmark = [pytest.mark.net, pytest.mark.native]
@@ -119,6 +122,123 @@ async def test_so_many_connections_and_no_more(lab: Lab, place: tuple[Engine, Br
             with pytest.raises(ConnectionResetError):
                 served.recv(1)
         await bridge.tcp(WORLD4, port)
+
+
+RATE = 1_000_000
+SAVED = RATE // 8  # passes at once
+
+MANY = os.urandom(3 * SAVED)
+
+
+async def took(work: Awaitable[object]) -> float:
+    began = time.monotonic()
+    await asyncio.wait_for(work, 30)
+    return time.monotonic() - began
+
+
+async def served(listener: socket.socket) -> socket.socket:
+    sock, _ = await asyncio.wait_for(asyncio.get_running_loop().sock_accept(listener), 10)
+    sock.setblocking(False)
+    return sock
+
+
+async def received(sock: socket.socket) -> bytes:
+    """To its end."""
+    parts = bytearray()
+    while part := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 1 << 20), 10):
+        parts += part
+    return bytes(parts)
+
+
+async def test_streams_wait_for_their_rate_and_lose_nothing(lab: Lab, place: tuple[Engine, Bridge]) -> None:
+    """Each way has a rate of its own; two streams share one."""
+    engine, bridge = place
+    engine.limits(SESSION, outgoing_rate=RATE)
+    with lab.listener(lab.world, WORLD4) as listener:
+        flows = [await bridge.tcp(WORLD4, listener.getsockname()[1]) for _ in range(2)]
+        peers = [await served(listener) for _ in range(2)]
+
+        async def up(flow: Flow, peer: socket.socket) -> None:
+            reading = asyncio.create_task(received(peer))
+            await flow.send(MANY)
+            await flow.eof()
+            assert await reading == MANY
+
+        async def down(flow: Flow, peer: socket.socket) -> None:
+            reading = asyncio.create_task(flow.read())
+            await asyncio.get_running_loop().sock_sendall(peer, MANY)
+            peer.shutdown(socket.SHUT_WR)
+            assert await reading == MANY
+
+        least = (2 * len(MANY) - SAVED) / RATE
+        assert await took(asyncio.gather(*map(up, flows, peers))) >= least
+        assert await took(asyncio.gather(*map(down, flows, peers))) >= least
+        assert engine.outgoing(SESSION) == Outgoing(2, 2 * len(MANY), 2 * len(MANY))
+        for peer in peers:
+            peer.close()
+
+
+async def test_a_rate_that_is_lifted(lab: Lab, place: tuple[Engine, Bridge]) -> None:
+    """Who waits at 1 octet a second need not wait for it."""
+    engine, bridge = place
+    engine.limits(SESSION, outgoing_rate=1)
+    with lab.listener(lab.world, WORLD4) as listener:
+        flow = await bridge.tcp(WORLD4, listener.getsockname()[1])
+        with await served(listener) as peer:
+            await flow.send(MANY)
+            await flow.eof()
+            reading = asyncio.create_task(received(peer))
+            while engine.outgoing(SESSION).sent < 16 * 1024:  # noqa: ASYNC110 - C does not tell
+                await asyncio.sleep(0.01)
+            engine.limits(SESSION)
+            assert await reading == MANY
+
+
+async def test_what_waits_goes_when_its_connection_does(lab: Lab, place: tuple[Engine, Bridge]) -> None:
+    engine, bridge = place
+    engine.limits(SESSION, outgoing_rate=1)
+    with lab.listener(lab.world, WORLD4) as listener:
+        for end in ("reset", "session"):
+            flow = await bridge.tcp(WORLD4, listener.getsockname()[1])
+            with await served(listener) as peer:
+                await flow.send(MANY)
+                await asyncio.get_running_loop().sock_sendall(peer, MANY[:1000])
+                if end == "reset":
+                    await flow.reset(errno.ECONNRESET)
+                else:
+                    engine.session_del(SESSION)
+                with pytest.raises(ConnectionResetError):
+                    await received(peer)
+    engine.session_add(SESSION)
+
+
+async def test_datagrams_over_the_rate_are_dropped_and_counted(
+    lab: Lab, place: tuple[Engine, Bridge]
+) -> None:
+    engine, bridge = place
+    engine.limits(SESSION, outgoing_rate=1)
+    with lab.datagrams(lab.world, WORLD4) as peer:
+        flow = await bridge.open(ChannelKind.UDP, WORLD4, 0)
+        assert isinstance(await flow.opened(), Opened)
+        for _ in range(3):
+            await flow.datagram(WORLD4, peer.getsockname()[1], MANY[:10_000])
+        (_, app), *_ = [await asyncio.get_running_loop().sock_recvfrom(peer, 1 << 16) for _ in range(2)]
+        for _ in range(3):
+            peer.sendto(MANY[:20_000], app)
+        assert isinstance(await flow.next(), Datagram)
+        while engine.outgoing(SESSION).slowed < 3:  # noqa: ASYNC110 - C does not tell
+            await asyncio.sleep(0.01)
+        assert engine.outgoing(SESSION) == Outgoing(1, 20_000, 20_000, slowed=3)
+        with pytest.raises(BlockingIOError):
+            peer.recv(1)
+
+
+async def test_what_was_refused_was_not_opened(lab: Lab, place: tuple[Engine, Bridge]) -> None:
+    engine, bridge = place
+    engine.limits(SESSION, outgoing=False)
+    assert await refused(bridge, WORLD4, 80) == errno.EACCES
+    assert await unreachable(bridge, ChannelKind.UDP, WORLD4, 53) == errno.EACCES
+    assert engine.outgoing(SESSION) == Outgoing()
 
 
 def test_a_session_that_is_not_there() -> None:
