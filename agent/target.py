@@ -75,8 +75,11 @@ class Target:
 
 
 def has_ended(pidfd: int) -> bool:
-    """pidfd_open(2): readable once the process has ended."""
-    return bool(select.select([pidfd], [], [], 0)[0])
+    """pidfd_open(2): readable once the process has ended. Asked by poll(2): select(2) takes no descriptor above 1023,
+    and an agent with a thousand connections has those."""
+    asked = select.poll()
+    asked.register(pidfd, select.POLLIN)
+    return bool(asked.poll(0))
 
 
 def _keep(undo: ExitStack, fd: int) -> int:
