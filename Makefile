@@ -7,6 +7,7 @@ BIN := $(VENV)/bin
 STAMPS := build/stamps
 PYTEST := $(BIN)/python -m pytest
 FUZZ_SECONDS ?= 600
+PROCESSES ?= 4
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 C_SOURCES := $(wildcard native/*.[ch] agent/*.[ch] agent/gate/*.[ch] layer/netstack/*.[ch] layer/netstack/arch/*.h layer/init/*.[ch])
@@ -77,12 +78,13 @@ images: setup engine
 
 # --- tests ----------------------------------------------------------------------------------------------------------
 
-# A cluster of your own is left as it is, and none is started beside it: MIRROR_RUN_TEST_KUBECONFIG=FILE.
-test: setup native engine compose images $(STAMPS)/packages-test $(if $(MIRROR_RUN_TEST_KUBECONFIG),,cluster)
-	$(PYTEST)
+# A cluster of your own is left as it is, and none is started beside it: MIRROR_RUN_TEST_KUBECONFIG=FILE. Else the
+# first run compiles one, as patiently as the tests of other things leave it time for.
+test: setup engine compose $(STAMPS)/packages-build $(STAMPS)/packages-test $(if $(MIRROR_RUN_TEST_KUBECONFIG),,$(STAMPS)/packages-cluster)
+	@PROCESSES=$(PROCESSES) tests/all.sh
 
 test-unit: setup native $(STAMPS)/packages-test
-	$(PYTEST) -m 'not net and not engine and not slow'
+	$(PYTEST) -n $(PROCESSES) -m 'not net and not engine and not slow'
 
 lint: setup $(STAMPS)/packages-test build/lwip/src/include/lwip/init.h
 	$(BIN)/ruff check

@@ -11,9 +11,9 @@ import pytest
 from docker.models.containers import Container
 from docker.types import IPAMConfig, IPAMPool
 
-from runner import images
+from tests.e2e import prepare
 
-from .scene import LABEL, ROLE, Left, Scene, ensure_image, wait_left
+from .scene import LABEL, ROLE, Left, Scene, wait_left
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,8 +34,7 @@ def client() -> Iterator[docker.DockerClient]:
 @pytest.fixture(scope="session")
 def programs(client: docker.DockerClient) -> str:
     """The image of the programs that tests run; the product's own images are built on the way."""
-    images.ensure(client, lambda line: None)
-    return ensure_image(client, images.base(client, lambda line: None))
+    return prepare.programs(client)
 
 
 @pytest.fixture(scope="session")

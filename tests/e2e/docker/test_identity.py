@@ -6,7 +6,7 @@ import os
 
 from docker.models.containers import Container
 
-from .scene import ROOT, Scene
+from .scene import ROLE, ROOT, TARGET, Scene
 
 
 def test_hostname_hosts_and_resolv_conf_are_the_targets(scene: Scene, target: Container) -> None:
@@ -44,8 +44,11 @@ def test_environment_of_a_process_that_wrote_over_it(scene: Scene, target: Conta
 def test_environment_stays_out_of_inspect(scene: Scene, target: Container) -> None:
     run = scene.start(target, "sh", "-c", "echo up; sleep 60", options=("-e", "SECRET_VALUE=tell-nobody"))
     run.out.wait(lambda line: "up" in line, "the app's first line")
-    for found in scene.client.containers.list(all=True, filters={"label": "mirror-run.dev/role"}):
-        shown = str(scene.client.api.inspect_container(str(found.id)))
+    made = scene.client.containers.list(filters={"label": f"{TARGET}=container/{target.name}"})
+    agents = scene.client.containers.list(filters={"label": f"{ROLE}=agent"}, ignore_removed=True)
+    assert {found.labels[ROLE] for found in made} == {"app", "bridge"}
+    for found in (*made, *agents):
+        shown = str(found.attrs)
         assert "tell-nobody" not in shown
         assert "exported by the entrypoint" not in shown
 

@@ -23,7 +23,8 @@ from tests.cluster import cluster as made
 from tests.cluster import images as nodes
 from tests.cluster import users
 from tests.cluster.kubectl import Kubectl
-from tests.e2e.docker.scene import ensure_image
+from tests.e2e import prepare
+from tests.once import once
 
 from .scene import Images, Scene, told, wait_left
 
@@ -54,11 +55,11 @@ def images(cluster: Kubectl) -> Images:
         return Images(os.environ["MIRROR_RUN_TEST_IMAGE"], os.environ["MIRROR_RUN_TEST_AGENT_IMAGE"])
     client = docker.from_env(timeout=120)
     try:
-        agent = product.ensure(client, lambda line: None).agent
-        programs = ensure_image(client, product.base(client, lambda line: None))
+        programs, agent = prepare.programs(client), product.names().agent
     finally:
         client.close()
-    nodes.load([programs, agent])
+    with once("nodes"):
+        nodes.load([programs, agent])
     return Images(programs, agent)
 
 

@@ -26,6 +26,7 @@ from tests.cluster import cluster as made
 from tests.cluster import images as nodes
 from tests.cluster.kubectl import Kubectl
 from tests.e2e.docker.scene import MIRROR_RUN, ROOT
+from tests.once import once
 from wire import messages as m
 
 Json = dict[str, Any]
@@ -78,7 +79,8 @@ def mirror_run(*words: str, code: int = 0) -> str:
 def install(image: str, *words: str, code: int = 0) -> str:
     """The same of `mirror-run install`, with the image on every node: other tests may have crowded it out."""
     if "MIRROR_RUN_TEST_KUBECONFIG" not in os.environ:
-        nodes.load([image])
+        with once("nodes"):
+            nodes.load([image])
     return mirror_run("install", "--image", image, *words, code=code)
 
 

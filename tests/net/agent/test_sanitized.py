@@ -17,7 +17,7 @@ from tests.net.agent.lab import WORLD4, Lab
 pytestmark = [pytest.mark.net, pytest.mark.native]
 
 ROOT = Path(__file__).resolve().parents[3]
-OUT = ROOT / "build" / "sanitized"
+OUT = ROOT / "build" / "sanitized" / "engine"
 SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-fno-omit-frame-pointer"]
 
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-WORK = ROOT / "build" / "sanitized"
+WORK = ROOT / "build" / "sanitized" / "netstack"
 FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1")
 NAME = "layer.netstack._netstack"
 OURS = ("/layer/netstack/", "/native/", "/build/lwip/")
