@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 600
 PROCESSES ?= 4
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-C_SOURCES := $(wildcard native/*.[ch] agent/*.[ch] agent/gate/*.[ch] layer/netstack/*.[ch] layer/netstack/arch/*.h layer/init/*.[ch])
+C_SOURCES := $(wildcard native/*.[ch] agent/*.[ch] agent/gate/*.[ch] agent/gate/*.cc layer/netstack/*.[ch] layer/netstack/arch/*.h layer/init/*.[ch])
 NATIVE_SOURCES := $(C_SOURCES) $(wildcard native/*.py agent/build.py layer/netstack/build.py) images/build_native.py
 IMAGE_SOURCES := $(NATIVE_SOURCES) $(wildcard wire/*.py links/*.py agent/*.py layer/*.py layer/*/*.py images/*) \
                  runner/sources.py runner/base.py runner/images.py

@@ -18,7 +18,7 @@ PACKAGES = ("wire", "links")
 DATA = ("native", "layer", "agent", "images")
 """Folders that are only data in the wheel."""
 
-KINDS = frozenset({".c", ".h", ".py", ".def", ".map", ".S"})
+KINDS = frozenset({".c", ".cc", ".h", ".py", ".def", ".map", ".S"})
 """What of them is built from; everything else (compiled modules, notes, tests' data) leaves the hash alone."""
 
 NOT_BUILT_FROM = ("images/host/", "images/stack/", "images/ensure.py")
