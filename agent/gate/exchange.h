@@ -72,9 +72,9 @@ enum exchange_why {
     EXCHANGE_WHY_LONG,         /* a head over EXCHANGE_HEAD */
     EXCHANGE_WHY_MALFORMED,    /* what two servers could read in two ways: the target's to judge */
     EXCHANGE_WHY_UPGRADED,     /* 101, or CONNECT: no longer HTTP/1 */
-    EXCHANGE_WHY_ENDED,        /* the client's end came, and nobody but the target owes it anything */
-    EXCHANGE_WHY_LAST,         /* one side said that this is the connection's last request or answer */
-    EXCHANGE_WHY_DRAINED,      /* nothing more is stolen */
+    EXCHANGE_WHY_ENDED,   /* the client's end came, and nobody but the target owes it anything */
+    EXCHANGE_WHY_LAST,    /* one side said that this is the connection's last request or answer */
+    EXCHANGE_WHY_DRAINED, /* nothing more is stolen */
 };
 
 struct exchange_ops {
