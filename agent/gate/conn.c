@@ -87,9 +87,6 @@ static bool watch_client(struct conn *c) {
 
 static void start_relay(struct conn *c) {
     struct fault f;
-    for (int i = 0; i < 2; i++)
-        if (c->relay.end[i].io.serial)
-            loop_del(c->gate->loop, &c->relay.end[i].io);
     c->state = CONN_RELAY;
     if (relay_start(&c->relay, &f) != 0)
         destroy(c, true);
@@ -250,9 +247,7 @@ void conn_link(struct gate *g, uint64_t session, bool up) {
     }
 }
 
-uint32_t conn_reset_all(struct gate *g) {
-    uint32_t count = g->conn_count;
+void conn_reset_all(struct gate *g) {
     while (g->conns)
         destroy(g->conns, true);
-    return count;
 }

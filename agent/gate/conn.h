@@ -14,5 +14,5 @@ void conn_new(struct gate *g, const struct door_caller *caller);
 
 /* All of those that a session's app has, or is asked to have. */
 void conn_link(struct gate *g, uint64_t session, bool up);
-/* Every connection is reset; how many. */
-uint32_t conn_reset_all(struct gate *g);
+/* Every connection is reset. */
+void conn_reset_all(struct gate *g);

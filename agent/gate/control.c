@@ -75,8 +75,8 @@ static void say(int fd, uint64_t tag, uint64_t value) {
     send_words(fd, &w, packet, 0);
 }
 
-void control_ready(struct control *c, uint16_t port) {
-    say(c->io.fd, READY, port);
+void control_ready(struct control *c) {
+    say(c->io.fd, READY, 0);
 }
 
 void control_applied(struct control *c, uint64_t serial) {

@@ -1,7 +1,7 @@
 /* The gate's words with the agent's Python: what is wanted comes in, what became of it goes out. Packets (SOCK_SEQPACKET), few
  * and short; knows what they look like and not what they mean.
  *
- *     [1, serial, …] want   [2, seconds] drain        [16, port] ready   [17, serial] applied   [18, errno, sentence] failed
+ *     [1, serial, …] want   [2, seconds] drain        [16, 0] ready   [17, serial] applied   [18, errno, sentence] failed
  *     [19, session, port, seen, matched, stolen, older, tls, last line] counts          [20, reset] drained */
 #pragma once
 
@@ -33,7 +33,7 @@ struct control {
 int control_open(struct control *c, struct loop *loop, int fd, struct fault *f);
 void control_close(struct control *c);
 
-void control_ready(struct control *c, uint16_t port);
+void control_ready(struct control *c);
 void control_applied(struct control *c, uint64_t serial);
 void control_drained(struct control *c, uint64_t reset);
 /* False: the agent does not take it now; the counts are told later. */

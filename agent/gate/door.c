@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 enum { BACKLOG = 4096, ACCEPTS_IN_A_ROW = 64 };
-#define PAUSE        (100ull * 1000 * 1000) /* ns */
-#define PORT_LOWEST  10000
-#define PORT_HIGHEST 32000
+#define PAUSE       (100ull * 1000 * 1000) /* ns */
+#define PORT_LOWEST 10000
+#define PORT_COUNT  22000
 #define ORIGINAL_DST                                                                               \
     80 /* of SOL_IP and of SOL_IPV6: linux/netfilter_ipv4.h, netfilter_ipv6/ip6_tables.h, which clash with libc's */
 
@@ -66,6 +66,8 @@ static bool is_given_out(uint16_t port, unsigned first, unsigned last) {
     return port >= first && port <= last;
 }
 
+/* The search begins at a place of each stolen port's own: the next gate, of another session, likely has the same door for it. A
+ * client's port that was just used with an earlier gate is then known to the kernel as the same connection come again. */
 static int find_port(struct door *d, struct fault *f) {
     unsigned first = 32768, last = 60999; /* ip-sysctl's default */
     FILE *file = fopen("/proc/sys/net/ipv4/ip_local_port_range", "re");
@@ -75,13 +77,11 @@ static int find_port(struct door *d, struct fault *f) {
         fclose(file);
     }
     errno = EADDRINUSE;
-    for (uint16_t port = PORT_HIGHEST; port >= PORT_LOWEST; port--)
-        if (!is_given_out(port, first, last)) {
-            if (open_both(d, port))
-                return 0;
-            if (errno != EADDRINUSE)
-                break;
-        }
+    for (uint32_t i = 0; i < PORT_COUNT && errno == EADDRINUSE; i++) {
+        uint16_t port = (uint16_t)(PORT_LOWEST + (d->stolen + i) % PORT_COUNT);
+        if (!is_given_out(port, first, last) && open_both(d, port))
+            return 0;
+    }
     return fault_set(f, errno, "find a port to listen on in the target");
 }
 
@@ -93,7 +93,7 @@ static bool original(const struct door *d, int fd, int family, struct endpoint *
     socklen_t len = sizeof sa;
     int level = family == AF_INET ? SOL_IP : SOL_IPV6;
     return getsockopt(fd, level, ORIGINAL_DST, &sa, &len) == 0 &&
-           endpoint_from_sockaddr((struct sockaddr *)&sa, own) && own->port != d->port;
+           endpoint_from_sockaddr((struct sockaddr *)&sa, own) && own->port == d->stolen;
 }
 
 /* False: there is nobody more for now. */

@@ -6,35 +6,68 @@
 #include "agent/gate/conn.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SECOND (1000ull * 1000 * 1000)
 
 enum {
     DRAIN_WITHOUT_AGENT = 600, /* s; the agent's own default, when it can no longer say */
-    PORTS = WANT_RULES
+    DOORS = 2 * WANT_RULES     /* of one gate's life */
 };
 
 /* --- what is stolen ------------------------------------------------------------------------------------------------- */
 
-static bool has(const uint16_t *ports, size_t count, uint16_t port) {
+static void on_call(struct door *d, const struct door_caller *caller) {
+    conn_new(container_of(d, struct gate_door, door)->gate, caller);
+}
+
+/* The door of a stolen port, opened if it is not there yet; or NULL. */
+static struct door *door_of(struct gate *g, uint16_t port, struct fault *f) {
+    for (struct gate_door *d = g->doors; d; d = d->next)
+        if (d->door.stolen == port)
+            return &d->door;
+    struct gate_door *new = g->door_count < DOORS ? calloc(1, sizeof *new) : NULL;
+    if (!new) {
+        fault_set(f, ENOMEM, "steal port %u beside %u others", port, g->door_count);
+        return NULL;
+    }
+    new->gate = g;
+    new->door.called = on_call;
+    new->door.stolen = port;
+    if (door_open(&new->door, g->loop, f) != 0) {
+        free(new);
+        return NULL;
+    }
+    new->next = g->doors;
+    g->doors = new;
+    g->door_count++;
+    return &new->door;
+}
+
+static struct rules_port *port_among(struct rules_port *ports, size_t count, uint16_t port) {
     for (size_t i = 0; i < count; i++)
-        if (ports[i] == port)
-            return true;
-    return false;
+        if (ports[i].port == port)
+            return &ports[i];
+    return NULL;
 }
 
 static int swap(struct gate *g, const struct want *w, struct fault *f) {
-    uint16_t stolen[PORTS], local[PORTS];
-    struct rules_ports p = {.stolen = stolen, .local = local};
+    struct rules_port ports[WANT_RULES];
+    size_t count = 0;
     for (uint32_t i = 0; i < w->rules; i++) {
-        uint16_t port = w->rule[i].port;
-        if (!has(stolen, p.stolen_count, port))
-            stolen[p.stolen_count++] = port;
-        if (w->rule[i].session->flags & WANT_STEAL_LOCAL && !has(local, p.local_count, port))
-            local[p.local_count++] = port;
+        const struct want_rule *r = &w->rule[i];
+        struct rules_port *p = port_among(ports, count, r->port);
+        if (!p) {
+            const struct door *d = door_of(g, r->port, f);
+            if (!d)
+                return -1;
+            p = &ports[count++];
+            *p = (struct rules_port){.port = r->port, .door = d->port};
+        }
+        p->local |= (r->session->flags & WANT_STEAL_LOCAL) != 0;
     }
-    return table_swap(g->table, &p, f);
+    return table_swap(g->table, ports, count, f);
 }
 
 /* Sessions that are gone have no link to remember. */
@@ -75,7 +108,8 @@ static void on_refused(struct control *control, const struct fault *f) {
 
 static void end_of_drain(struct timer *t) {
     struct gate *g = container_of(t, struct gate, drain_end);
-    g->reset = conn_reset_all(g);
+    g->reset = g->conn_count;
+    conn_reset_all(g);
 }
 
 static void finish(struct gate *g) {
@@ -93,14 +127,13 @@ void gate_conn_gone(struct gate *g) {
 /* The sets are emptied at once; the rest of the table stays for those whose addresses it translates. */
 static void drain(struct gate *g, uint64_t seconds) {
     struct fault f = {0};
-    const struct rules_ports none = {0};
     if (!g->draining) {
         struct want *nothing = want_nothing();
         if (nothing) {
             want_free(g->want);
             g->want = nothing;
         }
-        if (table_swap(g->table, &none, &f) != 0 && g->control.io.serial)
+        if (table_swap(g->table, NULL, 0, &f) != 0 && g->control.io.serial)
             control_failed(g->control.io.fd, &f);
     }
     g->draining = true;
@@ -145,10 +178,6 @@ static void on_engine_gone(struct handover *h) {
     (void)h;
 }
 
-static void on_call(struct door *d, const struct door_caller *caller) {
-    conn_new(container_of(d, struct gate, door), caller);
-}
-
 /* --- opening -------------------------------------------------------------------------------------------------------- */
 
 int gate_open(struct gate *g, struct loop *loop, struct table *table, const char *comment,
@@ -157,7 +186,6 @@ int gate_open(struct gate *g, struct loop *loop, struct table *table, const char
     g->table = table;
     g->desk = (struct relay_desk){.loop = loop, .pool = &g->pool, .scratch = g->scratch};
     g->drain_end.fire = end_of_drain;
-    g->door.called = on_call;
     g->control.want = on_want;
     g->control.refused = on_refused;
     g->control.drain = on_drain;
@@ -167,15 +195,12 @@ int gate_open(struct gate *g, struct loop *loop, struct table *table, const char
     g->want = want_nothing();
     if (!g->want)
         return fault_set(f, ENOMEM, "open the gate");
-    if (door_open(&g->door, loop, f) != 0)
-        return -1;
-    const struct rules r = {.comment = comment, .port = g->door.port};
-    if (table_make(table, &r, f) != 0 || !(g->clients = clients_new(TABLE_FD, f)) ||
+    if (table_make(table, comment, f) != 0 || !(g->clients = clients_new(TABLE_FD, f)) ||
         tallies_open(&g->tallies, loop, &g->control, f) != 0 ||
         control_open(&g->control, loop, control, f) != 0 ||
         handover_open(&g->handover, loop, handover, f) != 0)
         return -1;
-    control_ready(&g->control, g->door.port);
+    control_ready(&g->control);
     return 0;
 }
 
@@ -183,7 +208,11 @@ void gate_close(struct gate *g) {
     conn_reset_all(g);
     if (g->clients)
         clients_forget_tracked(g->clients);
-    door_close(&g->door);
+    for (struct gate_door *d; (d = g->doors);) {
+        g->doors = d->next;
+        door_close(&d->door);
+        free(d);
+    }
     timer_cancel(g->loop, &g->drain_end);
     tallies_close(&g->tallies);
     if (g->control.loop)

@@ -16,11 +16,19 @@
 
 struct conn;
 
+struct gate_door {
+    struct door door;
+    struct gate *gate;
+    struct gate_door *next;
+};
+
 struct gate {
     struct loop *loop;
     struct table *table;
     struct clients *clients;
-    struct door door;
+    struct gate_door *
+        doors; /* of every port that was ever stolen: a client's SYN may be under way to it still */
+    uint32_t door_count;
     struct control control;
     struct handover handover;
     struct tallies tallies;

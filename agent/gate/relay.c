@@ -143,7 +143,7 @@ int relay_start(struct relay *r, struct fault *f) {
     r->end[0].io.ready = ready0;
     r->end[1].io.ready = ready1;
     for (int i = 0; i < 2; i++)
-        if (loop_add(r->desk->loop, &r->end[i].io, 0, f) != 0) {
+        if (!r->end[i].io.serial && loop_add(r->desk->loop, &r->end[i].io, 0, f) != 0) {
             relay_stop(r);
             return -1;
         }

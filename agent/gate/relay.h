@@ -39,7 +39,7 @@ struct relay {
     void (*over)(struct relay *r, bool reset);
 };
 
-/* Both fds are connected and not registered with the loop. Octets that were read already go first: relay_push before this. */
+/* Both fds are connected; they may be registered with the loop already, for another `ready`. Octets that were read already go first: relay_push before this. */
 int relay_start(struct relay *r, struct fault *f);
 /* `n` octets for end `to`; false: no memory. */
 bool relay_push(struct relay *r, int to, const void *p, size_t n);

@@ -47,36 +47,36 @@ static void add_comment(struct text *t, const char *comment) {
     add(t, "    comment \"%s\"\n", clean);
 }
 
-#define SYN "tcp flags & (fin | syn | rst | ack) == syn"
+#define SYN  "tcp flags & (fin | syn | rst | ack) == syn"
+#define TAKE "ct timeout set \"gone\" redirect to :tcp dport map @doors"
 
-bool rules_table(const struct rules *r, char *out, size_t size) {
+bool rules_table(const char *comment, char *out, size_t size) {
     struct text t = {.out = out, .size = size};
     add(&t, "table inet " RULES_TABLE " {\n");
-    add_comment(&t, r->comment);
+    add_comment(&t, comment);
     add(&t, "    flags owner\n"
             "    set stolen { type inet_service; }\n"
             "    set local { type inet_service; }\n"
+            "    map doors { type inet_service : inet_service; }\n"
             "    map " RULES_MAP4 " { type inet_service : ipv4_addr . inet_service; }\n"
             "    map " RULES_MAP6 " { type inet_service : ipv6_addr . inet_service; }\n"
             "    ct timeout gone {\n"
             "        protocol tcp\n"
             "        policy = { time_wait : 1, close : 1, last_ack : 1 }\n"
+            "    }\n"
+            "    chain arriving {\n"
+            "        type nat hook prerouting priority -90\n"
+            "        iifname != \"lo\" " SYN " tcp dport @stolen " TAKE "\n"
             "    }\n");
-    add(&t,
-        "    chain arriving {\n"
-        "        type nat hook prerouting priority -90\n"
-        "        iifname != \"lo\" " SYN " tcp dport @stolen redirect to :%u\n"
-        "    }\n",
-        r->port);
     add(&t,
         "    chain inside {\n"
         "        type nat hook output priority -90\n"
         "        oifname != \"lo\" return\n"
         "        meta mark 0x%08x return\n"
-        "        meta skuid { 1337, 2102 } " SYN " tcp dport @stolen redirect to :%u\n"
-        "        " SYN " tcp dport @local redirect to :%u\n"
+        "        meta skuid { 1337, 2102 } " SYN " tcp dport @stolen " TAKE "\n"
+        "        " SYN " tcp dport @local " TAKE "\n"
         "    }\n",
-        RULES_MARK, r->port, r->port);
+        RULES_MARK);
     add(&t,
         "    chain own {\n"
         "        type nat hook postrouting priority 90\n"
@@ -92,20 +92,29 @@ bool rules_table(const struct rules *r, char *out, size_t size) {
     return !t.over;
 }
 
-static void add_set(struct text *t, const char *set, const uint16_t *ports, size_t count) {
-    add(t, "flush set inet " RULES_TABLE " %s\n", set);
-    if (count == 0)
-        return;
-    add(t, "add element inet " RULES_TABLE " %s {", set);
-    for (size_t i = 0; i < count; i++)
-        add(t, "%s %u", i ? "," : "", ports[i]);
-    add(t, " }\n");
+enum set { STOLEN, LOCAL, DOORS };
+
+static void add_set(struct text *t, enum set set, const struct rules_port *p, size_t count) {
+    static const char *const names[] = {"stolen", "local", "doors"};
+    size_t n = 0;
+    add(t, "flush %s inet " RULES_TABLE " %s\n", set == DOORS ? "map" : "set", names[set]);
+    for (size_t i = 0; i < count; i++) {
+        if (set == LOCAL && !p[i].local)
+            continue;
+        if (n++ == 0)
+            add(t, "add element inet " RULES_TABLE " %s {", names[set]);
+        add(t, "%s %u", n > 1 ? "," : "", p[i].port);
+        if (set == DOORS)
+            add(t, " : %u", p[i].door);
+    }
+    if (n)
+        add(t, " }\n");
 }
 
-bool rules_swap(const struct rules_ports *p, char *out, size_t size) {
+bool rules_swap(const struct rules_port *p, size_t count, char *out, size_t size) {
     struct text t = {.out = out, .size = size};
-    add_set(&t, "stolen", p->stolen, p->stolen_count);
-    add_set(&t, "local", p->local, p->local_count);
+    for (enum set set = STOLEN; set <= DOORS; set++)
+        add_set(&t, set, p, count);
     return !t.over;
 }
 

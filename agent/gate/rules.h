@@ -17,22 +17,17 @@
 
 #define RULES_COMMENT 120 /* octets of the table's comment at most; nft's own limit is 128 */
 
-struct rules {
-    const char *comment; /* who steals here; quotes and control characters are left out */
-    uint16_t port;       /* the gate's */
+/* A port whose connections the gate gets: at a port of its own for each. With one for all, a client that uses one of its
+ * ports for two of the target's would be given another by the kernel's NAT, and the target would be told that one. */
+struct rules_port {
+    uint16_t port, door;
+    bool local; /* also what comes over lo, whoever brings it */
 };
 
-/* Ports whose connections the gate gets. */
-struct rules_ports {
-    const uint16_t *stolen; /* from outside, and from a mesh's proxy over lo */
-    size_t stolen_count;
-    const uint16_t *local; /* of these also what else comes over lo */
-    size_t local_count;
-};
-
-/* A whole text, terminated, into `out`; false: it does not fit. */
-bool rules_table(const struct rules *r, char *out, size_t size);
-bool rules_swap(const struct rules_ports *p, char *out, size_t size);
+/* A whole text, terminated, into `out`; false: it does not fit. `comment`: who steals here; quotes and control characters are left
+ * out. */
+bool rules_table(const char *comment, char *out, size_t size);
+bool rules_swap(const struct rules_port *p, size_t count, char *out, size_t size);
 
 /* The comment in the text of `nft list table`; false: there is none. */
 bool rules_comment_of(const char *listed, char *out, size_t size);

@@ -20,7 +20,7 @@
 struct table {
     struct nft_ctx *nft;
     ino_t socket;
-    char script[64 * 1024]; /* 2 x 1,024 ports of 6 digits and a comma are 16 KiB */
+    char script[64 * 1024]; /* 1,024 ports in two sets and a map are 28 KiB */
 };
 
 /* `flags owner` came with Linux 5.12. */
@@ -105,8 +105,8 @@ struct table *table_new(struct fault *f) {
     return t;
 }
 
-int table_make(struct table *t, const struct rules *r, struct fault *f) {
-    CHECK(rules_table(r, t->script, sizeof t->script));
+int table_make(struct table *t, const char *comment, struct fault *f) {
+    CHECK(rules_table(comment, t->script, sizeof t->script));
     if (run(t, "make the table " RULES_TABLE " in the target", f) == 0)
         return 0;
     ask_whose(t, f);
@@ -121,8 +121,8 @@ void table_free(struct table *t) {
     free(t);
 }
 
-int table_swap(struct table *t, const struct rules_ports *p, struct fault *f) {
-    if (!rules_swap(p, t->script, sizeof t->script))
-        return fault_set(f, E2BIG, "steal %zu ports", p->stolen_count);
+int table_swap(struct table *t, const struct rules_port *p, size_t count, struct fault *f) {
+    if (!rules_swap(p, count, t->script, sizeof t->script))
+        return fault_set(f, E2BIG, "steal %zu ports", count);
     return run(t, "change the stolen ports", f);
 }

@@ -16,7 +16,7 @@ struct table *table_new(struct fault *f);
 void table_free(struct table *t); /* NULL is allowed; the kernel takes the table away */
 
 /* The table, with nothing stolen. 0, or -1: EEXIST with the other agent's comment if the table is somebody's. */
-int table_make(struct table *t, const struct rules *r, struct fault *f);
+int table_make(struct table *t, const char *comment, struct fault *f);
 
-/* All of `p` and nothing else is stolen from now on; in one transaction. 0, or -1 and nothing has changed. */
-int table_swap(struct table *t, const struct rules_ports *p, struct fault *f);
+/* All of `p`, `count` ports, and nothing else is stolen from now on; in one transaction. 0, or -1 and nothing has changed. */
+int table_swap(struct table *t, const struct rules_port *p, size_t count, struct fault *f);

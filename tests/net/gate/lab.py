@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import ipaddress
+import json
 import os
 import select
 import signal
@@ -19,7 +20,7 @@ from typing import Any
 
 import msgpack
 
-from tests.net.mirror.lab import CLIENT4, CLIENT6, TARGET4, TARGET6, Lab
+from tests.net.mirror.lab import CLIENT4, CLIENT6, TARGET4, TARGET6, Lab, run
 
 __all__ = [
     "CLIENT4",
@@ -126,7 +127,7 @@ class Gate:
         self.offers: list[Offer] = []
         self.aborted: list[int] = []
         try:
-            self.port = self.heard(16)[1]
+            self.heard(16)
         except BaseException:
             self.kill()
             raise
@@ -160,6 +161,26 @@ class Gate:
         packed = [ipaddress.ip_address(node).packed for node in nodes]
         self.control.sendall(msgpack.packb([1, self.serial, wanted, ruled, packed, list(probes)]))
         assert self.heard(17)[1] == self.serial
+
+    def door(self, port: int) -> int:
+        """Where the gate listens for what asks for this stolen port: as the rules have it."""
+        listed = json.loads(
+            run(
+                "ip",
+                "netns",
+                "exec",
+                self.lab.target,
+                "nft",
+                "-j",
+                "list",
+                "map",
+                "inet",
+                "mirror-run",
+                "doors",
+            )
+        )
+        elements = next(item["map"]["elem"] for item in listed["nftables"] if "map" in item)
+        return dict(elements)[port]
 
     def drain(self, seconds: int = 60) -> None:
         """Begins it."""

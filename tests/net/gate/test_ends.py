@@ -1,0 +1,241 @@
+"""How a gate ends, and what is left of it: nothing in the target, and a reset or a clean end for whoever was connected."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from tests.net.gate.conftest import Start
+from tests.net.gate.lab import CLIENT4, CLIENT6, TARGET4, TARGET6, Lab, Refused, Rule
+from tests.net.mirror.lab import run
+
+pytestmark = pytest.mark.net
+
+FAMILIES = [TARGET4, TARGET6]
+
+
+def state(lab: Lab) -> dict[str, str]:
+    """What a gate could have left in the target."""
+    commands = {
+        "nft": "nft list ruleset",
+        "rule": "ip rule",
+        "rule6": "ip -6 rule",
+        "route": "ip route show table all",
+        "route6": "ip -6 route show table all",
+        "sockets": "ss -Hant",
+    }
+    made = {name: run("ip", "netns", "exec", lab.target, *text.split()) for name, text in commands.items()}
+    # What ended in order is remembered for a minute, as it is without a gate.
+    made["sockets"] = "\n".join(line for line in made["sockets"].splitlines() if "TIME-WAIT" not in line)
+    return made
+
+
+def settled(lab: Lab, before: dict[str, str]) -> None:
+    """The same as before, at once or when the clients' own ends have been heard."""
+    deadline = time.monotonic() + 5
+    while state(lab) != before and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert state(lab) == before
+
+
+@pytest.mark.parametrize("target", FAMILIES)
+def test_killed_over_a_hundred_connections(lab: Lab, fast_gate: Start, target: str) -> None:
+    """Idle ones, ones that send and ones that receive, of the app's and of the target's: each is reset within a second."""
+    with lab.listen(target) as listener, ExitStack() as stack:
+        port = listener.getsockname()[1]
+        before = state(lab)
+        made = fast_gate()
+        made.want(Rule(port=port))
+        callers, others = [], []
+        for i in range(100):
+            caller = stack.enter_context(lab.connect(target, port))
+            offer = made.offered()
+            if i % 2:
+                others.append(stack.enter_context(offer.accept()))
+            else:
+                offer.refuse()
+                others.append(stack.enter_context(listener.accept()[0]))
+            caller.sendall(b"x")
+            assert others[-1].recv(1) == b"x"
+            callers.append(caller)
+        for i, (caller, other) in enumerate(zip(callers, others, strict=True)):
+            sender = (None, caller, other)[i % 3]
+            if sender:
+                sender.setblocking(False)
+                try:
+                    while sender.send(bytes(65536)):
+                        pass
+                except BlockingIOError:
+                    sender.settimeout(20)
+        made.kill()
+        killed = time.monotonic()
+        for caller in callers:
+            caller.settimeout(max(0.01, killed + 1 - time.monotonic()))
+            with pytest.raises(ConnectionResetError):
+                while caller.recv(1 << 20):
+                    pass
+                pytest.fail("a clean end of what was cut")
+        for i, other in enumerate(others):
+            if i % 2 == 0:
+                other.settimeout(1)
+                with pytest.raises(ConnectionResetError):
+                    while other.recv(1 << 20):
+                        pass
+                    pytest.fail("a clean end of what was cut")
+        with lab.connect(target, port) as caller, listener.accept()[0] as server:
+            assert server.getpeername() == caller.getsockname()
+            stack.close()
+            caller.close()
+        settled(lab, before)
+
+
+@pytest.mark.parametrize(("target", "client"), [(TARGET4, CLIENT4), (TARGET6, CLIENT6)])
+@pytest.mark.parametrize("closes", ["client", "server", "reset"])
+def test_one_port_of_a_clients_a_thousand_times(
+    lab: Lab, fast_gate: Start, target: str, client: str, closes: str
+) -> None:
+    """As load balancers and probes do. Each reaches the target in its own name, in less than 50 ms."""
+    made = fast_gate()
+    family = socket.AF_INET6 if ":" in target else socket.AF_INET
+    with lab.listen(target) as listener:
+        port = listener.getsockname()[1]
+        made.want(Rule(port=port))
+        made.link(up=False)
+        slowest = 0.0
+        for i in range(1000 if family == socket.AF_INET or closes == "client" else 200):
+            with lab.inside(lab.client):
+                caller = socket.socket(family)
+            with caller:
+                caller.settimeout(5)
+                caller.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                caller.bind((client, 45000))
+                started = time.monotonic()
+                caller.connect((target, port))
+                caller.sendall(b"x")
+                with listener.accept()[0] as server:
+                    assert server.recv(1) == b"x"
+                    slowest = max(slowest, time.monotonic() - started)
+                    assert server.getpeername()[:2] == (client, 45000), i
+                    if closes == "server":
+                        server.close()
+                        assert caller.recv(1) == b""
+                    elif closes == "client":
+                        caller.shutdown(socket.SHUT_WR)
+                        assert server.recv(1) == b""
+                        server.close()
+                        assert caller.recv(1) == b""
+                    else:
+                        linger = b"\1\0\0\0\0\0\0\0"
+                        caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                        caller.close()
+                        with pytest.raises(ConnectionResetError):
+                            server.recv(1)
+        assert slowest < 0.05
+
+
+def test_a_drain_lets_everybody_finish(lab: Lab, gate: Start) -> None:
+    with lab.listen() as listener:
+        port = listener.getsockname()[1]
+        before = state(lab)
+        made = gate()
+        made.want(Rule(port=port))
+        with lab.connect(TARGET4, port) as first, made.offered().accept() as app:
+            with lab.connect(TARGET4, port) as second:
+                made.offered().refuse()
+                with listener.accept()[0] as server:
+                    made.drain()
+                    while "elements" in run(
+                        "ip",
+                        "netns",
+                        "exec",
+                        lab.target,
+                        "nft",
+                        "list",
+                        "set",
+                        "inet",
+                        "mirror-run",
+                        "stolen",
+                    ):
+                        time.sleep(0.01)
+                    with lab.connect(TARGET4, port) as third, listener.accept()[0] as direct:
+                        assert direct.getpeername() == third.getsockname()
+                    for one, other in ((first, app), (second, server)):
+                        one.sendall(b"still")
+                        assert other.recv(10) == b"still"
+                        other.sendall(b"here")
+                        assert one.recv(10) == b"here"
+                second.close()
+            first.shutdown(socket.SHUT_WR)
+            assert app.recv(1) == b""
+            app.shutdown(socket.SHUT_WR)
+            assert first.recv(1) == b""
+        assert made.drained() == 0
+        settled(lab, before)
+
+
+def test_a_drain_that_takes_too_long_resets_and_counts(lab: Lab, gate: Start) -> None:
+    made = gate()
+    with lab.listen() as listener:
+        port = listener.getsockname()[1]
+        made.want(Rule(port=port))
+        with lab.connect(TARGET4, port) as caller, made.offered().accept():
+            made.drain(0)
+            assert made.drained() == 1
+            with pytest.raises(ConnectionResetError):
+                caller.recv(1)
+
+
+def test_without_its_agent_a_gate_gives_everything_back(lab: Lab, gate: Start) -> None:
+    made = gate()
+    with lab.listen() as listener:
+        port = listener.getsockname()[1]
+        made.want(Rule(port=port))
+        with lab.connect(TARGET4, port) as mine, lab.connect(TARGET4, port) as theirs:
+            app = made.offered().accept()
+            made.offered().refuse()
+            with listener.accept()[0] as server:
+                app.close()
+                made.handed.close()
+                made.control.close()
+                with pytest.raises(ConnectionResetError):
+                    mine.recv(1)
+                theirs.sendall(b"still")
+                assert server.recv(10) == b"still"
+            theirs.close()
+        made.wait()
+        with lab.connect(TARGET4, port) as caller, listener.accept()[0] as server:
+            assert server.getpeername() == caller.getsockname()
+
+
+def test_a_second_gate_is_told_whose_the_first_is(lab: Lab, gate: Start) -> None:
+    gate("anna since 14:02 (session k3f)")
+    with pytest.raises(Refused) as told:
+        gate("bob")
+    assert told.value.args == (17, "anna since 14:02 (session k3f)")
+
+
+def test_what_asks_for_a_door_is_closed(lab: Lab, gate: Start) -> None:
+    made = gate()
+    with lab.listen() as listener:
+        made.want(Rule(port=listener.getsockname()[1]))
+        with (
+            lab.connect(TARGET4, made.door(listener.getsockname()[1])) as caller,
+            pytest.raises(ConnectionResetError),
+        ):
+            caller.recv(1)
+
+
+def test_nothing_of_the_gate_is_inherited(lab: Lab, gate: Start) -> None:
+    """It never forks; what it has open is closed on exec all the same, the table's owner first of all."""
+    made = gate()
+    listed = subprocess.run(["ls", f"/proc/{made.pid}/fd"], capture_output=True, text=True, check=True)
+    for fd in listed.stdout.split():
+        if int(fd) in (1, 2):
+            continue
+        with open(f"/proc/{made.pid}/fdinfo/{fd}") as file:
+            flags = next(int(line.split()[1], 8) for line in file if line.startswith("flags:"))
+        assert flags & 0o2000000, f"fd {fd}"
