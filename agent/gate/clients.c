@@ -34,7 +34,6 @@ struct clients {
     int fd;
     uint32_t serial;
     uint16_t first, last; /* the kernel's range, both included */
-    uint16_t next;
     uint8_t used[PORTS / 8];
     struct client_port gone[WAITING]; /* elements to delete with the next addition */
     uint32_t gone_count;
@@ -62,22 +61,19 @@ static void read_range(struct clients *c) {
     }
     c->first = (uint16_t)first;
     c->last = (uint16_t)last;
-    c->next = c->first;
 }
 
-static uint16_t following(struct clients *c) {
-    uint16_t port = c->next;
-    c->next = port == c->last ? c->first : (uint16_t)(port + 1);
-    return port;
-}
-
-/* A port where something of the target's is bound is passed over: EADDRINUSE. */
-static int bind_somewhere(struct clients *c, int sock, const struct endpoint *own, uint32_t scope,
-                          uint16_t *port, struct fault *f) {
+/* The search begins where a client's own address and port say: one that comes back gets the same port again if it can, and so
+ * sequence numbers that go on from those which the target's end may still remember (RFC 6528; TIME_WAIT takes such a SYN at
+ * once, and lets another wait for two ticks). A port where something of the target's is bound is passed over: EADDRINUSE. */
+static int bind_somewhere(struct clients *c, int sock, const struct endpoint *own,
+                          const struct endpoint *peer, uint32_t scope, uint16_t *port,
+                          struct fault *f) {
     struct endpoint at = *own;
     struct sockaddr_storage sa;
-    for (uint32_t tries = (uint32_t)(c->last - c->first) + 1; tries > 0; tries--) {
-        at.port = following(c);
+    uint32_t count = (uint32_t)(c->last - c->first) + 1, start = endpoint_hash(peer, own->port);
+    for (uint32_t i = 0; i < count; i++) {
+        at.port = (uint16_t)(c->first + (start + i) % count);
         if (is_used(c, at.port))
             continue;
         socklen_t len = endpoint_to_sockaddr(&at, &sa);
@@ -88,9 +84,9 @@ static int bind_somewhere(struct clients *c, int sock, const struct endpoint *ow
             return 0;
         }
         if (errno != EADDRINUSE)
-            break;
+            return fault_set(f, errno, "bind a connection to the target");
     }
-    return fault_set(f, errno, "find a port for a connection to the target");
+    return fault_set(f, EADDRINUSE, "find a port for a connection to the target");
 }
 
 /* --- the map -------------------------------------------------------------------------------------------------------- */
@@ -173,8 +169,6 @@ static int change(struct clients *c, const struct client_port *p, const struct e
     nl_end(&w, at);
     if (send_message(c, &w, false, "tell the target's kernel a client's address", f) != 0)
         return -1;
-    for (uint32_t i = 0; i < c->gone_count; i++)
-        mark(c, c->gone[i].port, false);
     c->gone_count = 0;
     return 0;
 }
@@ -243,8 +237,8 @@ int clients_bind(struct clients *c, int sock, const struct endpoint *own,
                  const struct endpoint *peer, uint32_t scope, struct client_port *p,
                  struct fault *f) {
     struct client_port made = {.family = own->addr.family};
-    if (bind_somewhere(c, sock, own, scope, &made.port, f) != 0 || forget(c, own, peer, f) != 0 ||
-        change(c, &made, peer, f) != 0)
+    if (bind_somewhere(c, sock, own, peer, scope, &made.port, f) != 0 ||
+        forget(c, own, peer, f) != 0 || change(c, &made, peer, f) != 0)
         return -1;
     mark(c, made.port, true);
     *p = made;
@@ -252,12 +246,12 @@ int clients_bind(struct clients *c, int sock, const struct endpoint *own,
 }
 
 void clients_release(struct clients *c, struct client_port *p) {
-    struct fault
-        ignored; /* the elements stay for the next try; their ports are not used meanwhile */
     if (!p->port)
         return;
+    mark(c, p->port, false);
     c->gone[c->gone_count++] = *p;
     p->port = 0;
-    if (c->gone_count == WAITING && change(c, NULL, NULL, &ignored) != 0)
+    /* Should the kernel not take them away, a port's next user is told so. */
+    if (c->gone_count == WAITING && change(c, NULL, NULL, NULL) != 0)
         c->gone_count = 0;
 }

@@ -8,6 +8,7 @@
 #include "agent/netns.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,13 @@ static void allow_descriptors(void) {
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Nothing of whoever started us is kept alive here, nor anything of ours by a child. */
+static void keep_only_given(void) {
+    close_range(NETNS_FD + 1, ~0u, 0);
+    fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
+    fcntl(HANDOVER_FD, F_SETFD, FD_CLOEXEC);
 }
 
 /* What reads strangers' octets keeps what it needs. */
@@ -70,6 +78,7 @@ int main(int count, char **words) {
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
+    keep_only_given();
     allow_descriptors();
     struct table *table = enter(&f);
     struct gate *g = calloc(1, sizeof *g);

@@ -130,6 +130,8 @@ class Gate:
             self.heard(16)
         except BaseException:
             self.kill()
+            self.control.close()
+            self.handed.close()
             raise
 
     # --- control ------------------------------------------------------------------------------------------------------
