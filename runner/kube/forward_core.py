@@ -1,4 +1,4 @@
-"""The two ways a port-forward's octets are put into WebSocket messages: octets in, events and messages out.
+"""The two ways a port-forward's octets are put into WebSocket messages: octets in; data, events and messages out.
 
 `v4.channel.k8s.io`: the first octet of each message is its channel, 0 data and 1 error text; the first message of each
 is the port number (k8s.io/kubelet, pkg/cri/streaming/portforward/websocket.go). Whoever has it at the far end (the
@@ -15,6 +15,8 @@ import struct
 import zlib
 from dataclasses import dataclass
 from typing import Protocol
+
+from runner.kube.pile import Pile
 
 V4 = "v4.channel.k8s.io"
 SPDY = "SPDY/3.1+portforward.k8s.io"
@@ -44,8 +46,8 @@ class Reply:
     message: bytes
 
 
-Event = memoryview | Complained | Ended | Reply
-"""A memoryview is data, a part of the message that was given: no object of its own, since these are most of them."""
+Event = Complained | Ended | Reply
+"""What comes beside data. These are added to a pile instead, since they are nearly all there is."""
 
 
 class BadForward(Exception):
@@ -56,7 +58,10 @@ class Framing(Protocol):
     """One forwarded connection."""
 
     def opening(self) -> list[bytes]: ...
-    def received(self, message: memoryview) -> list[Event]: ...
+    def received(self, message: memoryview, data: Pile) -> list[Event]:
+        """Data are added to the pile, and are ahead of the events."""
+        ...
+
     def message(self, octets: memoryview) -> bytes: ...
     def closing(self) -> list[bytes]: ...
 
@@ -76,7 +81,7 @@ class ChannelFraming:
     def opening(self) -> list[bytes]:
         return []
 
-    def received(self, message: memoryview) -> list[Event]:
+    def received(self, message: memoryview, data: Pile) -> list[Event]:
         if not message:
             return []
         channel, octets = message[0], message[1:]
@@ -89,7 +94,8 @@ class ChannelFraming:
             return []
         if channel == 1:
             return [Complained(_text(bytes(octets)))] if octets else []
-        return [octets] if octets else []
+        data.put(octets)
+        return []
 
     def message(self, octets: memoryview) -> bytes:
         return b"".join((b"\0", octets))
@@ -133,7 +139,7 @@ class SpdyFraming:
     def closing(self) -> list[bytes]:
         return [_data_head(_DATA, _FIN, 0)]
 
-    def received(self, message: memoryview) -> list[Event]:
+    def received(self, message: memoryview, data: Pile) -> list[Event]:
         events: list[Event] = []
         at, size = 0, len(message)
         while at < size:
@@ -141,7 +147,12 @@ class SpdyFraming:
                 part = message[at : at + self._left]
                 at += len(part)
                 self._left -= len(part)
-                self._take(part, events)
+                if self._stream == _DATA and self._control is None:
+                    data.put(part)
+                else:
+                    self._keep(part)
+                if not self._left:
+                    self._finish(events)
             elif not self._head and size - at >= _HEAD:
                 self._begin(message[at : at + _HEAD], events)
                 at += _HEAD
@@ -167,15 +178,11 @@ class SpdyFraming:
         if not self._left:
             self._finish(events)
 
-    def _take(self, part: memoryview, events: list[Event]) -> None:
+    def _keep(self, part: memoryview) -> None:
         if self._control is not None:
             self._control += part
-        elif self._stream == _DATA:
-            events.append(part)
         elif self._stream == _ERRORS:
             self._complaint += part[: COMPLAINT - len(self._complaint)]
-        if not self._left:
-            self._finish(events)
 
     def _finish(self, events: list[Event]) -> None:
         """A whole frame has come."""

@@ -15,6 +15,7 @@ from typing import Any
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from runner.kube.forward_core import MESSAGE, V4, BadForward, Complained, Ended, Framing, Reply, framing
+from runner.kube.pile import Pile
 from runner.kube.sockets import keep_alive
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ UNSENT = 1024 * 1024
 """Octets that may wait here before the writer is told to wait: 8 ms of 1 Gbit/s. What the kernel takes is beside it."""
 ALONE = 4096
 """Octets that do not wait for what else the same turn of the loop brings."""
+TAKEN = 320 * 1024
+"""Octets that one turn of the loop brings, about: picows' buffer, which is read into until the socket has no more."""
 LAST_WORDS = 30.0
 """Seconds that what was written before the close may still take to leave: a way that is dead takes it never."""
 
@@ -47,7 +50,7 @@ class ForwardTransport(asyncio.Transport):
         self._made = False  # the protocol knows of us
         self._closing = False
         self._lost = False
-        self._taken = bytearray()
+        self._taken = Pile(TAKEN)
         self._overdue: asyncio.TimerHandle | None = None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -131,17 +134,23 @@ class ForwardTransport(asyncio.Transport):
         self._protocol.connection_made(self)
 
     def received(self, message: memoryview) -> None:
+        """The view is picows' buffer. A server's messages are 16 KiB or less: what one turn of the loop brings goes on
+        in one piece, since each costs a system call and wakes somebody up; what is small and alone goes on at once."""
+        begun = self._taken.size
         try:
-            events = self._framing.received(message)
+            events = self._framing.received(message, self._taken)
         except BadForward as error:
             self._end(ForwardEnded(errno.EPROTO, f"the API server sent {error}"))
             return
+        if not begun and self._taken.size:
+            if self._taken.size <= ALONE:
+                self._pass_on()
+            else:
+                asyncio.get_running_loop().call_soon(self._pass_on)
         for event in events:
             if self._lost:
                 return
             match event:
-                case memoryview():
-                    self._take(event)
                 case Complained(sentence):
                     self._end(_complaint(sentence))
                 case Reply(octets):
@@ -149,20 +158,9 @@ class ForwardTransport(asyncio.Transport):
                 case Ended():
                     self._end(None)
 
-    def _take(self, octets: memoryview) -> None:
-        """The view is picows' buffer. A server's messages are 16 KiB or less: what one turn of the loop brings goes on
-        in one piece, since each costs a system call and wakes somebody up; what is small and alone goes on at once."""
-        if not self._taken:
-            if len(octets) <= ALONE:
-                self._protocol.data_received(bytes(octets))
-                return
-            asyncio.get_running_loop().call_soon(self._pass_on)
-        self._taken += octets
-
     def _pass_on(self) -> None:
-        if self._taken and not self._lost:
-            taken, self._taken = self._taken, bytearray()
-            self._protocol.data_received(taken)  # type: ignore[arg-type]  # nobody else has this bytearray
+        if not self._lost:
+            self._taken.give(self._protocol)
 
     def disconnected(self, *, orderly: bool) -> None:
         """The WebSocket is closed. v4 has no other end than this."""
@@ -193,21 +191,25 @@ class ForwardTransport(asyncio.Transport):
             self._protocol.connection_lost(error)
 
 
+_DATA = (WSMsgType.BINARY, WSMsgType.CONTINUATION)
+
+
 class Listener(WSListener):
     """What picows calls; it passes on to its transport."""
 
     def __init__(self, transport: ForwardTransport) -> None:
         self._transport = transport
+        self._received = transport.received
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport.connected(transport)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        match frame.msg_type:
-            case WSMsgType.BINARY | WSMsgType.CONTINUATION if frame.payload_size:
-                self._transport.received(frame.get_payload_as_memoryview())
-            case WSMsgType.CLOSE:
-                transport.disconnect()
+        kind = frame.msg_type
+        if kind in _DATA:
+            self._received(frame.get_payload_as_memoryview())
+        elif kind == WSMsgType.CLOSE:
+            transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         self._transport.disconnected(orderly=transport.close_handshake is not None)

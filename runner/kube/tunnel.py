@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from runner.errors import Refusal
 from runner.kube.errors import KubeError
+from runner.kube.pile import Borrower
+from runner.kube.sockets import hold
 
 if TYPE_CHECKING:
     from runner.kube.api import Cluster
@@ -121,6 +123,7 @@ class Leg(asyncio.Protocol):
             transport.abort()
             return
         transport.set_write_buffer_limits(high=UNSENT)
+        hold(transport.get_extra_info("socket"), UNSENT)
         transport.pause_reading()
         self._task = asyncio.create_task(self._join(transport), name=f"leg of {self._tunnel.name}")
 
@@ -171,13 +174,15 @@ class Leg(asyncio.Protocol):
 
     # What comes from the agent.
 
-    def took(self, data: bytes) -> None:
+    def took(self, octets: memoryview) -> bool:
+        """Whether some of them still wait to be written, and may be in the caller's buffer (asyncio keeps views)."""
         if self._near is None or self._near.is_closing():
-            return
+            return False
         if self._tunnel.last_error:
             self._tunnel.answered()
-        self._tunnel.down += len(data)
-        self._near.write(data)
+        self._tunnel.down += len(octets)
+        self._near.write(octets)
+        return self._near.get_write_buffer_size() > 0
 
     def wait(self, *, for_agent: bool) -> None:
         """The agent takes no more just now, or takes again."""
@@ -202,12 +207,12 @@ class Leg(asyncio.Protocol):
         near.close()
 
 
-class _FarSide(asyncio.Protocol):
+class _FarSide(Borrower):
     def __init__(self, leg: Leg) -> None:
         self._leg = leg
 
-    def data_received(self, data: bytes) -> None:
-        self._leg.took(data)
+    def lent(self, octets: memoryview) -> bool:
+        return self._leg.took(octets)
 
     def pause_writing(self) -> None:
         self._leg.wait(for_agent=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import zlib
 
@@ -21,15 +22,28 @@ from runner.kube.forward_core import (
     SpdyFraming,
     framing,
 )
-
-
-def seen(events: list[Event]) -> list[object]:
-    """With data as bytes."""
-    return [bytes(event) if isinstance(event, memoryview) else event for event in events]
+from runner.kube.pile import Pile
 
 
 def heard(one: ChannelFraming | SpdyFraming, *messages: bytes) -> list[object]:
-    return [event for message in messages for event in seen(one.received(memoryview(message)))]
+    """The data of each message, if there are any, and what else it says."""
+    found: list[object] = []
+    for message in messages:
+        data = Pile(8)
+        events: list[Event] = one.received(memoryview(message), data)
+        taken = Taken()
+        data.give(taken)
+        found += taken.octets
+        found += events
+    return found
+
+
+class Taken(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.octets: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        self.octets.append(data)
 
 
 def test_which() -> None:
@@ -112,7 +126,8 @@ def test_data_both_ways_and_the_end() -> None:
     one = SpdyFraming(80)
     assert one.message(memoryview(b"abc")) == data(3, b"abc")
     assert one.closing() == [data(3, b"", FIN)]
-    assert heard(one, REPLIES, data(3, b"hello") + data(3, b""), data(3, b"bye", FIN)) == [b"hello", b"bye"]
+    messages = (REPLIES, data(3, b"hello") + data(3, b""), data(3, b"b") + data(3, b"ye", FIN))
+    assert heard(one, *messages) == [b"hello", b"bye"]
     assert heard(one, data(1, b"", FIN)) == [Ended()]
     assert heard(one, control(7, bytes(8))) == [], "there is one end"
 
