@@ -45,6 +45,8 @@ GATE_SOURCES = (
 GATE_REGEX = "agent/gate/pattern.cc"
 """RE2 has no interface for C: the one file of C++."""
 
+GATE_LIBRARIES = ("-lnftables", "-lre2", "-lnghttp2", "-lstdc++", "-lpthread")
+
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef"]
 WARNINGS += ["-Werror"]
 
@@ -97,8 +99,7 @@ def build_gate(out: Path) -> None:
     regex.parent.mkdir(parents=True, exist_ok=True)
     cxx = [os.environ.get("CXX", "g++"), "-std=c++17", "-O2", "-g", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}"]
     subprocess.run([*cxx, "-c", str(ROOT / GATE_REGEX), "-o", str(regex)], check=True)
-    libraries = [str(regex), "-lnftables", "-lre2", "-lnghttp2", "-lstdc++", "-lpthread"]
-    compile_program(GATE, GATE_SOURCES, command, libraries, out)
+    compile_program(GATE, GATE_SOURCES, command, [str(regex), *GATE_LIBRARIES], out)
 
 
 def compile_program(

@@ -20,6 +20,7 @@ from typing import Any
 
 import msgpack
 
+from images.build_native import GATE_LIBRARIES, GATE_REGEX, GATE_SOURCES
 from tests.net.mirror.lab import CLIENT4, CLIENT6, TARGET4, TARGET6, Lab, run
 
 __all__ = [
@@ -38,17 +39,16 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[3]
 OUT = ROOT / "build" / "tests" / "gate"
-NATIVE = ("addr", "backlog", "fault", "loop", "span", "msgpack", "sockdiag")
 
 
 def build(name: str, flags: tuple[str, ...]) -> Path:
     """The program, compiled here: the one of the image is built by images/build_native.py from the same files."""
     OUT.mkdir(parents=True, exist_ok=True)
-    sources = [*sorted((ROOT / "agent" / "gate").glob("*.c")), ROOT / "agent" / "netns.c"]
-    sources += [ROOT / "native" / f"{part}.c" for part in NATIVE]
-    program = OUT / name
-    command = ["gcc", "-std=gnu11", "-g", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wshadow", "-Werror", *flags]
-    command += [f"-I{ROOT}", f"-I{ROOT / 'native'}", *map(str, sources), "-lnftables", "-lpthread"]
+    program, regex = OUT / name, OUT / f"{name}.pattern.o"
+    common = ["-g", "-Wall", "-Wextra", "-Werror", *flags, f"-I{ROOT}", f"-I{ROOT / 'native'}"]
+    subprocess.run(["g++", "-std=c++17", *common, "-c", str(ROOT / GATE_REGEX), "-o", str(regex)], check=True)
+    sources = [str(file) for pattern in GATE_SOURCES for file in sorted(ROOT.glob(pattern))]
+    command = ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-Wshadow", *common, *sources, str(regex), *GATE_LIBRARIES]
     subprocess.run([*command, "-o", str(program)], check=True)
     return program
 
