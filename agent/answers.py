@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from agent.containers import NotHere
 from agent.engine import Engine, EngineFault
+from agent.stolen import Thieving
 from agent.targets import Targets
 from agent.warrants import NotAllowed, Warrant
 from wire.messages import (
@@ -21,7 +22,9 @@ from wire.messages import (
     Failure,
     GetCounters,
     GetEnviron,
+    LetGo,
     Message,
+    Steal,
 )
 
 
@@ -34,12 +37,14 @@ class Answers:
         number: int,
         targets: Targets,
         warrant: Warrant,
+        stealing: Thieving,
         uses: Callable[[str], None],
     ) -> None:
         self._engine = engine
         self._number = number
         self._targets = targets
         self._warrant = warrant
+        self._stealing = stealing
         self._uses = uses
 
     async def to(self, question: Message, call: int, still: Callable[[], bool]) -> Message:
@@ -64,6 +69,13 @@ class Answers:
                 return self._environ(call, index)
             case GetCounters(call=call):
                 return CountersAre(call, self._engine.counters(self._number))
+            case Steal(call=call):
+                self._uses("steal")
+                self._stealing.begin(question)
+                return Done(call)
+            case LetGo(call=call, within=within):
+                await self._stealing.let_go(within / 1000)
+                return Done(call)
             case _:
                 raise ValueError(f"{type(question).__name__} is not a question for an agent")
 

@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -36,7 +37,7 @@ def main() -> int:
         except OSError as error:
             log.critical("the agent cannot listen: %s", error.strerror)
             return 1
-        asyncio.run(_serve(engine, opened, asked.first, asked.idle))
+        asyncio.run(_serve(engine, opened, Lifetime(time.monotonic(), asked.first, asked.idle), _kind(asked)))
         return 1 if engine.failed else 0
 
 
@@ -148,9 +149,18 @@ def _raise_limits() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _serve(engine: Engine, doors: Sequence[Door], first: float, idle: float) -> None:
+def _kind(asked: argparse.Namespace) -> str:
+    """What this agent is, told to those who meet its table in a target."""
+    if asked.cluster:
+        return "the installed agent"
+    if asked.port:
+        return "an ephemeral container" if asked.beside else "a Job of its own"
+    return ""
+
+
+async def _serve(engine: Engine, doors: Sequence[Door], lifetime: Lifetime, kind: str) -> None:
     loop = asyncio.get_running_loop()
-    server = Server(engine, Lifetime(loop.time(), first, idle))
+    server = Server(engine, lifetime, kind)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop, f"the agent was ended ({number.name})")
     tending = [

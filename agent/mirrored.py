@@ -23,7 +23,8 @@ LOOKS_EVERY = 0.5
 
 class Mirrored:
     """``targets`` by their index, which stay the session's. ``there``: whether there is a data link to mirror into.
-    ``gets``: called with what is mirrored of a target from now on."""
+    ``gets``: called with what is mirrored of a target from now on. ``others`` takes of the ports that take part what is
+    not to be mirrored."""
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class Mirrored:
         there: Callable[[], bool],
         notice: Callable[[Message], None],
         gets: Callable[[Target, tuple[AppPort, ...]], None],
+        others: Callable[[Target, tuple[AppPort, ...]], tuple[AppPort, ...]] = lambda _, chosen: chosen,
     ) -> None:
         self._engine = engine
         self._session = session
@@ -40,6 +42,7 @@ class Mirrored:
         self._there = there
         self._notice = notice
         self._gets = gets
+        self._others = others
         self._wanted: tuple[AppPort, ...] = ()
         self._wanted_by: object = None
         self._unwanted: asyncio.TimerHandle | None = None
@@ -83,6 +86,10 @@ class Mirrored:
         self._mirrored.clear()
         self._look.set()
 
+    def look(self) -> None:
+        """At once: what is to become of the ports has changed."""
+        self._look.set()
+
     def changed(self, index: int) -> None:
         """This target is another by now, or gone: the engine has forgotten what it was told of it."""
         self._mirrored.pop(index, None)
@@ -105,6 +112,7 @@ class Mirrored:
         except EngineFault as fault:
             log.warning("session %d: what target %d listens on: %s", self._session, target.index, fault.reason)
             return
+        chosen = self._others(target, chosen)
         if chosen == self._mirrored.get(target.index, ()):
             return
         self._mirrored[target.index] = chosen

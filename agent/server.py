@@ -16,6 +16,7 @@ from dataclasses import replace
 from agent import VERSION
 from agent.doors import Door
 from agent.engine import Engine, EngineFault
+from agent.gates import Gates
 from agent.lifetime import Lifetime
 from agent.session import Session
 from agent.threshold import Threshold
@@ -37,6 +38,12 @@ NOT_PROVED = "no session of that name has that secret"
 SESSIONS = 256
 """At once: more than a node has pods (the kubelet's maxPods is 110), fewer than descriptors are to be had for."""
 
+GATES = 0
+"""Stands for all gates where the agent's needs are counted; sessions are numbered from 1."""
+
+DRAINS_WITHIN = 8.0
+"""Seconds for the connections that go through gates when the agent is ended by a signal: an engine waits 10."""
+
 ACCEPTS_AGAIN = 0.1
 """Seconds until the next attempt when this process has no descriptor left."""
 
@@ -44,9 +51,11 @@ ACCEPTS_AGAIN = 0.1
 class Server:
     """Serves until it is no longer needed, or ``stop``."""
 
-    def __init__(self, engine: Engine, lifetime: Lifetime) -> None:
+    def __init__(self, engine: Engine, lifetime: Lifetime, kind: str = "") -> None:
+        """``kind``: what this agent is, for users of others (``a Job of her own``)."""
         self._engine = engine
         self._lifetime = lifetime
+        self._gates = Gates(engine, kind, changed=self._gates_changed)
         self._sessions: dict[int, Session] = {}
         self._living: set[asyncio.Task[None]] = set()
         self._links: set[asyncio.Task[None]] = set()
@@ -81,6 +90,7 @@ class Server:
                     session.end(self._stopped or "the agent has ended")
                 if self._living:
                     await asyncio.wait(self._living)
+                await self._gates.close(DRAINS_WITHIN)
                 for link in self._links:
                     link.cancel()
         finally:
@@ -205,7 +215,7 @@ class Server:
         if (hello.namespace, hello.session) in there:
             raise Refused(f"there is a session {hello.session!r} already")
         self._numbers += 1
-        session = Session(self._engine, self._numbers, hello, warrant)
+        session = Session(self._engine, self._gates, self._numbers, hello, warrant)
         self._sessions[session.number] = session
         self._lifetime.session_began(session.number)
         log.info("session %s: founded by %s", session.name, hello.author or "nobody named")
@@ -220,6 +230,14 @@ class Server:
             self._lifetime.session_ended(session.number, asyncio.get_running_loop().time())
             self._changed.set()
         await session.report()
+
+    def _gates_changed(self) -> None:
+        """The agent stays as long as a gate does: connections of the target's clients go through it."""
+        if self._gates.alive:
+            self._lifetime.session_began(GATES)
+        else:
+            self._lifetime.session_ended(GATES, asyncio.get_running_loop().time())
+        self._changed.set()
 
     def _engine_told(self) -> None:
         for event in self._engine.events():

@@ -18,11 +18,14 @@ from agent.answers import Answers
 from agent.data_link import DataLink
 from agent.engine import Engine, LinkCut, LinkGone
 from agent.founder import Founder, tell
+from agent.gates import Gates
 from agent.mirrored import Mirrored
+from agent.stolen import Owner, Thieving
+from agent.target import Target
 from agent.targets import Targets
 from agent.warrants import Refused, Warrant
 from links.link import Link
-from wire.messages import Hello, Listening, Message, TargetGone, Welcome
+from wire.messages import AppPort, Hello, Listening, Message, Steal, TargetGone, Welcome
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ REPORTED_WITHIN = 5.0
 class Session:
     """Made by its founder's Hello. Everything runs on the event loop's thread."""
 
-    def __init__(self, engine: Engine, number: int, hello: Hello, warrant: Warrant) -> None:
+    def __init__(self, engine: Engine, gates: Gates, number: int, hello: Hello, warrant: Warrant) -> None:
         self.name = hello.session
         self.namespace = hello.namespace
         self.number = number
@@ -56,14 +59,17 @@ class Session:
             changed=self._target_changed,
             ended=lambda index: self._founder.notice(TargetGone(index)),
         )
-        self._answers = Answers(engine, number, self._targets, warrant, self._used.add)
+        owner = Owner(number, self.name, hello.author)
+        self._stealing = Thieving(engine, gates, owner, warrant, self._targets, self._founder.notice)
+        self._answers = Answers(engine, number, self._targets, warrant, self._stealing, self._used.add)
         self._mirrored = Mirrored(
             engine,
             number,
             self._targets,
-            self._may_mirror,
+            self._may_take_part,
             self._founder.notice,
             lambda target, ports: warrant.gets(target.container, target.pod, ports),
+            self._others,
         )
         self._data = DataLink(engine, number, self.name, self._mirrored.anew)
         engine.session_add(number)
@@ -105,6 +111,7 @@ class Session:
         reason = self._over.result()
         log.info("session %s: %s", self.name, reason)
         self._account = self._counted_up(reason)
+        self._stealing.close()
         self._engine.session_del(self.number)
         self._data.close()
         self._founder.close()
@@ -154,6 +161,7 @@ class Session:
         for index in sorted(self._targets.gone):
             self._founder.notice(TargetGone(index))
         self._mirrored.say_anew()
+        self._stealing.say_anew()
 
     # --- the bridge's links ---
 
@@ -201,9 +209,14 @@ class Session:
 
     def _target_changed(self, index: int) -> None:
         self._mirrored.changed(index)
+        self._stealing.changed(index)
 
-    def _may_mirror(self) -> bool:
-        return self._data.there and "mirror" in self._warrant.rights
+    def _may_take_part(self) -> bool:
+        return self._data.there and (self._stealing.asked or "mirror" in self._warrant.rights)
+
+    def _others(self, target: Target, chosen: tuple[AppPort, ...]) -> tuple[AppPort, ...]:
+        left = self._stealing.take(target, chosen)
+        return left if "mirror" in self._warrant.rights else ()
 
     async def _answer(self, link: Link, message: Message) -> None:
         call = getattr(message, "call", None)
@@ -213,6 +226,8 @@ class Session:
             )
             return
         await tell(link, await self._answers.to(message, call, lambda: self._obeys(link)))
+        if isinstance(message, Steal):
+            self._mirrored.look()
 
     def _obeys(self, link: Link) -> bool:
         return self._founder.is_by(link) and not self.over

@@ -79,7 +79,7 @@ def mirror_run() -> None:
 
 
 @mirror_run.command("run", cls=RunCommand, context_settings={"allow_interspersed_args": True})
-@opt.having(opt.RUN, opt.CLUSTER, opt.TARGET_IN_CLUSTER, opt.AGENTS, opt.ENGINE)
+@opt.having(opt.RUN, opt.STEAL, opt.CLUSTER, opt.TARGET_IN_CLUSTER, opt.AGENTS, opt.ENGINE)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def run(**given: Any) -> int:
     """Run COMMAND in a container that is, on the network, the target.

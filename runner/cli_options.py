@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from runner import config
+from runner import config, stealing
 from runner.errors import Refusal
 from runner.kube import durations
 from runner.screen import Screen, ScreenHandler
@@ -142,6 +142,51 @@ RUN = [
         type=click.IntRange(1, 65535),
         multiple=True,
         help="Leave this port alone.",
+    ),
+]
+
+STEAL = [
+    click.option(
+        "--steal", "--tcp-steal", "steal", is_flag=True, help="The app answers the target's clients, in its place."
+    ),
+    _many(
+        "--http-header",
+        "--http-header-filter",
+        "http_headers",
+        metavar="REGEX",
+        help="Steal only requests with such a header, as Name: value. All that are given must match.",
+    ),
+    _many("--http-path", "--http-path-filter", "http_paths", metavar="REGEX", help="... with such a path."),
+    _many(
+        "--http-method", "--http-method-filter", "http_methods", metavar="METHOD", help="... of one of these methods."
+    ),
+    click.option(
+        "--steal-existing", is_flag=True, help="Close connections that are open, so that their clients come again."
+    ),
+    click.option(
+        "--steal-probes", is_flag=True, help="The target's own probes too: a breakpoint may restart its pod."
+    ),
+    click.option("--steal-local", is_flag=True, help="What comes over the target's loopback too."),
+    click.option(
+        "--on-app-gone",
+        type=click.Choice(list(stealing.ON_APP_GONE)),
+        default="target",
+        show_default=True,
+        help="A request whose app went away unanswered.",
+    ),
+    click.option(
+        "--on-link-lost-after",
+        type=Seconds(),
+        default=5.0,
+        metavar="TIME",
+        help="How long such a request waits for a way that is cut.",
+    ),
+    click.option(
+        "--drain",
+        type=Seconds(),
+        default=600.0,
+        metavar="TIME",
+        help="How long others' connections may go on through the agent after the end.",
     ),
 ]
 

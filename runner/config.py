@@ -78,6 +78,16 @@ class RunOptions:
     cap_add: tuple[str, ...] = ()
     map_ports: tuple[str, ...] = ()
     ignore_ports: tuple[int, ...] = ()
+    steal: bool = False
+    http_headers: tuple[str, ...] = ()
+    http_paths: tuple[str, ...] = ()
+    http_methods: tuple[str, ...] = ()
+    steal_existing: bool = False
+    steal_probes: bool = False
+    steal_local: bool = False
+    on_app_gone: str = "target"
+    on_link_lost_after: float = 5.0  # seconds, as drain
+    drain: float = 600.0
     cluster: ClusterOptions = ClusterOptions()
     docker_context: str = ""
     quiet: bool = False

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from links.link import CallFailed, Link, LinkEnded
-from runner import plan, telling
+from runner import plan, stealing, telling
 from runner.config import RunOptions
 from runner.engine import Engine, Event
 from runner.follow import AttachTo, Followed, Leave, Say, Step
@@ -42,7 +42,7 @@ class Following:
 
     def __post_init__(self) -> None:
         self._followed = Followed(self.target)
-        self._mirrored = telling.MirroredLine(self.screen, self.target.name)
+        self._mirrored = telling.MirroredLine(self.screen, self.target.name, stealing.described(self.options))
 
     @asynccontextmanager
     async def attended(self, agent: Link, bridge: Link) -> AsyncIterator[None]:
@@ -57,6 +57,7 @@ class Following:
         async with background(work):
             yield
             await telling.sum_up(self._counters, self.screen)
+            self._mirrored.sum_up()
         self._mirrored.close()
 
     def happened(self, event: Event) -> None:
@@ -86,6 +87,8 @@ class Following:
             match message:
                 case m.Mirroring():
                     self._mirrored.notice(message.target, message.ports)
+                case m.Stealing() | m.Stolen():
+                    self._mirrored.stolen(message)
                 case m.TargetGone():
                     self._mirrored.gone(message.target)
                     log.debug("the agent lost %s", self._followed.name(message.target))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from links.link import CallFailed, Link
-from runner import agents, environ, plan, targets
+from runner import agents, environ, plan, stealing, targets
 from runner.config import RunOptions
 from runner.docker_following import Following
 from runner.engine import Engine, Event, Json
@@ -18,6 +18,7 @@ from runner.errors import Refusal
 from runner.images import Images
 from runner.place import Founded, Original, Proof
 from runner.screen import Screen
+from runner.telling import let_go
 from runner.together import never
 from wire import messages as m
 
@@ -63,6 +64,8 @@ class DockerPlace:
         """The session's founding link, the target's containers attached, the primary's environment."""
         link = await agents.dial(self.engine, self._agent_container, self.proof)
         self._agent = await self._links.enter_async_context(link)
+        if wish := stealing.wish(self.options):
+            await self._asked(wish)
         questions = [m.Attach(0, i, found.id) for i, found in enumerate(self.target.containers)]
         attached, *_ = [await self._asked(question) for question in questions]
         theirs = await self._asked(m.GetEnviron(0, 0))
@@ -115,6 +118,8 @@ class DockerPlace:
         await never()
 
     async def close(self) -> None:
+        if self._agent is not None and self.options.steal:
+            await let_go(self._agent)
         await self._links.aclose()
 
 

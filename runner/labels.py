@@ -16,6 +16,7 @@ IMAGE = (
 TARGET = "mirror-run.dev/target"
 RELEASE = "mirror-run.dev/version"
 AUTHOR = "mirror-run.dev/author"
+MODE = "mirror-run.dev/mode"  # mirror, steal
 WHERE = "mirror-run.dev/where"  # namespace and context of a target in a cluster; absent for the engine's own
 
 
@@ -27,6 +28,7 @@ class Marks:
     target: str
     author: str
     where: str = ""
+    mode: str = "mirror"
 
     def of(self, role: str) -> dict[str, str]:
         return {
@@ -35,6 +37,7 @@ class Marks:
             TARGET: self.target,
             RELEASE: VERSION,
             AUTHOR: self.author,
+            MODE: self.mode,
         } | ({WHERE: self.where} if self.where else {})
 
 

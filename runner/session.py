@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 from links.link import CallFailed, LinkEnded
-from runner import agents, app_image, contexts, environ, images, pair, places, plan, ports, worktree
+from runner import agents, app_image, contexts, environ, images, pair, places, plan, ports, stealing, worktree
 from runner.attend import Attention
 from runner.config import Caller, RunOptions
 from runner.engine import Engine, EngineError, Subscription, connect
@@ -93,6 +93,7 @@ class Session:
     # --- look: who is who, nothing is made yet ---------------------------------------------------------------------
 
     async def _look(self, undo: AsyncExitStack) -> None:
+        stealing.wish(self.options)  # what cannot be stolen is refused before anything is looked for
         seeker = places.Seeker(self.options, self.caller, self.screen, self.proof, undo)
         seeker.begin()
         found = contexts.choose(self.caller.environ, self.caller.home, self.options.docker_context)
@@ -130,7 +131,13 @@ class Session:
             tree,
             plan.streams(self.options, self.caller),
             names,
-            Marks(self.proof.session, self.place.name, self.caller.name, self.place.where),
+            Marks(
+                self.proof.session,
+                self.place.name,
+                self.caller.name,
+                self.place.where,
+                "steal" if self.options.steal else "mirror",
+            ),
         )
         self.screen.step(f"starting beside {self.place.name}")
 

@@ -33,8 +33,10 @@ def complaint(before: Counters, now: Counters) -> str:
 
 
 def summary(now: Counters) -> str:
-    """The whole session in one line; empty when nothing was mirrored."""
+    """The whole session in one line; empty when nothing was mirrored or stolen."""
     said = []
+    if now.stolen:
+        said.append(f"{_count(now.stolen, 'connection')} ({octets(now.stolen_bytes)}) stolen")
     if now.connections:
         said.append(f"{_count(now.connections, 'connection')} ({octets(now.bytes)}) mirrored")
     if now.datagrams:

@@ -7,10 +7,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from links.link import CallFailed, LinkEnded
-from runner import tally
+from links.link import CallFailed, Link, LinkEnded
+from runner import stealing, tally
 from runner.mirrored import Mirrored
 from runner.screen import Screen
+from runner.stolen import Theft
 from wire import messages as m
 
 SETTLES_WITHIN = 0.1
@@ -21,11 +22,12 @@ COUNTED_WITHIN = 0.5
 
 
 class MirroredLine:
-    """Says which ports are mirrored, once the notices have settled."""
+    """Says which ports are mirrored or stolen, once the notices have settled. ``filtered``: which requests are."""
 
-    def __init__(self, screen: Screen, target: str) -> None:
+    def __init__(self, screen: Screen, target: str, filtered: str = "") -> None:
         self._screen = screen
         self._mirrored = Mirrored(target)
+        self._stolen = Theft(target, filtered)
         self._flush: asyncio.TimerHandle | None = None
 
     def notice(self, index: int, now: tuple[m.AppPort, ...]) -> None:
@@ -33,22 +35,43 @@ class MirroredLine:
         self._mirrored.notice(index, now)
         self._soon()
 
+    def stolen(self, said: m.Stealing | m.Stolen) -> None:
+        """An agent's notice about what is stolen."""
+        if isinstance(said, m.Stealing):
+            self._stolen.notice(said)
+        else:
+            self._stolen.counted(said)
+        self._soon()
+
     def gone(self, index: int) -> None:
-        """This one of the target's containers is not mirrored any more, which is said elsewhere."""
+        """This one of the target's containers takes no part any more, which is said elsewhere."""
         self._mirrored.gone(index)
+        self._stolen.gone(index)
+
+    def sum_up(self) -> None:
+        """What became of the requests, at the end."""
+        for line in self._stolen.summary():
+            self._screen.notice(line)
 
     def close(self) -> None:
         """Nothing is said from now on."""
         if self._flush is not None:
             self._flush.cancel()
+            self._flush = None
 
     def _soon(self) -> None:
-        self.close()
+        """Counts come once a second, so what waits to be said is not put off by them."""
+        if self._flush is not None and self._flush.when() > asyncio.get_running_loop().time():
+            return
         self._flush = asyncio.get_running_loop().call_later(SETTLES_WITHIN, self._say)
 
     def _say(self) -> None:
-        if line := self._mirrored.line():
-            self._screen.notice(line)
+        self._flush = None
+        for line in (self._mirrored.line(), self._stolen.line()):
+            if line:
+                self._screen.notice(line)
+        for sentence in self._stolen.warnings():
+            self._screen.warn(sentence)
 
 
 Ask = Callable[[], Awaitable[m.Counters]]
@@ -73,3 +96,10 @@ async def sum_up(ask: Ask, screen: Screen) -> None:
         async with asyncio.timeout(COUNTED_WITHIN):
             if said := tally.summary(await ask()):
                 screen.notice(said)
+
+
+async def let_go(agent: Link) -> None:
+    """The target's clients are its own again, and what the app was given it has answered, if it does so in time."""
+    with suppress(LinkEnded, CallFailed, TimeoutError):
+        async with asyncio.timeout(stealing.LET_GO_WITHIN + COUNTED_WITHIN):
+            await agent.call(m.LetGo(0, round(stealing.LET_GO_WITHIN * 1000)))

@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner import VERSION
-from runner.labels import AUTHOR, RELEASE, ROLE, SESSION, TARGET
+from runner.labels import AUTHOR, MODE, RELEASE, ROLE, SESSION, TARGET
 from runner.plan import AGENT_CAPABILITIES
 
 Json = dict[str, Any]
 
 NAME = "app.kubernetes.io/name"
-MODE = "mirror-run.dev/mode"
 JOB = "mirror-run.dev/job"
 """On a Job's pods: its name. Kubernetes' own label for it was renamed once (1.27)."""
 

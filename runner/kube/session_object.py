@@ -21,8 +21,8 @@ from runner import VERSION
 from runner.errors import Refusal
 from runner.kube.errors import KubeError
 from runner.kube.kinds import API, LEASE_SECONDS, sessions_path
-from runner.kube.manifests import MODE, NAME, PRODUCT, safe_label
-from runner.labels import AUTHOR, RELEASE, ROLE, SESSION, TARGET
+from runner.kube.manifests import NAME, PRODUCT, safe_label
+from runner.labels import AUTHOR, MODE, RELEASE, ROLE, SESSION, TARGET
 
 log = logging.getLogger(__name__)
 

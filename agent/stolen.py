@@ -1,0 +1,166 @@
+"""What of a session's targets is stolen: TCP ports that app and target listen on, once the runner has asked for it.
+
+``ports.mirrored`` decides as for mirroring, the gates act, the founder is told. UDP stays mirrored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from agent import capabilities, engine
+from agent.engine import Engine, EngineFault
+from agent.gate_words import Counts, Thief
+from agent.gates import Claim, Gates, Outcome
+from agent.target import Target
+from agent.warrants import NotAllowed, Warrant
+from wire.messages import AppPort, Message, Proto, Steal, Stealing, Stolen
+
+log = logging.getLogger(__name__)
+
+LOOKS_EVERY = 0.02
+"""Seconds between two looks at whether the app has answered what it was given, at the end."""
+
+MACHINE = "/proc/1/ns/net"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Whose session it is, for others to read."""
+
+    number: int
+    name: str
+    author: str
+
+
+class Thieving:
+    """``targets`` by their index, which stay the session's."""
+
+    def __init__(
+        self,
+        session_engine: Engine,
+        gates: Gates,
+        owner: Owner,
+        warrant: Warrant,
+        targets: Mapping[int, Target],
+        notice: Callable[[Message], None],
+    ) -> None:
+        self._engine = session_engine
+        self._gates = gates
+        self._owner = owner
+        self._warrant = warrant
+        self._targets = targets
+        self._notice = notice
+        self._asked: Steal | None = None
+        self._nodes: tuple[bytes, ...] = ()
+        self._thief = Thief(owner.number, int(time.time()))
+        self._said: dict[int, Stealing] = {}
+        self._over = False
+
+    @property
+    def asked(self) -> bool:
+        """TCP ports are to be stolen."""
+        return self._asked is not None
+
+    def begin(self, asked: Steal) -> None:
+        """From the next look at the targets on. NotAllowed."""
+        if "steal" not in self._warrant.rights:
+            raise NotAllowed(f"no stealing: {self._warrant.lacking('steal')}")
+        self._asked = asked
+        self._thief = replace(
+            self._thief,
+            on_app_gone=asked.on_app_gone,
+            link_lost_after=asked.link_lost_after,
+            probes=asked.steal_probes,
+            local=asked.steal_local,
+            existing=asked.steal_existing,
+        )
+        self._nodes = tuple(dict.fromkeys((*asked.nodes, *_machine()))) if asked.nodes else ()
+
+    def take(self, target: Target, chosen: tuple[AppPort, ...]) -> tuple[AppPort, ...]:
+        """Of the ports that take part: those that are left to be mirrored, the others being claimed."""
+        if self._asked is None:
+            return chosen
+        ports = tuple(port for port in chosen if port.proto == Proto.TCP)
+        if self._over:
+            ports = ()
+        if ports or target.index in self._said:
+            index = target.index
+            claim = Claim(
+                self._thief,
+                self._owner.author,
+                self._owner.name,
+                target.identity.hostname or "the target",
+                index,
+                ports,
+                self._asked.filters,
+                self._nodes,
+                self._asked.probes,
+                self._asked.drain,
+            )
+            self._gates.claim(
+                target.netns,
+                claim,
+                lambda outcome: self._told(index, outcome),
+                lambda now: self._counted(index, now),
+            )
+        return tuple(port for port in chosen if port.proto != Proto.TCP)
+
+    def changed(self, index: int) -> None:
+        """This target is another by now, or gone."""
+        self._gates.release(self._owner.number, index)
+        self._said.pop(index, None)
+
+    def say_anew(self) -> None:
+        """To a founder that may not have heard."""
+        for said in self._said.values():
+            self._notice(said)
+
+    async def let_go(self, within: float) -> None:
+        """Nothing more is stolen; returns when the app has answered what it was given, or after so many seconds."""
+        deadline = asyncio.get_running_loop().time() + within
+        self._over = True
+        self._gates.release(self._owner.number)
+        await self._gates.settled(within)
+        answered = 0
+        while answered < 2 and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(LOOKS_EVERY)
+            answered = answered + 1 if self._engine.unanswered(self._owner.number) == 0 else 0
+
+    def close(self) -> None:
+        """The session is over."""
+        self._over = True
+        self._gates.release(self._owner.number)
+
+    def _told(self, index: int, outcome: Outcome) -> None:
+        log.info(
+            "session %s: target %d: stealing %s %s", self._owner.name, index, outcome.ports, outcome.refused
+        )
+        self._said[index] = Stealing(index, outcome.ports, outcome.refused)
+        self._notice(self._said[index])
+
+    def _counted(self, index: int, now: Counts) -> None:
+        self._notice(Stolen(index, now.port, now.seen, now.matched, now.stolen, now.older, now.tls, now.last))
+
+
+def _machine() -> tuple[bytes, ...]:
+    """The addresses from which the kubelet's probes may come: those of this machine, its bridges' too. None can be told
+    where this process does not see the machine (an ephemeral container)."""
+    try:
+        if not capabilities.sees_the_whole_machine(os.readlink("/proc/self/ns/pid")):
+            return ()
+        netns = os.open(MACHINE, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        log.info("the machine's own addresses are not to be had: %s", error.strerror)
+        return ()
+    try:
+        return tuple(address.ip for address in engine.addresses(netns))
+    except EngineFault as fault:
+        log.info("the machine's own addresses are not to be had: %s", fault.reason)
+        return ()
+    finally:
+        os.close(netns)

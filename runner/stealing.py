@@ -1,0 +1,109 @@
+"""What ``--steal`` and its options ask of an agent: options in, one message out, and the same in words. Pure.
+
+A regular expression that Python cannot read is refused here, before anything starts; the gate has the last word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+from runner.errors import Refusal
+from wire.messages import Condition, Filter, Probe, Steal
+
+HEADER, PATH, METHOD = 0, 1, 2
+
+ON_APP_GONE = ("target", "502", "reset")
+"""By the number that stands for it."""
+
+LET_GO_WITHIN = 3.0
+"""Seconds in which the app may answer what it was given, at the end of a run."""
+
+
+class Asked(Protocol):
+    """Of ``runner.config.RunOptions``."""
+
+    @property
+    def steal(self) -> bool: ...
+    @property
+    def http_headers(self) -> tuple[str, ...]: ...
+    @property
+    def http_paths(self) -> tuple[str, ...]: ...
+    @property
+    def http_methods(self) -> tuple[str, ...]: ...
+    @property
+    def steal_existing(self) -> bool: ...
+    @property
+    def steal_probes(self) -> bool: ...
+    @property
+    def steal_local(self) -> bool: ...
+    @property
+    def on_app_gone(self) -> str: ...
+    @property
+    def on_link_lost_after(self) -> float: ...
+    @property
+    def drain(self) -> float: ...
+
+
+def wish(asked: Asked, nodes: Sequence[bytes] = (), probes: Sequence[Probe] = ()) -> Steal | None:
+    """None: nothing is to be stolen. ``nodes``: addresses of the target's nodes; ``probes``: its own. Refusal."""
+    conditions = _conditions(asked)
+    if not asked.steal:
+        if conditions:
+            raise Refusal("--http-header, --http-path and --http-method choose what is stolen", "add --steal")
+        for name in ("steal_existing", "steal_probes", "steal_local"):
+            if getattr(asked, name):
+                raise Refusal(f"--{name.replace('_', '-')} is about what is stolen", "add --steal")
+        return None
+    return Steal(
+        call=0,
+        filters=(Filter(conditions),) if conditions else (),
+        on_app_gone=ON_APP_GONE.index(asked.on_app_gone),
+        link_lost_after=round(asked.on_link_lost_after * 1000),
+        drain=round(asked.drain),
+        steal_probes=asked.steal_probes,
+        steal_local=asked.steal_local,
+        steal_existing=asked.steal_existing,
+        nodes=tuple(nodes),
+        probes=tuple(probes),
+    )
+
+
+def described(asked: Asked) -> str:
+    """Which requests, as it stands behind "stealing 8080 of cart": "" for all."""
+    said = [f"a header matches {regex}" for regex in asked.http_headers]
+    said += [f"the path matches {regex}" for regex in asked.http_paths]
+    if asked.http_methods:
+        said.append(f"the method is {' or '.join(one.upper() for one in asked.http_methods)}")
+    return f"requests where {' and '.join(said)}" if said else ""
+
+
+def _conditions(asked: Asked) -> tuple[Condition, ...]:
+    """All of them must hold; a request has one method, so of several any does."""
+    found = [Condition(HEADER, _checked("--http-header", text)) for text in asked.http_headers]
+    found += [Condition(PATH, _checked("--http-path", text)) for text in asked.http_paths]
+    methods = [_method(text) for text in asked.http_methods]
+    if methods:
+        found.append(Condition(METHOD, f"^(?:{'|'.join(methods)})$"))
+    return tuple(found)
+
+
+def _checked(option: str, text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        where = f" at character {error.pos + 1}" if error.pos is not None else ""
+        raise Refusal(
+            f"{option} {text!r} is no regular expression: {error.msg}{where}",
+            "a \\ before a character takes it as it is",
+        ) from error
+    if not text:
+        raise Refusal(f"{option} is empty, and so matches everything", "leave it out to steal whole ports")
+    return text
+
+
+def _method(text: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", text):  # RFC 9110, 5.6.2: a token
+        raise Refusal(f"--http-method {text!r} is no method", "for example --http-method POST")
+    return re.escape(text.upper())

@@ -1,0 +1,120 @@
+"""What the user is told about stolen ports: which they are, what stands in the way, and at the end what came of it.
+Sans-io."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from runner import ports
+from wire.messages import AppPort, Stealing, Stolen
+
+
+@dataclass(slots=True)
+class Theft:
+    """Collects the agents' notices. ``filtered``: which requests, in words; "" for whole ports."""
+
+    target: str
+    filtered: str = ""
+    _now: dict[int, tuple[AppPort, ...]] = field(default_factory=dict)
+    _refused: dict[int, str] = field(default_factory=dict)
+    _counts: dict[tuple[int, int], Stolen] = field(default_factory=dict)
+    _past: dict[int, Stolen] = field(default_factory=dict)  # of targets that are gone, by port
+    _said: str = ""
+    _warned: set[str] = field(default_factory=set)
+
+    def notice(self, said: Stealing) -> None:
+        self._now[said.target] = tuple(sorted(said.ports, key=lambda port: port.target))
+        self._refused[said.target] = said.refused
+
+    def counted(self, said: Stolen) -> None:
+        self._counts[said.target, said.port] = said
+
+    def gone(self, index: int) -> None:
+        """A container ended, which is said elsewhere."""
+        self._now.pop(index, None)
+        self._refused.pop(index, None)
+        for key in [key for key in self._counts if key[0] == index]:
+            one = self._counts.pop(key)
+            self._past[one.port] = _added(self._past.get(one.port), one)
+        if not any(self._now.values()):
+            self._said = ""
+
+    def line(self) -> str | None:
+        """One sentence about the present, once."""
+        by_ports: dict[tuple[AppPort, ...], int] = {}
+        for now in self._now.values():
+            if now:
+                by_ports[now] = by_ports.get(now, 0) + 1
+        parts = [
+            f"{ports.shown(now)} of {self.target}" + (f" ({count} containers)" if count > 1 else "")
+            for now, count in by_ports.items()
+        ]
+        text = f"stealing {' and '.join(parts)}" if parts else ""
+        if text == self._said:
+            return None
+        before, self._said = self._said, text
+        if text and self.filtered:
+            return f"{text}: {self.filtered}; all others stay with it"
+        return text or f"no longer {before}"
+
+    def warnings(self) -> list[str]:
+        """What stands in the way, each once."""
+        said = [reason for reason in self._refused.values() if reason]
+        for one in self._by_port().values():
+            if one.older:
+                said.append(
+                    f"{_count(one.older, 'connection')} to {one.port} of {self.target} "
+                    f"{'was' if one.older == 1 else 'were'} open before and {'stays' if one.older == 1 else 'stay'} "
+                    "with it: what comes next is stolen (--steal-existing moves them)"
+                )
+            if one.tls and self.filtered:
+                said.append(
+                    f"clients of {one.port} of {self.target} speak TLS: a filter sees nothing in it, so it stays there"
+                )
+        fresh = [one for one in dict.fromkeys(said) if _kind(one) not in self._warned]
+        self._warned.update(_kind(one) for one in fresh)
+        return fresh
+
+    def summary(self) -> list[str]:
+        """The whole session, by port; nothing where nothing came."""
+        said = []
+        for port, one in sorted(self._by_port().items()):
+            if self.filtered and one.seen and not one.matched:
+                last = f"; the last was {one.last}" if one.last else ""
+                said.append(f"none of {_count(one.seen, 'request')} to {port} matched{last}")
+            elif self.filtered and one.seen:
+                was = "was" if one.matched == 1 else "were"
+                said.append(
+                    f"{one.matched} of {_count(one.seen, 'request')} to {port} matched, and {was} stolen"
+                )
+        return said
+
+    def _by_port(self) -> dict[int, Stolen]:
+        found = dict(self._past)
+        for one in self._counts.values():
+            found[one.port] = _added(found.get(one.port), one)
+        return found
+
+
+def _added(one: Stolen | None, other: Stolen) -> Stolen:
+    if one is None:
+        return other
+    return Stolen(
+        other.target,
+        other.port,
+        one.seen + other.seen,
+        one.matched + other.matched,
+        one.stolen + other.stolen,
+        one.older + other.older,
+        one.tls + other.tls,
+        other.last or one.last,
+    )
+
+
+def _kind(sentence: str) -> str:
+    """Without its numbers: a count that grows is no news."""
+    return "".join(letter for letter in sentence if not letter.isdigit())
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number} {one if number == 1 else one + 's'}"
