@@ -34,6 +34,7 @@
 #define MUX_FRAME_DATA 65536
 #define MUX_FRAME_MAX  (65536 + 128)
 #define MUX_QUEUE      (1024 * 1024)
+#define MUX_GRANT_STEP (256 * 1024)
 
 /* Of a link that is kept: what the peer has not acknowledged before no channel has room; after how many octets, or how much
  * time (ns), it is acknowledged; and the silence (ns) that is a cut: three acknowledgements missing. */
@@ -42,7 +43,7 @@
 #define MUX_BEAT      (5ull * 1000 * 1000 * 1000)
 #define MUX_SILENT    (3 * MUX_BEAT)
 #define MUX_HASTE     (1ull * 1000 * 1000 * 1000) /* in the place of MUX_BEAT: mux_hasten */
-/* The window of a channel of it, while there are few: 50 ms at 1 Gbit/s are 6.25 MB, and a quarter may be passed on and not
+/* The window of a channel of it, while there are few: 50 ms at 1 Gbit/s are 6.25 MB, and a sixteenth may be passed on and not
  * yet granted. What all of them may hold then. */
 #define MUX_WINDOW      (8 * 1024 * 1024)
 #define MUX_WINDOWS_ALL (8 * MUX_WINDOW)
@@ -145,7 +146,8 @@ void channel_want_room(struct channel *c);
 /* n <= channel_room(c) of just now, or CHECK fails. */
 void channel_send(struct channel *c, const void *p, size_t n);
 void channel_sendv(struct channel *c, const struct iovec *iov, int count);
-/* `n` octets have been passed on. Told to the peer in steps of a quarter window, sooner when it has little left. */
+/* `n` octets have been passed on. Told to the peer in steps: MUX_GRANT_STEP of a large window, a quarter of a small one, less
+ * when it has little left. */
 void channel_grant(struct channel *c, size_t n);
 void channel_eof(struct channel *c);
 void channel_reset(struct channel *c, int err); /* also refuses an OPEN */

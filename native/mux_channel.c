@@ -260,15 +260,23 @@ void channel_unreachable(struct channel *c, const struct endpoint *peer, int err
     mux_control(m, head, frame_unreachable(head, c->id, peer, err));
 }
 
-/* Said when a quarter of the window has been passed on; when the peer has less than a quarter left, already at a
- * sixteenth, so that it need not stop. Whatever the window, all of it passed on is at least that: no peer waits for ever. */
+/* What is passed on and not yet told is missing from the window on the way, so of a large one that is little; but never less
+ * than a sixteenth, so that a peer that does not read is told 16 times at most (mux.c). When the peer has less than a quarter
+ * left it is already that, so that it need not stop. Whatever the window, all of it passed on is at least that: no peer
+ * waits for ever. */
+static uint32_t grant_step(const struct channel *c) {
+    uint32_t least = c->full / 16, usual = c->full / 4;
+    if (usual > MUX_GRANT_STEP)
+        usual = MUX_GRANT_STEP;
+    return c->window < c->full / 4 || usual < least ? least : usual;
+}
+
 void channel_grant(struct channel *c, size_t n) {
     if (c->mux == NULL || n == 0)
         return;
     CHECK(n <= UINT32_MAX - c->ungranted);
     c->ungranted += (uint32_t)n;
-    uint32_t step = c->window < c->full / 4 ? c->full / 16 : c->full / 4;
-    if (c->ungranted < step || c->flags & CHANNEL_EOF_GOT)
+    if (c->ungranted < grant_step(c) || c->flags & CHANNEL_EOF_GOT)
         return;
     say(c, FRAME_GRANT, c->ungranted);
     c->window += c->ungranted;

@@ -301,6 +301,35 @@ static void grants(void) {
     unmake();
 }
 
+/* Of a large window little may be ungranted: over a long way what is missing is rate. */
+static void grants_of_a_large_window(void) {
+    static const struct {
+        uint32_t window, step;
+    } cases[] = {
+        {1024 * 1024, 256 * 1024}, {2 * 1024 * 1024, 256 * 1024}, {8 * 1024 * 1024, 512 * 1024}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        make(true);
+        struct frame f;
+        end->window = cases[i].window;
+        end->hoard = true;
+        write_open(2, 1, 0);
+        run_turns(loop, 3);
+        EXPECT(said(FRAME_OPENED, &f) == 1 && f.octets == cases[i].window);
+        struct channel *c = &end->talks[1]->channel;
+        for (uint32_t at = 0; at < cases[i].step; at += 32 * 1024) {
+            write_data(2, at, 32 * 1024);
+            run_turns(loop, 2);
+        }
+        channel_grant(c, cases[i].step - 1);
+        run_turns(loop, 3);
+        EXPECT(said(FRAME_GRANT, &f) == 0);
+        channel_grant(c, 1);
+        run_turns(loop, 3);
+        EXPECT(said(FRAME_GRANT, &f) == 1 && f.octets == cases[i].step);
+        unmake();
+    }
+}
+
 /* --- a peer that does not read -------------------------------------------------------------------------------------- */
 
 static void queue_is_bounded(void) {
@@ -361,6 +390,7 @@ static const struct test tests[] = {
     TEST(numbers_wrap),
     TEST(cut_anywhere),
     TEST(grants),
+    TEST(grants_of_a_large_window),
     TEST(queue_is_bounded),
     TEST(deaf_peer_ends_the_link),
 };
