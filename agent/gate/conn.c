@@ -1,5 +1,6 @@
 /* See conn.h. */
-#include "agent/gate/conn.h"
+#include "agent/gate/conn_inner.h"
+#include "agent/gate/filtered.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -9,24 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CLIENT, OTHER }; /* ends of the relay */
 #define MILLISECOND (1000ull * 1000)
-
-enum conn_state { CONN_OFFERED, CONN_DIALLING, CONN_RELAY };
-
-struct conn {
-    struct gate *gate;
-    struct conn *next, **link; /* `link` is what points to this one */
-    enum conn_state state;
-    struct endpoint peer, own;
-    uint32_t scope;
-    struct relay relay;          /* its fds are there before it runs; -1: none */
-    struct client_port port;     /* of a connection to the target */
-    struct handover_offer offer; /* of one with an app */
-    uint64_t session;            /* whose app */
-    uint32_t link_lost_after;    /* ms */
-    struct timer lost;           /* runs while that session's link is down */
-};
 
 /* --- ends ----------------------------------------------------------------------------------------------------------- */
 
@@ -49,11 +33,13 @@ static void drop_other(struct conn *c, bool reset) {
     c->relay.end[OTHER].pair = false;
     handover_forget(&g->handover, &c->offer, reset);
     timer_cancel(g->loop, &c->lost);
-    clients_release(g->clients, &c->port);
+    clients_release(g->clients, &c->from);
 }
 
-static void destroy(struct conn *c, bool reset) {
+void conn_destroy(struct conn *c, bool reset) {
     struct gate *g = c->gate;
+    if (c->filtered)
+        filtered_free(c->filtered, reset);
     relay_stop(&c->relay);
     close_end(c, CLIENT, reset);
     drop_other(c, reset);
@@ -66,14 +52,14 @@ static void destroy(struct conn *c, bool reset) {
 }
 
 static void over(struct relay *r, bool reset) {
-    destroy(container_of(r, struct conn, relay), reset);
+    conn_destroy(container_of(r, struct conn, relay), reset);
 }
 
 /* While an answer is waited for, the client is watched for its going away and not read. */
 static void client_gone(struct loop_fd *io, uint32_t events) {
     struct conn *c = container_of(io, struct conn, relay.end[CLIENT].io);
     (void)events;
-    destroy(c, true);
+    conn_destroy(c, true);
 }
 
 static bool watch_client(struct conn *c) {
@@ -86,10 +72,10 @@ static bool watch_client(struct conn *c) {
 }
 
 static void start_relay(struct conn *c) {
-    struct fault f;
     c->state = CONN_RELAY;
-    if (relay_start(&c->relay, &f) != 0)
-        destroy(c, true);
+    int started = relay_start(&c->relay, NULL);
+    if (started != 0)
+        conn_destroy(c, started < 0);
 }
 
 /* --- the target ----------------------------------------------------------------------------------------------------- */
@@ -100,14 +86,13 @@ static void dialled(struct loop_fd *io, uint32_t events) {
     socklen_t len = sizeof err;
     (void)events;
     if (getsockopt(io->fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0 || err)
-        destroy(c, true);
+        conn_destroy(c, true);
     else
         start_relay(c);
 }
 
 /* A socket at one of the gate's ports, in the client's name; -1. */
 static int target_socket(struct conn *c) {
-    struct fault f;
     int fd = socket(c->own.addr.family == 4 ? AF_INET : AF_INET6,
                     SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (fd < 0)
@@ -119,32 +104,49 @@ static int target_socket(struct conn *c) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     /*privileged CAP_NET_ADMIN: SO_MARK, by which the rules know the gate's own connections. */
     if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0 &&
-        clients_bind(c->gate->clients, fd, &c->own, &c->peer, c->scope, &c->port, &f) == 0)
+        clients_bind(c->gate->clients, fd, &c->own, &c->peer, c->scope, &c->from, NULL) == 0)
         return fd;
     close(fd);
     return -1;
 }
 
-static void to_target(struct conn *c) {
-    struct relay_end *e = &c->relay.end[OTHER];
+int conn_dial(struct conn *c) {
     struct sockaddr_storage sa;
-    struct fault f;
     socklen_t len = endpoint_to_sockaddr(&c->own, &sa);
     if (c->own.addr.family == 6)
         ((struct sockaddr_in6 *)&sa)->sin6_scope_id = c->scope;
+    int fd = target_socket(c);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&sa, len) == 0 || errno == EINPROGRESS)
+        return fd;
+    close(fd);
+    clients_release(c->gate->clients, &c->from);
+    return -1;
+}
+
+static void await_target(struct conn *c) {
+    struct loop_fd *io = &c->relay.end[OTHER].io;
     c->state = CONN_DIALLING;
-    e->io.fd = target_socket(c);
-    e->io.ready = dialled;
-    if (e->io.fd < 0 || !watch_client(c) ||
-        (connect(e->io.fd, (struct sockaddr *)&sa, len) != 0 && errno != EINPROGRESS) ||
-        loop_add(c->gate->loop, &e->io, EPOLLOUT, &f) != 0)
-        destroy(c, true);
+    io->ready = dialled;
+    if (io->fd < 0 || !watch_client(c) || loop_add(c->gate->loop, io, EPOLLOUT, NULL) != 0)
+        conn_destroy(c, true);
+}
+
+static void to_target(struct conn *c) {
+    c->relay.end[OTHER].io.fd = conn_dial(c);
+    await_target(c);
+}
+
+void conn_relay(struct conn *c, bool connecting) {
+    if (connecting)
+        await_target(c);
+    else
+        start_relay(c);
 }
 
 /* --- an app --------------------------------------------------------------------------------------------------------- */
 
 static void link_lost(struct timer *t) {
-    destroy(container_of(t, struct conn, lost), true);
+    conn_destroy(container_of(t, struct conn, lost), true);
 }
 
 static void answered(struct handover_offer *o, enum handover_answer what, int err) {
@@ -159,29 +161,39 @@ static void answered(struct handover_offer *o, enum handover_answer what, int er
         drop_other(c, false);
         to_target(c);
     } else {
-        destroy(c, true);
+        conn_destroy(c, true);
     }
 }
 
-static void to_app(struct conn *c, const struct want_rule *r) {
-    struct handover_words words = {.session = r->session->number,
-                                   .target = r->target,
-                                   .app_port = r->app_port,
+int conn_offer(struct conn *c, struct handover_offer *o, uint64_t session, uint32_t target,
+               uint16_t app_port) {
+    struct handover_words words = {.session = session,
+                                   .target = target,
+                                   .app_port = app_port,
                                    .client = c->peer,
                                    .own = c->own.addr};
-    struct fault f;
+    return handover_offer(&c->gate->handover, o, &words, NULL);
+}
+
+void conn_has_app(struct conn *c, uint64_t session, uint32_t link_lost_after) {
+    c->offer.answered = answered;
+    c->session = session;
+    c->link_lost_after = link_lost_after;
+    if (!gate_is_up(c->gate, session))
+        timer_set(c->gate->loop, &c->lost, loop_now(c->gate->loop) + link_lost_after * MILLISECOND);
+}
+
+static void to_app(struct conn *c, const struct want_rule *r) {
     struct relay_end *e = &c->relay.end[OTHER];
     c->state = CONN_OFFERED;
-    c->session = words.session;
-    c->link_lost_after = r->session->link_lost_after;
-    c->offer = (struct handover_offer){.answered = answered};
-    e->io.fd = handover_offer(&c->gate->handover, &c->offer, &words, &f);
+    conn_has_app(c, r->session->number, r->session->link_lost_after);
+    e->io.fd = conn_offer(c, &c->offer, c->session, r->target, r->app_port);
     e->pair = true;
     if (e->io.fd < 0) {
         drop_other(c, false);
         to_target(c);
     } else if (!watch_client(c)) {
-        destroy(c, true);
+        conn_destroy(c, true);
     }
 }
 
@@ -190,19 +202,19 @@ static void to_app(struct conn *c, const struct want_rule *r) {
 static const struct want_rule *rule_for(const struct gate *g, uint16_t port) {
     for (uint32_t i = 0; i < g->want->rules; i++) {
         const struct want_rule *r = &g->want->rule[i];
-        if (r->port == port && !r->filter && gate_is_up(g, r->session->number))
+        if (r->port == port && r->whole && gate_is_up(g, r->session->number))
             return r;
     }
     return NULL;
 }
 
-void conn_new(struct gate *g, const struct door_caller *caller) {
+static struct conn *make(struct port *port, const struct door_caller *caller) {
+    struct gate *g = port->gate;
     struct conn *c = calloc(1, sizeof *c);
-    if (!c) {
-        close(caller->fd);
-        return;
-    }
+    if (!c)
+        return NULL;
     c->gate = g;
+    c->port = port;
     c->peer = caller->peer;
     c->own = caller->own;
     c->scope = caller->scope;
@@ -216,12 +228,24 @@ void conn_new(struct gate *g, const struct door_caller *caller) {
         c->next->link = &c->next;
     g->conns = c;
     g->conn_count++;
-    const struct want_rule *r = rule_for(g, c->own.port);
+    return c;
+}
+
+void conn_new(struct port *port, const struct door_caller *caller) {
+    struct conn *c = make(port, caller);
+    if (!c) {
+        close(caller->fd);
+        return;
+    }
+    bool draining = port->gate->draining;
+    const struct want_rule *r = draining ? NULL : rule_for(port->gate, c->own.port);
     if (r) {
-        tally_of(&g->tallies, r->session->number, r->port)->stolen++;
+        tally_of(&port->gate->tallies, r->session->number, r->port)->stolen++;
         to_app(c, r);
-    } else {
+    } else if (draining || port->rules.count == 0) {
         to_target(c);
+    } else if (!filtered_start(c)) {
+        conn_destroy(c, true);
     }
 }
 
@@ -242,12 +266,34 @@ static void link_is(struct conn *c, bool up) {
 void conn_link(struct gate *g, uint64_t session, bool up) {
     for (struct conn *c = g->conns, *next; c; c = next) {
         next = c->next;
-        if (c->offer.number && c->session == session)
+        if (c->filtered) {
+            int slot = port_slot_of(c->port, session);
+            if (slot >= 0)
+                filtered_link(c->filtered, (unsigned)slot, up);
+        } else if (c->offer.number && c->session == session) {
             link_is(c, up);
+        }
+    }
+}
+
+void conn_gone(struct port *port, uint32_t slots) {
+    for (struct conn *c = port->gate->conns, *next; slots && c; c = next) {
+        next = c->next;
+        for (unsigned k = 0; c->port == port && k < EXCHANGE_APPS; k++)
+            if (slots & 1u << k && c->filtered)
+                filtered_gone(c->filtered, k);
+    }
+}
+
+void conn_drain(struct gate *g) {
+    for (struct conn *c = g->conns, *next; c; c = next) {
+        next = c->next;
+        if (c->filtered)
+            filtered_drain(c->filtered);
     }
 }
 
 void conn_reset_all(struct gate *g) {
     while (g->conns)
-        destroy(g->conns, true);
+        conn_destroy(g->conns, true);
 }

@@ -8,11 +8,15 @@
 #pragma once
 
 #include "agent/gate/gate.h"
+#include "agent/gate/port.h"
 
 /* Takes the caller's fd, also on failure (which is said by a reset). */
-void conn_new(struct gate *g, const struct door_caller *caller);
+void conn_new(struct port *port, const struct door_caller *caller);
 
-/* All of those that a session's app has, or is asked to have. */
+/* All of those that a session's app has, is asked to have, or might get. */
 void conn_link(struct gate *g, uint64_t session, bool up);
+/* The port's slots (bits) are of sessions that are gone. */
+void conn_gone(struct port *port, uint32_t slots);
+void conn_drain(struct gate *g);
 /* Every connection is reset. */
 void conn_reset_all(struct gate *g);

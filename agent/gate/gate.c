@@ -13,23 +13,23 @@
 
 enum {
     DRAIN_WITHOUT_AGENT = 600, /* s; the agent's own default, when it can no longer say */
-    DOORS = 2 * WANT_RULES     /* of one gate's life */
+    PORTS = 2 * WANT_RULES     /* of one gate's life */
 };
 
 /* --- what is stolen ------------------------------------------------------------------------------------------------- */
 
 static void on_call(struct door *d, const struct door_caller *caller) {
-    conn_new(container_of(d, struct gate_door, door)->gate, caller);
+    conn_new(container_of(d, struct port, door), caller);
 }
 
-/* The door of a stolen port, opened if it is not there yet; or NULL. */
-static struct door *door_of(struct gate *g, uint16_t port, struct fault *f) {
-    for (struct gate_door *d = g->doors; d; d = d->next)
-        if (d->door.stolen == port)
-            return &d->door;
-    struct gate_door *new = g->door_count < DOORS ? calloc(1, sizeof *new) : NULL;
+/* A stolen port, with its door opened if it is new; or NULL. */
+static struct port *port_of(struct gate *g, uint16_t port, struct fault *f) {
+    for (struct port *p = g->ports; p; p = p->next)
+        if (p->door.stolen == port)
+            return p;
+    struct port *new = g->port_count < PORTS ? calloc(1, sizeof *new) : NULL;
     if (!new) {
-        fault_set(f, ENOMEM, "steal port %u beside %u others", port, g->door_count);
+        fault_set(f, ENOMEM, "steal port %u beside %u others", port, g->port_count);
         return NULL;
     }
     new->gate = g;
@@ -39,10 +39,10 @@ static struct door *door_of(struct gate *g, uint16_t port, struct fault *f) {
         free(new);
         return NULL;
     }
-    new->next = g->doors;
-    g->doors = new;
-    g->door_count++;
-    return &new->door;
+    new->next = g->ports;
+    g->ports = new;
+    g->port_count++;
+    return new;
 }
 
 static struct rules_port *port_among(struct rules_port *ports, size_t count, uint16_t port) {
@@ -59,11 +59,14 @@ static int swap(struct gate *g, const struct want *w, struct fault *f) {
         const struct want_rule *r = &w->rule[i];
         struct rules_port *p = port_among(ports, count, r->port);
         if (!p) {
-            const struct door *d = door_of(g, r->port, f);
-            if (!d)
+            const struct port *port = port_of(g, r->port, f);
+            if (!port)
                 return -1;
+            if (!port_fits(port, w))
+                return fault_set(f, E2BIG, "steal port %u by filter for more than %d sessions",
+                                 r->port, EXCHANGE_APPS);
             p = &ports[count++];
-            *p = (struct rules_port){.port = r->port, .door = d->port};
+            *p = (struct rules_port){.port = r->port, .door = port->door.port};
         }
         p->local |= (r->session->flags & WANT_STEAL_LOCAL) != 0;
     }
@@ -80,6 +83,20 @@ static void keep_down(struct gate *g) {
     g->down_count = kept;
 }
 
+/* Sessions that are gone lose what their apps had; the others' rules hold for the next request and connection. */
+static void follow(struct gate *g, struct want *w) {
+    want_free(g->want);
+    g->want = w;
+    keep_down(g);
+    for (struct port *p = g->ports; p; p = p->next) {
+        conn_gone(p, port_leave(p, w));
+        port_join(p, w);
+        for (uint32_t i = 0; i < w->sessions; i++)
+            port_link(p, w->session[i].number, gate_is_up(g, w->session[i].number));
+    }
+    tallies_keep(&g->tallies, w);
+}
+
 /* A want that the kernel does not take is told, and the one before goes on. What is in force first is what connections are judged
  * by: one that arrives before the set has changed meets the new rules. */
 static void on_want(struct control *control, struct want *w) {
@@ -92,11 +109,7 @@ static void on_want(struct control *control, struct want *w) {
         control_failed(control->io.fd, &f);
         return;
     }
-    struct want *old = g->want;
-    g->want = w;
-    want_free(old);
-    keep_down(g);
-    tallies_keep(&g->tallies, w);
+    follow(g, w);
     control_applied(control, w->serial);
 }
 
@@ -127,16 +140,10 @@ void gate_conn_gone(struct gate *g) {
 /* The sets are emptied at once; the rest of the table stays for those whose addresses it translates. */
 static void drain(struct gate *g, uint64_t seconds) {
     struct fault f = {0};
-    if (!g->draining) {
-        struct want *nothing = want_nothing();
-        if (nothing) {
-            want_free(g->want);
-            g->want = nothing;
-        }
-        if (table_swap(g->table, NULL, 0, &f) != 0 && g->control.io.serial)
-            control_failed(g->control.io.fd, &f);
-    }
+    if (!g->draining && table_swap(g->table, NULL, 0, &f) != 0 && g->control.io.serial)
+        control_failed(g->control.io.fd, &f);
     g->draining = true;
+    conn_drain(g);
     timer_set(g->loop, &g->drain_end, loop_now(g->loop) + seconds * SECOND);
     if (g->conn_count == 0)
         finish(g);
@@ -170,6 +177,8 @@ static void on_link(struct handover *h, uint64_t session, bool up) {
             g->down[i--] = g->down[--g->down_count];
     if (!up && g->down_count < WANT_SESSIONS)
         g->down[g->down_count++] = session;
+    for (struct port *p = g->ports; p; p = p->next)
+        port_link(p, session, up);
     conn_link(g, session, up);
 }
 
@@ -208,10 +217,10 @@ void gate_close(struct gate *g) {
     conn_reset_all(g);
     if (g->clients)
         clients_forget_tracked(g->clients);
-    for (struct gate_door *d; (d = g->doors);) {
-        g->doors = d->next;
-        door_close(&d->door);
-        free(d);
+    for (struct port *p; (p = g->ports);) {
+        g->ports = p->next;
+        port_close(p);
+        free(p);
     }
     timer_cancel(g->loop, &g->drain_end);
     tallies_close(&g->tallies);

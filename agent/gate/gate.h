@@ -5,6 +5,7 @@
 #include "agent/gate/control.h"
 #include "agent/gate/door.h"
 #include "agent/gate/handover.h"
+#include "agent/gate/port.h"
 #include "agent/gate/relay.h"
 #include "agent/gate/table.h"
 #include "agent/gate/tally.h"
@@ -16,19 +17,12 @@
 
 struct conn;
 
-struct gate_door {
-    struct door door;
-    struct gate *gate;
-    struct gate_door *next;
-};
-
 struct gate {
     struct loop *loop;
     struct table *table;
     struct clients *clients;
-    struct gate_door *
-        doors; /* of every port that was ever stolen: a client's SYN may be under way to it still */
-    uint32_t door_count;
+    struct port *ports; /* also those no longer stolen: a SYN may be under way to their door */
+    uint32_t port_count;
     struct control control;
     struct handover handover;
     struct tallies tallies;

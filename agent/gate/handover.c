@@ -119,6 +119,13 @@ close_pair:
     return -1;
 }
 
+void handover_move(struct handover *h, struct handover_offer *from, struct handover_offer *to) {
+    to->number = from->number;
+    from->number = 0;
+    if (to->number)
+        h->places[(uint32_t)to->number].offer = to;
+}
+
 void handover_forget(struct handover *h, struct handover_offer *o, bool abort_it) {
     uint8_t packet[PACKET];
     if (!o->number)

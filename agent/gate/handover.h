@@ -53,5 +53,7 @@ void handover_close(struct handover *h);
 /* The gate's end of the pair, non-blocking: the owner's; or -1, and the offer is none. */
 int handover_offer(struct handover *h, struct handover_offer *o, const struct handover_words *w,
                    struct fault *f);
+/* `to`, with its own `answered`, is what is told from now on; `from` is none. */
+void handover_move(struct handover *h, struct handover_offer *from, struct handover_offer *to);
 /* `abort`: the client has reset it. Does nothing for none. */
 void handover_forget(struct handover *h, struct handover_offer *o, bool abort);

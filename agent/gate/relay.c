@@ -151,7 +151,7 @@ int relay_start(struct relay *r, struct fault *f) {
         flush(r, &r->end[i]);
         watch(r, &r->end[i]);
     }
-    return 0;
+    return in_order(&r->end[0]) && in_order(&r->end[1]);
 }
 
 bool relay_push(struct relay *r, int to, const void *p, size_t n) {
@@ -164,10 +164,6 @@ bool relay_push(struct relay *r, int to, const void *p, size_t n) {
         n -= part;
     }
     return true;
-}
-
-void relay_ended(struct relay *r, int from) {
-    r->end[from].eof = true;
 }
 
 void relay_stop(struct relay *r) {

@@ -39,11 +39,10 @@ struct relay {
     void (*over)(struct relay *r, bool reset);
 };
 
-/* Both fds are connected; they may be registered with the loop already, for another `ready`. Octets that were read already go first: relay_push before this. */
+/* Both fds are connected; they may be registered with the loop already, for another `ready`. Octets that were read already go
+ * first: relay_push before this. 1: it is over, in order, and `over` will not be called; 0; or -1. */
 int relay_start(struct relay *r, struct fault *f);
 /* `n` octets for end `to`; false: no memory. */
 bool relay_push(struct relay *r, int to, const void *p, size_t n);
-/* End `from` had said EOF before the relay was started. */
-void relay_ended(struct relay *r, int from);
 /* Nothing is registered or kept any more; does nothing if it was not started. */
 void relay_stop(struct relay *r);

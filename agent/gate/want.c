@@ -32,7 +32,16 @@ static const struct want_session *session_of(const struct want *w, uint64_t numb
     return NULL;
 }
 
-static bool read_rule(struct span *s, const struct want *w, struct want_rule *r) {
+/* A filter that is refused says why itself. */
+static bool read_filter(struct span *s, struct want_rule *r, struct fault *f) {
+    r->whole = span_left(s) && *s->at == 0xc0; /* nil */
+    if (r->whole)
+        return span_mp_skip(s);
+    r->filter = http_filter_read(s, f);
+    return r->filter != NULL;
+}
+
+static bool read_rule(struct span *s, const struct want *w, struct want_rule *r, struct fault *f) {
     uint32_t n;
     uint64_t session, target, port, app;
     if (!span_mp_array(s, &n) || n != 5 || !span_mp_uint(s, &session) ||
@@ -45,12 +54,7 @@ static bool read_rule(struct span *s, const struct want *w, struct want_rule *r)
     r->app_port = (uint16_t)app;
     if (!r->session || !port || !app)
         return span_fail(s);
-    const uint8_t *from = s->at;
-    if (!span_mp_skip(s))
-        return false;
-    r->filter = *from == 0xc0 ? NULL : from; /* nil */
-    r->filter_size = (uint32_t)(s->at - from);
-    return true;
+    return read_filter(s, r, f);
 }
 
 static bool read_node(struct span *s, struct addr *a) {
@@ -98,19 +102,28 @@ static int by_session(const void *a, const void *b) {
     return x->session < y->session ? -1 : x->session > y->session;
 }
 
-static bool read_all(struct span *s, struct want *w) {
-    if (!span_mp_uint(s, &w->serial) || !read_count(s, WANT_SESSIONS, &w->sessions))
+static bool read_sessions(struct span *s, struct want *w) {
+    if (!read_count(s, WANT_SESSIONS, &w->sessions))
         return false;
     for (uint32_t i = 0; i < w->sessions; i++)
         if (!read_session(s, &w->session[i]))
             return false;
     qsort(w->session, w->sessions, sizeof *w->session, by_age);
-    if (!read_count(s, WANT_RULES, &w->rules))
+    return true;
+}
+
+static bool read_rules(struct span *s, struct want *w, struct fault *f) {
+    uint32_t count = 0;
+    if (!read_count(s, WANT_RULES, &count))
         return false;
-    for (uint32_t i = 0; i < w->rules; i++)
-        if (!read_rule(s, w, &w->rule[i]))
+    for (; w->rules < count; w->rules++)
+        if (!read_rule(s, w, &w->rule[w->rules], f))
             return false;
     qsort(w->rule, w->rules, sizeof *w->rule, by_session);
+    return true;
+}
+
+static bool read_who_probes(struct span *s, struct want *w) {
     if (!read_count(s, WANT_NODES, &w->nodes))
         return false;
     for (uint32_t i = 0; i < w->nodes; i++)
@@ -119,12 +132,10 @@ static bool read_all(struct span *s, struct want *w) {
     if (!read_count(s, WANT_PROBES, &w->probes))
         return false;
     w->probe = calloc(w->probes ? w->probes : 1, sizeof *w->probe);
-    if (!w->probe)
-        return false;
-    for (uint32_t i = 0; i < w->probes; i++)
+    for (uint32_t i = 0; w->probe && i < w->probes; i++)
         if (!read_probe(s, &w->probe[i]))
             return false;
-    return true;
+    return w->probe != NULL;
 }
 
 struct want *want_nothing(void) {
@@ -133,29 +144,30 @@ struct want *want_nothing(void) {
 
 struct want *want_read(const void *p, size_t n, struct fault *f) {
     struct want *w = want_nothing();
-    uint8_t *octets = malloc(n ? n : 1);
-    if (!w || !octets) {
-        free(octets);
-        free(w);
+    if (!w) {
         fault_set(f, ENOMEM, "read what is to be stolen");
         return NULL;
     }
-    memcpy(octets, p, n);
-    w->octets = octets;
-    struct span s = span_of(octets, n);
-    if (!read_all(&s, w)) {
-        fault_set(f, EPROTO, "read what is to be stolen, near octet %zu", n - span_left(&s));
-        want_free(w);
-        return NULL;
-    }
-    return w;
+    struct span s = span_of(p, n);
+    struct fault why = {0};
+    if (span_mp_uint(&s, &w->serial) && read_sessions(&s, w) && read_rules(&s, w, &why) &&
+        read_who_probes(&s, w))
+        return w;
+    *f = why;
+    if (!why.text[0])
+        fault_set(f, EPROTO, "read what is to be stolen, near octet %zu of %zu", n - span_left(&s),
+                  n);
+    want_free(w);
+    return NULL;
 }
 
 void want_free(struct want *w) {
     if (!w)
         return;
+    /* The one that failed to be read has none. */
+    for (uint32_t i = 0; i < w->rules; i++)
+        http_filter_free(w->rule[i].filter);
     free(w->probe);
-    free(w->octets);
     free(w);
 }
 

@@ -6,6 +6,7 @@
  *     filter: [[[what, regex]…]…], any of all of                          probe: [port, kind, path]        ip: 4 or 16 octets */
 #pragma once
 
+#include "agent/gate/filter.h"
 #include "native/addr.h"
 #include "native/fault.h"
 #include "native/span.h"
@@ -36,8 +37,8 @@ struct want_rule {
     const struct want_session *session;
     uint32_t target; /* index */
     uint16_t port, app_port;
-    const uint8_t *filter; /* msgpack, in the want's own copy; NULL: the port whole */
-    uint32_t filter_size;
+    bool whole;
+    struct http_filter *filter; /* of one that is not; NULL once a port has taken it */
 };
 
 struct want_probe {
@@ -54,7 +55,6 @@ struct want {
     struct want_rule rule[WANT_RULES];
     struct addr node[WANT_NODES];
     struct want_probe *probe;
-    uint8_t *octets; /* the message; filters point into it */
 };
 
 /* The message without its array head and tag: what follows them. NULL and `f`: it is not one, or past a bound. */

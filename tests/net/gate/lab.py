@@ -48,7 +48,16 @@ def build(name: str, flags: tuple[str, ...]) -> Path:
     common = ["-g", "-Wall", "-Wextra", "-Werror", *flags, f"-I{ROOT}", f"-I{ROOT / 'native'}"]
     subprocess.run(["g++", "-std=c++17", *common, "-c", str(ROOT / GATE_REGEX), "-o", str(regex)], check=True)
     sources = [str(file) for pattern in GATE_SOURCES for file in sorted(ROOT.glob(pattern))]
-    command = ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-Wshadow", *common, *sources, str(regex), *GATE_LIBRARIES]
+    command = [
+        "gcc",
+        "-std=gnu11",
+        "-D_GNU_SOURCE",
+        "-Wshadow",
+        *common,
+        *sources,
+        str(regex),
+        *GATE_LIBRARIES,
+    ]
     subprocess.run([*command, "-o", str(program)], check=True)
     return program
 
@@ -210,7 +219,8 @@ class Gate:
             assert packet, "the gate has ended"
             message: list[Any] = msgpack.unpackb(packet)
             if message[0] == 1:
-                return Offer(self, message, fds[0])
+                self.offers.append(Offer(self, message, fds[0]))
+                return self.offers[-1]
             self.aborted.append(message[1])
 
     def abort(self) -> int:
@@ -267,6 +277,8 @@ class Gate:
 
     def close(self) -> None:
         """In order: the agent goes, and nobody is connected any more. A sanitizer's finding is an end out of order."""
+        for offer in self.offers:
+            offer.sock.close()
         if not self.ended:
             self.control.sendall(msgpack.packb([2, 0]))
             self.control.close()

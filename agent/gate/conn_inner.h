@@ -1,0 +1,38 @@
+/* What a connection is to its own two files: conn.c (one other side, octets as they come) and filtered.c (several, by exchange). */
+#pragma once
+
+#include "agent/gate/conn.h"
+#include "agent/gate/port.h"
+
+enum { CLIENT, OTHER }; /* ends of the relay */
+
+enum conn_state { CONN_OFFERED, CONN_DIALLING, CONN_FILTERED, CONN_RELAY };
+
+struct filtered;
+
+struct conn {
+    struct gate *gate;
+    struct port *port;
+    struct conn *next, **link; /* `link` is what points to this one */
+    enum conn_state state;
+    struct endpoint peer, own;
+    uint32_t scope;
+    struct relay relay;          /* its fds are there before it runs; -1: none */
+    struct client_port from;     /* of a connection to the target */
+    struct handover_offer offer; /* of one with an app */
+    uint64_t session;            /* whose app */
+    uint32_t link_lost_after;    /* ms */
+    struct timer lost;           /* runs while that session's link is down */
+    struct filtered *filtered;   /* while it decides */
+};
+
+void conn_destroy(struct conn *c, bool reset);
+/* A socket on its way to the target, in the client's name, not registered; -1. */
+int conn_dial(struct conn *c);
+/* Both ends' fds are set, and what they have not taken yet. `connecting`: the other one's still is. */
+void conn_relay(struct conn *c, bool connecting);
+/* The gate's end of a pair whose other end is offered to an app; -1. */
+int conn_offer(struct conn *c, struct handover_offer *o, uint64_t session, uint32_t target,
+               uint16_t app_port);
+/* To be told of this session's link. */
+void conn_has_app(struct conn *c, uint64_t session, uint32_t link_lost_after);
