@@ -32,7 +32,7 @@ LONGEST_PAUSE = 2.0
 Hear = Callable[[m.Message], None]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class AgentSide:
     """``number`` is the agent's in this session. ``hear`` gets its notices; ``say`` tells the user; ``moved`` is told
     the successor before it is asked anything. ``reached`` is called when it is given up for now (``lost``), and when

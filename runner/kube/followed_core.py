@@ -88,6 +88,13 @@ class Followed:
         return tuple(entry.pod for entry in self._attached())
 
     @property
+    def expected(self) -> frozenset[str]:
+        """The uids of those beside which an agent is needed: they take part, or will once they are ready."""
+        return frozenset(
+            uid for uid, entry in self._entries.items() if entry.state not in (State.NEW, State.REFUSED)
+        )
+
+    @property
     def primary(self) -> int:
         """The primary's index; while there is none, that of the last."""
         return self._primary

@@ -222,7 +222,7 @@ class TakingPart:
             used = list(self._of.values())
             for side in [one for one in self.sides if one not in used and one.number != self._leader]:
                 await self._let_go(side)
-            await self.agents.keep({pod.uid for pod in self.followed.pods} | set(self._of) | {self._leads})
+            await self.agents.keep(self.followed.expected | set(self._of) | {self._leads})
 
     async def _let_go(self, side: AgentSide) -> None:
         self.sides.remove(side)

@@ -291,3 +291,22 @@ async def test_the_end_says_goodbye_everywhere(stage: Stage) -> None:
     links = [agent._links[0] for agent in stage.agents.made.values()]
     await stage.part.close()
     assert [await link.ended for link in links] == ["the session is over"] * 2
+
+
+async def test_who_is_being_prepared_keeps_its_agent_when_the_primary_goes(stage: Stage) -> None:
+    """Its agent is being made: were it ended now, the pod would be followed seconds after it is ready."""
+    x, y = pod("x", "a"), pod("y", "a")
+    await stage.begin(x, y)
+    stage.saw(replace(pod("z", "b"), ready=False, container_id=""))
+    stage.gone(x)
+    await stage.agents.until_kept("uid-y", "uid-z")
+
+
+async def test_an_agent_that_does_not_answer_yet_holds_up_nobodys_leaving(stage: Stage) -> None:
+    x, y = pod("x", "a"), pod("y", "b")
+    await stage.begin(x, y)
+    await stage.agents.agent("on-c", "c")
+    stage.agents.made["on-c"].dead = True
+    stage.saw(pod("z", "c"))
+    stage.gone(x)
+    await stage.bridge.until(m.RemoveAgent(0, 0))
