@@ -187,7 +187,7 @@ class Link:
 
     async def _took(self, message: Message) -> None:
         if isinstance(message, Ping):
-            await self.send(Done(message.call))
+            await self.send(Done(message.call, message.octets))
         elif is_answer(message):
             number = self._book.settle(message)
             if (waits := self._waiting.get(number)) is not None and not waits.done():

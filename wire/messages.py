@@ -247,18 +247,21 @@ class Failure(Message):
 
 @dataclass(frozen=True, slots=True)
 class Done(Message):
-    """The answer to a call that has nothing to tell but that it is done. Since 1."""
+    """The answer to a call that has nothing to tell but that it is done. ``octets``: a Ping's, back again. Since 1."""
 
     TAG: ClassVar[int] = 5
     call: U32
+    octets: Chunk = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Ping(Message):
-    """Are you there? Either side, control links. Since 1."""
+    """Are you there? Either side, control links. ``octets`` come back with the answer, so that whoever asks can measure
+    what the way carries. Since 1."""
 
     TAG: ClassVar[int] = 6
     call: U32
+    octets: Chunk = b""
 
 
 # --- control: runner or bridge to agent ---------------------------------------------------------------------

@@ -24,10 +24,13 @@ from runner.kube.wishes import wishes
 from runner.kube.workloads import KubeTarget, resolve
 from runner.place import Proof
 from runner.screen import Screen
+from runner.together import together
 from wire import messages as m
 
 TRIPS = 50
 NOTHING_ASKED = wishes(RunOptions(""))
+OCTETS, AT_ONCE, ROUNDS = bytes(65_536), 64, 6
+"""What is sent to measure the rate: 4 MiB on the way at any time, 24 in all. Enough for 50 ms at half a Gbit/s."""
 
 READY_WITHIN = 2.0
 """Seconds for each candidate: a probe does not wait for pods to come."""
@@ -71,7 +74,7 @@ async def probed(
                 f"and answered {time.monotonic() - came:.2f} s later",
             )
             await side.attach(0, target.pods[0])
-            yield Finding(True, f"probe: {target.name} can be joined; {await _trips(side)}")
+            yield Finding(True, f"probe: {target.name} can be joined; {await _trips(side)}, {await _rate(side)}")
         except Refusal as refusal:
             yield of_refusal("probe", refusal)
         except (CallFailed, LinkEnded) as error:
@@ -85,6 +88,19 @@ async def _trips(side: AgentSide) -> str:
         await side.call(m.Ping(0))
         took.append((time.monotonic() - began) * 1e3)
     return f"a round trip through the tunnel takes {statistics.median(took):.1f} ms"
+
+
+async def _rate(side: AgentSide) -> str:
+    """Both ways at once: what the agent is sent it sends back."""
+
+    async def one_after_the_other() -> None:
+        for _ in range(ROUNDS):
+            await side.call(m.Ping(0, OCTETS))
+
+    began = time.monotonic()
+    await together(*(one_after_the_other() for _ in range(AT_ONCE)))
+    total = len(OCTETS) * AT_ONCE * ROUNDS
+    return f"and {total / 1e6:.0f} MB went there and back at {total / 1e6 / (time.monotonic() - began):.0f} MB/s"
 
 
 async def _any_target(cluster: Cluster, namespace: str) -> KubeTarget | None:

@@ -93,6 +93,13 @@ async def test_ping_is_answered_inside_both_ways() -> None:
         assert await runner.call(Ping(0)) == Done(2)
 
 
+async def test_what_a_ping_brings_is_brought_back() -> None:
+    octets = bytes(range(256)) * 256
+    async with pair() as (runner, agent):
+        assert await runner.call(Ping(0, octets)) == Done(1, octets)
+        assert await agent.call(Ping(0)) == Done(1)
+
+
 async def test_notices_arrive_in_order_and_the_last_before_the_end() -> None:
     async with pair() as (runner, agent):
         for n in range(5):

@@ -116,7 +116,7 @@ def test_the_reader_keeps_no_more_than_the_last_frame() -> None:
 
 
 def test_unknown_trailing_fields_are_ignored_also_in_parts() -> None:
-    assert frames.unpack(body(5, 1, "from the future", [1, [2]], None, 1.5)) == Done(1)
+    assert frames.unpack(body(5, 1, b"", "from the future", [1, [2]], None, 1.5)) == Done(1)
     assert frames.unpack(body(15, [[6, 8080, 80, False, "x"]])) == Listening((AppPort(6, 8080, 80),))
 
 
