@@ -24,6 +24,7 @@ ALONE: dict[str, str] = {
     "tests/e2e/docker/test_lifecycle.py::test_twenty_sessions_leave_the_engine_as_it_was": "counts the engine's",
     "tests/demo/": "counts this machine's sockets and rules",
     "tests/e2e/kubernetes/test_faults.py": "restarts what the cluster is made of",
+    "tests/e2e/kubernetes/test_bystanders.py": "two seconds in which a new pod is followed",
     "tests/e2e/kubernetes/test_cluster.py::test_pods_do_not_notice_that_the_kubelet_was_killed": "the same",
     "tests/e2e/kubernetes/test_cluster.py::test_the_api_server_comes_back_with_all_it_knew": "the same",
     "tests/e2e/kubernetes/test_cluster.py::test_a_drained_nodes_pods_go_to_the_other": "the same",
@@ -35,7 +36,7 @@ INSTALLED = "an installation in the cluster"
 FAMILIES: dict[str, str] = {
     "tests/e2e/kubernetes/test_rights.py": INSTALLED,
     "tests/e2e/kubernetes/test_main_rights.py": INSTALLED,
-    "tests/e2e/kubernetes/test_main_job.py::test_the_whole_with_every_kind_of_agent": INSTALLED,
+    "tests/e2e/kubernetes/test_kinds.py": INSTALLED,
     "tests/e2e/kubernetes/test_install.py": INSTALLED,
     "tests/e2e/kubernetes/test_install_life.py": INSTALLED,
 }

@@ -97,6 +97,11 @@ class Lines:
             if wanted(line):
                 return line
 
+    def skip(self) -> None:
+        """What has come until now is not waited for any more."""
+        while not self._queue.empty():
+            self._queue.get()
+
     def rest(self) -> None:
         """Reads until the stream ends, and closes it."""
         self._thread.join(PATIENCE)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
 import uuid
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,7 +19,7 @@ from typing import Any, Self
 
 from tests.e2e.docker.scene import Run
 
-from .scene import Scene
+from .scene import APP, Scene
 
 Json = dict[str, Any]
 
@@ -124,11 +125,11 @@ class Bystander:
             assert len(self.answers) > 50, "hardly anybody asked"
 
 
-def seen(run: Run, answers: Sequence[Answer]) -> Counter[int]:
-    """How often the app saw each number, once it saw the last one of each pod (pods overtake each other)."""
+def seen(run: Run, answers: Sequence[Answer]) -> dict[int, list[float]]:
+    """When the app saw each number (each time that it did), once it saw the last one of each pod: pods overtake each
+    other."""
     lasts = {one.pod: one.number for one in answers}
     missing = set(lasts.values())
-    found: Counter[int] = Counter()
 
     def complete(line: str) -> bool:
         missing.discard(_number(line))
@@ -138,7 +139,10 @@ def seen(run: Run, answers: Sequence[Answer]) -> Counter[int]:
         missing.discard(_number(line))
     if missing:
         run.out.wait(complete, f"the last number of each pod, {lasts}")
-    found.update(number for line in run.out.seen if (number := _number(line)))
+    found: dict[int, list[float]] = {}
+    for line in run.out.seen:
+        if number := _number(line):
+            found.setdefault(number, []).append(float(json.loads(line)["at"]))
     return found
 
 
@@ -146,3 +150,31 @@ def _number(line: str) -> int:
     """0: no numbered request."""
     told = re.search(r'"request": "GET /n/(\d+) ', line)
     return int(told[1]) if told else 0
+
+
+class Readied:
+    """When pods of a workload became ready, by this machine's clock, to which Kubernetes' own whole seconds are too
+    coarse: a watch while the context lasts, which ends when so many have been seen ready."""
+
+    def __init__(self, scene: Scene, app: str, count: int, patience: float) -> None:
+        self.at: dict[str, float] = {}
+        self._count = count
+        words = ("-n", scene.namespace, "pods", "-l", f"{APP}={app}")
+        self._thread = threading.Thread(
+            target=lambda: scene.kubectl.until(self._saw, *words, patience=patience), daemon=True
+        )
+
+    def _saw(self, pod: Json) -> bool:
+        conditions = pod["status"].get("conditions") or ()
+        if any(one["type"] == "Ready" and one["status"] == "True" for one in conditions):
+            self.at.setdefault(pod["metadata"]["name"], time.time())
+        return len(self.at) >= self._count
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if error[0] is None:
+            self._thread.join()
+            assert len(self.at) >= self._count, f"of {self._count} pods these were ready: {', '.join(self.at)}"

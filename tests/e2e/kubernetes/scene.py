@@ -75,11 +75,12 @@ def service(name: str, ports: Mapping[str, int], app: str = "", **more: Any) -> 
 
 
 def apart(app: str) -> Json:
-    """A topology spread: as many pods of it on one node as on the other."""
+    """A topology spread: as many pods of it on one node as on the other, of those that take any."""
     return {
         "maxSkew": 1,
         "topologyKey": "kubernetes.io/hostname",
         "whenUnsatisfiable": "DoNotSchedule",
+        "nodeTaintsPolicy": "Honor",
         "labelSelector": {"matchLabels": {APP: app}},
     }
 

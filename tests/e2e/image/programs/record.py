@@ -4,7 +4,7 @@
 
 A line: {"port", "peer", "octets", "sha256", "head", "end"}, written when the connection ends ("eof", "reset").
 {"open": …} is written when it begins, {"listening": [...]} first of all. With --http every complete request line is
-written at once too, so that a test can wait for it.
+written at once too, with the second at which it came ("at"), so that a test can wait for it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import asyncio
 import hashlib
 import json
 import re
+import time
 
 
 def say(**what: object) -> None:
@@ -33,7 +34,7 @@ async def record(port: int, slow: float, http: bool, reader: asyncio.StreamReade
             if http:
                 rest += got
                 for line in re.findall(rb"^[A-Z]+ [^\r\n]+ HTTP/1\.[01](?=\r\n)", rest, re.MULTILINE):
-                    say(request=line.decode(), port=port, peer=peer)
+                    say(request=line.decode(), port=port, peer=peer, at=time.time())
                 rest = rest[rest.rfind(b"\n") + 1 :]
                 if writer is not None:
                     writer.write(b"HTTP/1.1 500 Not Me\r\nContent-Length: 0\r\n\r\n")
