@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ from tests.cluster.kubectl import Kubectl
 from tests.cluster.users import Rule
 
 from .installation import AGENTS, install, mirror_run
-from .scene import Images, Scene
+from .scene import ROLE, Images, Scene
 
 CONNECT = (
     Rule(["get", "list", "watch"], "pods", AGENTS),
@@ -67,6 +69,18 @@ def test_nothing_goes_out_without_the_right(scene: Scene, user: Callable[..., Ku
     assert said.split()[-1] == "0", "what the entrypoint exports is in no spec, only in the process"
 
 
+def test_what_is_asked_for_is_refused(scene: Scene, user: Callable[..., Kubectl]) -> None:
+    """In the words in which it is left out where nobody asks; nothing is made."""
+    mia = user("mia", {scene.namespace: "mirror-run-mirror"}, CONNECT)
+    options = ("--override-env-vars-include", "GIVEN")
+    run = scene.start("deploy/cart", "true", options=options, user=mia)
+    assert run.wait() == 125
+    said = "".join(run.err.seen)
+    assert f"no environment: you lack create mirrorsessions/env in {scene.namespace}" in said
+    assert "leave out --override-env-vars-include" in said
+    assert scene.get("mirrorsessions")["items"] == []
+
+
 def test_who_may_develop_has_it_all(scene: Scene, user: Callable[..., Kubectl]) -> None:
     dev = user("dev", {scene.namespace: "mirror-run-develop"}, CONNECT)
     said = scene.run(
@@ -84,6 +98,75 @@ def test_who_may_nothing_is_told_what(scene: Scene, user: Callable[..., Kubectl]
     assert f"you lack create mirrorsessions in {scene.namespace}" in said
     assert "ClusterRole mirror-run-" in said
     assert scene.get("jobs")["items"] == []
+
+
+def test_events_name_the_ports(scene: Scene, user: Callable[..., Kubectl]) -> None:
+    dev = user("dev", {scene.namespace: "mirror-run-develop"}, CONNECT)
+    run = scene.record("deploy/cart", "8080", "8090", user=dev)
+
+    def told(reason: str, words: str) -> None:
+        for kind in ("Pod", "Deployment"):
+            which = f"reason={reason},involvedObject.kind={kind}"
+            scene.until(lambda event: words in event["message"], "events", "--field-selector", which)
+
+    told("MirrorSessionBegan", "dev mirrors 8080, 8090 of deploy/cart, with env, outgoing")
+    run.end()
+    told("MirrorSessionEnded", "dev no longer mirrors 8080, 8090 of deploy/cart (")
+
+
+VALUE = 300_000
+RATE = 200_000
+STORE = f"""
+import socket, time
+value, answer = b"v" * {VALUE}, b""
+sock = socket.create_connection(("cart", 6379))
+began = time.monotonic()
+sock.sendall(b"*3\\r\\n$3\\r\\nSET\\r\\n$1\\r\\nk\\r\\n$%d\\r\\n%s\\r\\n" % (len(value), value))
+assert sock.recv(5) == b"+OK\\r\\n"
+stored = time.monotonic()
+sock.sendall(b"*2\\r\\n$3\\r\\nGET\\r\\n$1\\r\\nk\\r\\n")
+while not answer.endswith(b"v\\r\\n"):
+    answer += sock.recv(65536)
+assert value in answer
+print(stored - began, time.monotonic() - stored)
+"""
+
+
+def test_what_goes_out_keeps_to_the_policy_and_the_line_says_what_was_used(
+    scene: Scene, user: Callable[..., Kubectl]
+) -> None:
+    dev = user("dev", {scene.namespace: "mirror-run-develop"}, CONNECT)
+    patch = ("patch", "mirrorpolicy", "default", "--type=merge", "-p")
+    scene.kubectl(*patch, json.dumps({"spec": {"bytesPerSecond": RATE}}))
+    try:
+        said = scene.run("deploy/cart", "python3", "-c", STORE, user=dev)
+    finally:
+        scene.kubectl(*patch, json.dumps({"spec": {"bytesPerSecond": 0}}))
+    stored, fetched = map(float, said.split()[-2:])
+    assert min(stored, fetched) >= (VALUE - RATE / 8) / RATE, said
+
+    line = ended(scene, lambda line: line["bytes_sent"] > VALUE)
+    assert line["author"] == "dev"
+    assert line["rights"] == ["env", "mirror", "outgoing"]
+    assert line["used"] == ["env", "outgoing"], "nothing was mirrored"
+    assert line["opened"] >= 2, "the name and the connection"
+    assert VALUE < line["bytes_sent"] < VALUE + 10_000
+    assert VALUE < line["bytes_received"] < VALUE + 10_000
+    assert line["seconds"] > stored + fetched
+
+
+def ended(scene: Scene, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """An agent's line about a session of this namespace; it is written after the runner was told goodbye."""
+    deadline = time.monotonic() + 20
+    while True:
+        log = scene.kubectl("logs", "-n", AGENTS, "-l", f"{ROLE}=agent", "--tail=-1")
+        lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+        ours = [line for line in lines if line["session"].startswith(f"{scene.namespace}/")]
+        for line in ours:
+            if wanted(line):
+                return line
+        assert time.monotonic() < deadline, ours
+        time.sleep(0.2)  # kubectl logs --follow has no end either
 
 
 def test_an_ended_session_ends_its_command(scene: Scene, user: Callable[..., Kubectl]) -> None:
