@@ -1,6 +1,8 @@
 /* Which protocol a connection speaks, by its first octets, and the way to what knows it; and which rule takes a request. */
 #include "agent/gate/exchange_inner.h"
 #include "agent/gate/http1.h"
+#include "agent/gate/http2.h"
+#include "agent/gate/http2_frame.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,7 @@ void exchange_free(struct exchange *x) {
     if (x == NULL)
         return;
     http1_free(x->http1);
+    http2_free(x->http2);
     free(x);
 }
 
@@ -97,24 +100,37 @@ bool exchange_full(const struct exchange *x, unsigned party) {
 
 /* --- the first octets ------------------------------------------------------------------------------------------------ */
 
-static bool begin_http1(struct exchange *x) {
-    x->http1 = http1_new(x);
-    x->kind = EXCHANGE_HTTP1;
-    if (x->http1 == NULL)
-        exchange_raw(x, EXCHANGE_TARGET,
-                     EXCHANGE_WHY_NOT_HTTP); /* without memory it is the target's */
-    return x->http1 != NULL;
+static bool begin(struct exchange *x, enum exchange_kind kind) {
+    if (kind == EXCHANGE_HTTP1)
+        x->http1 = http1_new(x);
+    else
+        x->http2 = http2_new(x);
+    bool made = x->http1 != NULL || x->http2 != NULL;
+    x->kind = kind;
+    if (!made)
+        exchange_raw(x, EXCHANGE_TARGET, EXCHANGE_WHY_NOT_HTTP); /* no memory: the target's */
+    return made;
+}
+
+/* A server of HTTP/2 may send its settings before it has heard anything; whoever else speaks first is no HTTP. */
+static bool target_first(struct exchange *x, const uint8_t *p, size_t n, bool end) {
+    bool settings = n > 0 && http2_frame_is_settings(p, n);
+    if (settings && n >= HTTP2_HEAD)
+        return begin(x, EXCHANGE_HTTP2);
+    if ((n > 0 && !settings) || end)
+        exchange_raw(x, EXCHANGE_TARGET, n > 0 ? EXCHANGE_WHY_TARGET_FIRST : EXCHANGE_WHY_ENDED);
+    return false;
 }
 
 /* Whether it is settled what the connection speaks. */
 static bool recognise(struct exchange *x, unsigned party, const uint8_t *p, size_t n, bool end) {
-    if (party != EXCHANGE_CLIENT) {
-        if (n > 0 || end)
-            exchange_raw(x, EXCHANGE_TARGET,
-                         n > 0 ? EXCHANGE_WHY_TARGET_FIRST : EXCHANGE_WHY_ENDED);
-        return false;
-    }
-    if (n == 0) {
+    if (party != EXCHANGE_CLIENT)
+        return target_first(x, p, n, end);
+    size_t have = n < HTTP2_PREFACE_N ? n : HTTP2_PREFACE_N;
+    bool http2 = n > 0 && memcmp(p, HTTP2_PREFACE, have) == 0;
+    if (http2 && have == HTTP2_PREFACE_N)
+        return begin(x, EXCHANGE_HTTP2);
+    if (n == 0 || http2) {
         if (end)
             exchange_raw(x, EXCHANGE_TARGET, EXCHANGE_WHY_ENDED);
         return false;
@@ -123,7 +139,7 @@ static bool recognise(struct exchange *x, unsigned party, const uint8_t *p, size
         exchange_raw(x, EXCHANGE_TARGET, EXCHANGE_WHY_TLS);
         return false;
     }
-    return begin_http1(x);
+    return begin(x, EXCHANGE_HTTP1);
 }
 
 /* --- the shell's calls ----------------------------------------------------------------------------------------------- */
@@ -134,11 +150,15 @@ size_t exchange_offer(struct exchange *x, unsigned party, const void *p, size_t 
         return 0;
     if (x->kind == EXCHANGE_HTTP1)
         return http1_offer(x->http1, party, p, n, end, now);
+    if (x->kind == EXCHANGE_HTTP2)
+        return http2_offer(x->http2, party, p, n, end, now);
     return 0;
 }
 
 void exchange_room(struct exchange *x, unsigned party, uint64_t now) {
-    (void)x, (void)party, (void)now; /* HTTP/1 holds nothing itself */
+    (void)party, (void)now;
+    if (x->kind == EXCHANGE_HTTP2) /* HTTP/1 holds nothing itself */
+        http2_room(x->http2);
 }
 
 void exchange_reset(struct exchange *x, unsigned party, uint64_t now) {
@@ -146,28 +166,38 @@ void exchange_reset(struct exchange *x, unsigned party, uint64_t now) {
         exchange_cut_all(x); /* the target's: no app was asked for yet */
     else if (x->kind == EXCHANGE_HTTP1)
         http1_reset(x->http1, party, now);
+    else if (x->kind == EXCHANGE_HTTP2)
+        http2_reset(x->http2, party);
 }
 
 void exchange_accepted(struct exchange *x, unsigned party, uint64_t now) {
     (void)now;
     if (x->kind == EXCHANGE_HTTP1)
         http1_accepted(x->http1, party);
+    else if (x->kind == EXCHANGE_HTTP2)
+        http2_accepted(x->http2, party);
 }
 
 void exchange_refused(struct exchange *x, unsigned party, uint64_t now) {
     (void)now;
     if (x->kind == EXCHANGE_HTTP1)
         http1_refused(x->http1, party);
+    else if (x->kind == EXCHANGE_HTTP2)
+        http2_refused(x->http2, party);
 }
 
 void exchange_link(struct exchange *x, unsigned slot, bool up, uint64_t now) {
     if (x->kind == EXCHANGE_HTTP1)
         http1_link(x->http1, slot, up, now);
+    else if (x->kind == EXCHANGE_HTTP2)
+        http2_link(x->http2, slot, up, now);
 }
 
 void exchange_gone(struct exchange *x, unsigned slot, uint64_t now) {
     if (x->kind == EXCHANGE_HTTP1)
         http1_gone(x->http1, slot, now);
+    else if (x->kind == EXCHANGE_HTTP2)
+        http2_gone(x->http2, slot);
 }
 
 void exchange_drain(struct exchange *x, uint64_t now) {
@@ -176,15 +206,21 @@ void exchange_drain(struct exchange *x, uint64_t now) {
         exchange_raw(x, EXCHANGE_TARGET, EXCHANGE_WHY_DRAINED);
     else if (x->kind == EXCHANGE_HTTP1)
         http1_drain(x->http1, now);
+    else if (x->kind == EXCHANGE_HTTP2)
+        http2_drain(x->http2);
 }
 
 uint64_t exchange_deadline(const struct exchange *x) {
-    return x->kind == EXCHANGE_HTTP1 ? http1_deadline(x->http1) : EXCHANGE_NEVER;
+    if (x->kind == EXCHANGE_HTTP1)
+        return http1_deadline(x->http1);
+    return x->kind == EXCHANGE_HTTP2 ? http2_deadline(x->http2) : EXCHANGE_NEVER;
 }
 
 void exchange_tick(struct exchange *x, uint64_t now) {
     if (x->kind == EXCHANGE_HTTP1)
         http1_tick(x->http1, now);
+    else if (x->kind == EXCHANGE_HTTP2)
+        http2_tick(x->http2, now);
 }
 
 bool exchange_over(const struct exchange *x) {

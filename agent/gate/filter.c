@@ -125,7 +125,8 @@ void http_filter_header(const struct http_filter *filter, struct http_filter_mat
     if (text == NULL)
         return; /* a header that does not match: its request stays the target's */
     memcpy(text, name, name_n);
-    memcpy(text + name_n, ": ", 2);
+    text[name_n] = ':';
+    text[name_n + 1] = ' ';
     memcpy(text + name_n + 2, value, value_n);
     header(filter, m, text, n);
     if (text != near)

@@ -1,0 +1,160 @@
+/* The state of HTTP/2 on one connection, and what its files ask of each other: http2_client.c reads the client, http2_target.c
+ * the target, http2_leg.c speaks with an app, http2_stream.c keeps the taken streams, http2_out.c writes to the client. */
+#pragma once
+
+#include "agent/gate/http2.h"
+#include "agent/gate/http2_fields.h"
+
+enum {
+    HTTP2_STREAMS = 1000,    /* taken at once; the next is the target's */
+    HTTP2_SETTINGS_OPEN = 8, /* not acknowledged yet */
+    HTTP2_MINE =
+        4096, /* numbers of taken streams that are remembered: a client may still speak of one that has ended */
+    HTTP2_CONTROL =
+        65536, /* octets of frames of ours that the client does not read; it is not read either, then */
+    HTTP2_LINGER = 5000, /* milliseconds for the client to close after us */
+    HTTP2_HELD =
+        1048576, /* octets held for apps, from which on the connection's window is not repaid before they took them */
+    HTTP2_LEG_WINDOW =
+        262144, /* octets of DATA that an app may send and the client has not room for */
+};
+
+struct http2_octets {
+    uint8_t *p;
+    size_t from, n, room; /* n octets at p + from */
+};
+
+/* A taken stream. */
+struct http2_stream {
+    uint32_t id;
+    uint8_t slot;
+    bool client_ended; /* the client's END_STREAM came */
+    bool answered;     /* a final head went towards the client */
+    bool app_ended;    /* END_STREAM or RST_STREAM is on its way to the client */
+    bool closed;       /* the leg knows it no more */
+    bool sent;         /* the leg has sent its head */
+    int64_t window;    /* what the client may still send */
+    uint32_t unpaid; /* octets not repaid to the connection's window: the leg is not accepted yet */
+    uint32_t grant;  /* the client's WINDOW_UPDATEs that the leg is still to be told */
+    uint32_t queued; /* frames on their way to the client */
+    uint8_t padding;
+    uint8_t flags; /* of its HEADERS */
+    uint8_t priority[5];
+    struct http2_octets body;
+    struct http2_fields fields, trailers;
+};
+
+enum http2_leg_state { HTTP2_LEG_NONE, HTTP2_LEG_ASKED, HTTP2_LEG_UP };
+
+struct http2_leg {
+    struct http2 *h;
+    uint8_t slot;
+    uint8_t state; /* enum http2_leg_state */
+    bool going;    /* the app said GOAWAY */
+    bool failed;   /* to be given up after the present call */
+    bool refused;  /* its streams are to be given away when the client's present frame has ended */
+    nghttp2_session *session;
+    uint64_t lost_at;
+    struct http2_fields fields; /* of the block that is arriving */
+    struct http2_octets queue;  /* whole frames for the client */
+    size_t old;                 /* of them, octets of sessions before the present one */
+};
+
+enum http2_what { HTTP2_PASS, HTTP2_BODY, HTTP2_DROP };
+
+struct http2 {
+    struct exchange *x;
+    bool taken;   /* a stream was: no longer octet for octet */
+    bool preface; /* has been passed */
+    bool closing; /* our end is sent */
+    bool client_ended, target_ended;
+    bool overrun; /* more settings are not acknowledged than are followed */
+    uint8_t why;  /* the client cannot be understood: enum exchange_why */
+    bool stuck;   /* the target does not read: the client's frames for it wait */
+    /* the client's side */
+    uint32_t left; /* octets of the present frame's payload */
+    uint8_t what;  /* enum http2_what */
+    bool body_padded, body_ends;
+    uint8_t body_padding;
+    uint32_t stream;      /* of that frame */
+    uint32_t last_stream; /* the highest the client has opened */
+    uint32_t last_target; /* the highest that the target has seen */
+    nghttp2_hd_inflater *inflater;
+    nghttp2_hd_deflater *to_target, *to_client;
+    struct http2_fields fields;
+    /* the target's side */
+    uint32_t target_left;
+    bool target_began; /* a server's first frame is its SETTINGS: nothing of ours before it */
+    bool target_block; /* CONTINUATION is owed */
+    /* settings */
+    int64_t client_window; /* initial window the client has set */
+    int64_t target_window; /* the target has set */
+    uint32_t tables[HTTP2_SETTINGS_OPEN],
+        sizes[HTTP2_SETTINGS_OPEN]; /* target's, client's; not ACKed */
+    uint8_t tables_n, sizes_n;
+    uint32_t size;      /* the client's table, as acknowledged */
+    uint32_t size_owed; /* a size update that the client waits for, or UINT32_MAX */
+    /* windows */
+    int64_t room;                /* the client's connection window */
+    uint64_t debt;               /* of it, what apps used and the target thinks it has */
+    uint32_t repay;              /* to the client's connection window */
+    size_t held;                 /* octets of bodies held */
+    struct http2_octets control; /* frames for the client that wait for a frame's end */
+    /* apps */
+    struct http2_leg leg[EXCHANGE_APPS];
+    struct http2_stream **streams; /* in the order of their numbers */
+    size_t streams_n, streams_room;
+    uint32_t
+        *mine; /* numbers that the target has never seen, the last HTTP2_MINE of them, in order */
+    size_t mine_n;
+    uint64_t linger_at, now;
+};
+
+/* --- http2_stream.c --- */
+bool http2_octets_add(struct http2_octets *o, const void *p, size_t n);
+void http2_octets_drop(struct http2_octets *o, size_t n);
+void http2_octets_free(struct http2_octets *o);
+struct http2_stream *http2_stream_find(const struct http2 *h, uint32_t id);
+struct http2_stream *http2_stream_new(struct http2 *h, uint32_t id,
+                                      unsigned slot); /* NULL: no memory */
+void http2_stream_free(struct http2 *h, struct http2_stream *s);
+bool http2_is_mine(const struct http2 *h, uint32_t id); /* taken once, whether it is over or not */
+void http2_not_mine(struct http2 *h, uint32_t id);
+/* Frees it if nothing is to come and nothing on its way. */
+void http2_stream_done(struct http2 *h, struct http2_stream *s);
+
+/* --- http2_leg.c --- */
+bool http2_leg_may(const struct http2_leg *leg); /* whether a stream can be given to it */
+/* The stream's head is in its fields. False: it could not be. */
+bool http2_leg_open(struct http2_leg *leg, struct http2_stream *s);
+void http2_leg_more(struct http2_leg *leg,
+                    struct http2_stream *s); /* body, trailers or its end came */
+void http2_leg_grant(struct http2_leg *leg, struct http2_stream *s, uint32_t n);
+void http2_leg_cancel(struct http2_leg *leg, struct http2_stream *s, uint32_t code);
+void http2_leg_window(struct http2_leg *leg, uint32_t initial);
+size_t http2_leg_take(struct http2_leg *leg, const uint8_t *p, size_t n);
+void http2_leg_pump(struct http2_leg *leg);               /* what the session wants to send */
+void http2_leg_consumed(struct http2_leg *leg, size_t n); /* DATA that went to the client */
+void http2_leg_lost(struct http2_leg *leg);               /* its streams: 502 or reset */
+void http2_leg_refused(
+    struct http2_leg *leg); /* its streams: the target's, where they still can be */
+void http2_leg_free(struct http2_leg *leg);
+
+/* --- http2_out.c --- */
+void http2_pump(struct http2 *h); /* sends the client what may be sent now */
+bool http2_control(struct http2 *h, uint8_t type, uint32_t stream, uint32_t value);
+bool http2_queue_block(struct http2_leg *leg, struct http2_stream *s, const struct http2_fields *l,
+                       bool ends);
+bool http2_queue_data(struct http2_leg *leg, struct http2_stream *s, const uint8_t *p, size_t n,
+                      bool ends);
+bool http2_queue_reset(struct http2_leg *leg, struct http2_stream *s, uint32_t code);
+
+/* --- http2_client.c, http2_target.c, http2.c --- */
+size_t http2_client(struct http2 *h, const uint8_t *p, size_t n);
+size_t http2_target(struct http2 *h, const uint8_t *p, size_t n);
+/* Gives a stream to the target after all; its body so far too. */
+void http2_to_target(struct http2 *h, struct http2_stream *s);
+/* The client cannot be understood: raw, while the connection still can be; else it is cut. */
+void http2_broken(struct http2 *h, enum exchange_why why);
+/* A WINDOW_UPDATE for octets of bodies that went to their apps. */
+void http2_took(struct http2 *h, struct http2_stream *s, size_t n);
