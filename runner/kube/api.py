@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -21,8 +22,10 @@ from runner.kube.errors import KubeError as KubeError
 from runner.kube.errors import of_answer
 from runner.kube.exchange import Answer, Exchange
 from runner.kube.kubeconfig import Chosen, choose
+from runner.kube.oidc import Oidc
 from runner.kube.server import Server
 from runner.kube.watching import watched
+from runner.kube.written_back import write_back
 
 log = logging.getLogger(__name__)
 
@@ -216,6 +219,13 @@ class Cluster:
                 raise of_answer(method, target, answer.status, told)
 
 
+def _provider(chosen: Chosen, environ: Mapping[str, str]) -> Oidc | None:
+    provider = chosen.user.get("auth-provider") or {}
+    if provider.get("name") != "oidc" or not provider.get("config"):
+        return None
+    return Oidc(provider["config"], environ, partial(write_back, chosen.user_file, chosen.user_name))
+
+
 async def connect(
     options: KubeOptions, environ: Mapping[str, str], home: Path, *, attended: bool = False
 ) -> Cluster:
@@ -225,7 +235,14 @@ async def connect(
         choose, environ, home, kubeconfig=options.kubeconfig, context=options.context
     )
     try:
-        credentials = Credentials(chosen.user, chosen.cluster, chosen.folder, environ, attended=attended)
+        credentials = Credentials(
+            chosen.user,
+            chosen.cluster,
+            chosen.folder,
+            environ,
+            attended=attended,
+            provider=_provider(chosen, environ),
+        )
         server = Server(chosen.cluster, credentials, environ, _impersonated(options, chosen))
         cluster = Cluster(server, chosen.context, options.namespace or chosen.namespace)
     except KubeError as error:

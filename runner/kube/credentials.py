@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from runner.kube.errors import KubeError
 
@@ -47,8 +47,15 @@ class Credential:
         return f"Credential(until={self.until:.0f})"
 
 
+class Provider(Protocol):
+    """An auth-provider of ours (``runner.kube.oidc``)."""
+
+    async def token(self, now: float, early: float, *, refused: bool) -> Credential:
+        """Good for ``early`` seconds more at least; ``refused``: the last one was not accepted. KubeError."""
+
+
 class Credentials:
-    """One user of a kubeconfig. ``said_by`` is the file for error messages."""
+    """One user of a kubeconfig. ``provider``: of its `auth-provider`, if we know that one ourselves."""
 
     def __init__(
         self,
@@ -58,6 +65,7 @@ class Credentials:
         environ: Mapping[str, str],
         *,
         attended: bool = False,
+        provider: Provider | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._user = user
@@ -65,6 +73,7 @@ class Credentials:
         self._folder = folder
         self._environ = environ
         self._attended = attended
+        self._provider = provider
         self._now = now
         self._kept: Credential | None = None
         self._one = asyncio.Lock()
@@ -85,13 +94,13 @@ class Credentials:
             kept = self._kept
             if kept is not None and kept is not refused and not self._lapsed(kept):
                 return kept
-            self._kept = await self._make()
+            self._kept = await self._make(refused=kept is not None and kept is refused)
             return self._kept
 
     def _lapsed(self, credential: Credential) -> bool:
         return bool(credential.until) and self._now() >= credential.until - EARLY
 
-    async def _make(self) -> Credential:
+    async def _make(self, *, refused: bool) -> Credential:
         user = self._user
         certificate = pem_of(user, "client-certificate")
         key = pem_of(user, "client-key")
@@ -103,6 +112,11 @@ class Credentials:
         if user.get("username"):
             pair = f"{user['username']}:{user.get('password') or ''}".encode()
             return Credential(f"Basic {base64.b64encode(pair).decode()}", certificate, key)
+        if self._provider is not None:
+            made = await self._provider.token(self._now(), EARLY, refused=refused)
+            return Credential(
+                made.authorization, certificate, key, made.until or self._now() + REREAD + EARLY
+            )
         if "auth-provider" in user:
             return await asyncio.to_thread(self._from_provider)
         if "exec" not in user:
@@ -113,7 +127,7 @@ class Credentials:
         return Credential(made.authorization, certificate, key, made.until)
 
     def _from_provider(self) -> Credential:
-        """The older way (`auth-provider: oidc`), which the kubernetes package knows to refresh."""
+        """An older way (`auth-provider: gcp`), which the kubernetes package knows."""
         from kubernetes.client import Configuration
         from kubernetes.config import ConfigException, load_kube_config_from_dict
 

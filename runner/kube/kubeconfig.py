@@ -20,20 +20,27 @@ Json = dict[str, Any]
 
 _CLUSTER_PATHS = ("certificate-authority",)
 _USER_PATHS = ("client-certificate", "client-key", "tokenFile")
+_PROVIDER_PATHS = ("idp-certificate-authority",)
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """One context, its paths absolute. ``files`` are those that were read, for error messages; ``folder`` is where
-    the user's entry came from, to which its exec command may be relative."""
+    """One context, its paths absolute. ``files`` are those that were read, for error messages; ``user_file`` is where
+    the user's entry, ``user_name``, came from, to whose folder its exec command may be relative."""
 
     context: str
     namespace: str
     cluster: Json
     user: Json
     files: tuple[str, ...]
-    folder: str = ""
+    user_name: str = ""
+    user_file: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Of the user's entry."""
+        return os.path.dirname(self.user_file)
 
 
 @dataclass(slots=True)
@@ -105,7 +112,7 @@ def _merge(merged: _Merged, path: Path, *, must: bool) -> None:
     for name, cluster in _named(found, "clusters", "cluster", path):
         merged.clusters.setdefault(name, _absolute(cluster, _CLUSTER_PATHS, folder))
     for name, user in _named(found, "users", "user", path):
-        merged.users.setdefault(name, (_absolute(user, _USER_PATHS, folder), folder))
+        merged.users.setdefault(name, (_user(user, folder), str(path.absolute())))
     for name, context in _named(found, "contexts", "context", path):
         merged.contexts.setdefault(name, context)
 
@@ -118,6 +125,14 @@ def _named(found: Json, many: str, one: str, path: Path) -> list[tuple[str, Json
         raise Refusal(
             f"the {many} of kubeconfig {path} are not what they should be", "mend the file"
         ) from error
+
+
+def _user(entry: Json, folder: str) -> Json:
+    entry = _absolute(entry, _USER_PATHS, folder)
+    provider = entry.get("auth-provider")
+    if isinstance(provider, dict) and isinstance(config := provider.get("config"), dict):
+        entry["auth-provider"] = provider | {"config": _absolute(config, _PROVIDER_PATHS, folder)}
+    return entry
 
 
 def _absolute(entry: Json, keys: tuple[str, ...], folder: str) -> Json:
@@ -154,9 +169,9 @@ def _pick(merged: _Merged, asked: str, said: str) -> Chosen:
         raise Refusal(
             f"context {name!r} names the user {user_name!r}, whom {said} does not have", "mend the file"
         )
-    user, folder = merged.users.get(user_name, ({}, ""))
+    user, file = merged.users.get(user_name, ({}, ""))
     namespace = str(context.get("namespace") or "default")
-    return Chosen(name, namespace, cluster, user, tuple(merged.files), folder)
+    return Chosen(name, namespace, cluster, user, tuple(merged.files), user_name, file)
 
 
 def _listed(contexts: Mapping[str, Json]) -> str:

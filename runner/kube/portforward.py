@@ -97,6 +97,7 @@ async def _open(
             ssl_context=server.tls(credential),
             extra_headers=[*server.headers(credential), ("Sec-WebSocket-Protocol", ", ".join(OFFERED))],
             proxy=server.proxy or None,
+            proxy_ssl_context=server.proxy_tls,
             max_redirects=0,
             socket_factory=dialled,
             websocket_handshake_timeout=OPEN_TIME,

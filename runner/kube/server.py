@@ -7,16 +7,17 @@ import base64
 import os
 import socket
 import ssl
-import tempfile
+from asyncio.sslproto import _SSLProtocolTransport as SSLTransport
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from runner.kube.credentials import Credential, Credentials, pem_of
+from runner.kube.credentials import Credential, Credentials
 from runner.kube.errors import KubeError
 from runner.kube.proxies import proxy_for
 from runner.kube.sockets import connected, keep_alive
+from runner.kube.trust import Trust
 
 Json = dict[str, Any]
 
@@ -59,7 +60,7 @@ class Server:
         self.credentials = credentials
         self._cluster = cluster
         self._fixed = (("Host", self.address.authority), ("User-Agent", agent), *impersonated)
-        self._contexts: dict[tuple[bytes, bytes], ssl.SSLContext] = {}
+        self._trust = Trust(cluster, self.url)
 
     @property
     def server_name(self) -> str:
@@ -74,29 +75,12 @@ class Server:
         """The context for this credential's certificate; None for plain HTTP."""
         if not self.address.secure:
             return None
-        pair = (credential.certificate, credential.key)
-        if (context := self._contexts.get(pair)) is None:
-            self._contexts.clear()  # a renewed certificate replaces the former
-            context = self._contexts[pair] = self._make_context(credential)
-        return context
+        return self._trust.of_server(credential)
 
-    def _make_context(self, credential: Credential) -> ssl.SSLContext:
-        authority = pem_of(self._cluster, "certificate-authority")
-        try:
-            context = ssl.create_default_context(cadata=authority.decode() if authority else None)
-        except (ssl.SSLError, ValueError) as error:
-            raise KubeError(
-                0, "", f"the certificate-authority of {self.url} cannot be read: {error}", _MEND
-            ) from error
-        # Clusters' own authorities lack fields that Python 3.13 asks for by default (RFC 5280) and kubectl does not.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-        context.set_alpn_protocols(["http/1.1"])
-        if self._cluster.get("insecure-skip-tls-verify"):
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        if credential.certificate:
-            _load_pair(context, credential)
-        return context
+    @property
+    def proxy_tls(self) -> ssl.SSLContext | None:
+        """The context for a proxy that speaks TLS itself; else None."""
+        return self._trust.of_proxy() if urlsplit(self.proxy).scheme == "https" else None
 
     async def dial(self, credential: Credential) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to it, through the proxy where there is one. KubeError (status 0) with the next step."""
@@ -125,8 +109,9 @@ class Server:
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         proxy = urlsplit(self.proxy)
         if proxy.scheme in ("http", "https"):
-            reader, writer = await self._connect_method(proxy.scheme == "https")
+            reader, writer = await self._connect_method()
             if context is not None:
+                _let_fail(writer.transport)
                 try:
                     await writer.start_tls(context, server_hostname=self.server_name)
                 except BaseException:
@@ -143,15 +128,18 @@ class Server:
         name = self.server_name if context else None
         return await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name, limit=LIMIT)
 
-    async def _connect_method(self, secure: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def _connect_method(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """RFC 9110, 9.3.6. With plain HTTP servers too: a forward needs the same connection both ways."""
         proxy = urlsplit(self.proxy)
         assert proxy.hostname is not None  # _proxy has seen it
-        sock = await connected(proxy.hostname, proxy.port or (443 if secure else 80))
-        name = proxy.hostname if secure else None
-        reader, writer = await asyncio.open_connection(
-            sock=sock, ssl=secure or None, server_hostname=name, limit=LIMIT
-        )
+        tls = self.proxy_tls
+        sock = await connected(proxy.hostname, proxy.port or (443 if tls else 80))
+        try:
+            reader, writer = await asyncio.open_connection(
+                sock=sock, ssl=tls, server_hostname=proxy.hostname if tls else None, limit=LIMIT
+            )
+        except ssl.SSLCertVerificationError as error:
+            raise self._not_trusted(_shown(self.proxy), error) from error
         try:
             host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
             lines = [f"CONNECT {host}:{self.address.port} HTTP/1.1", f"Host: {host}:{self.address.port}"]
@@ -175,12 +163,7 @@ class Server:
     def explained(self, error: BaseException) -> KubeError:
         """Why no connection could be made, for whom it stopped."""
         if isinstance(error, ssl.SSLCertVerificationError):
-            return KubeError(
-                0,
-                "",
-                f"the certificate of {self.url} is not to be trusted: {error.verify_message or error}",
-                "compare certificate-authority-data and tls-server-name of the kubeconfig with what you were given",
-            )
+            return self._not_trusted(self.url, error)
         if isinstance(error, ssl.SSLError):
             return self.unreachable(f"TLS: {error.reason or error}")
         if isinstance(error, asyncio.IncompleteReadError | EOFError):
@@ -190,6 +173,18 @@ class Server:
         if isinstance(error, OSError) and error.errno and error.errno > 0:
             return self.unreachable(os.strerror(error.errno))
         return self.unreachable(str(error) or type(error).__name__)
+
+    def _not_trusted(self, whose: str, error: ssl.SSLCertVerificationError) -> KubeError:
+        proxys = whose != self.url
+        return KubeError(
+            0,
+            "",
+            f"the certificate of {'the proxy ' if proxys else ''}{whose} is not to be trusted: "
+            f"{error.verify_message or error}",
+            "install its authority on this machine, or name it in SSL_CERT_FILE"
+            if proxys
+            else "compare certificate-authority-data and tls-server-name of the kubeconfig with what you were given",
+        )
 
     def unreachable(self, why: str) -> KubeError:
         through = f" (through the proxy {_shown(self.proxy)})" if self.proxy and "proxy" not in why else ""
@@ -205,19 +200,11 @@ class Server:
 _MEND = "mend the kubeconfig"
 
 
-def _load_pair(context: ssl.SSLContext, credential: Credential) -> None:
-    """OpenSSL takes a certificate from files alone; ours lives for this call, readable by its owner only."""
-    fd, path = tempfile.mkstemp(prefix="mirror-run-")
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(credential.certificate + b"\n" + credential.key)
-        context.load_cert_chain(path)
-    except ssl.SSLError as error:
-        raise KubeError(
-            0, "", f"the client certificate or its key cannot be read: {error.reason}", _MEND
-        ) from error
-    finally:
-        os.unlink(path)
+def _let_fail(below: asyncio.WriteTransport) -> None:
+    """A TLS handshake on top of asyncio's TLS that fails never ends before Python 3.11.8 (CPython, gh-113214): the
+    transport below cannot be told of an error. It can be aborted."""
+    if isinstance(below, SSLTransport):
+        below._force_close = lambda _: below.abort()  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def _with_scheme(url: str, cluster: Json) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import ssl
 import stat
 import time
 import uuid
@@ -16,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 
+from runner.errors import Refusal
 from runner.kube import forward_transport, portforward
 from runner.kube.api import Cluster, KubeError, KubeOptions, connect
 from runner.kube.forward_core import SPDY, V4
@@ -358,6 +361,32 @@ async def test_through_a_proxy(cluster: Kubectl, far: Far, tmp_path: Path) -> No
             to(one, far, "bye"),
         ):
             assert len(between.heads) == before
+
+
+async def test_through_a_proxy_that_speaks_tls(
+    cluster: Kubectl, far: Far, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TLS inside of TLS, for calls and for forwards; octets enough that records of both are cut anywhere."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "proxys.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "proxys.pem"))
+    sent = os.urandom(3_000_000)
+    async with (
+        proxy(tls=context) as between,
+        api(cluster.kubeconfig, {"HTTPS_PROXY": f"https://127.0.0.1:{between.port}"}) as one,
+        to(one, far, "echo") as stream,
+    ):
+        reading = asyncio.create_task(stream.reader.readexactly(len(sent)))
+        stream.writer.write(sent)
+        assert await asyncio.wait_for(reading, 30) == sent
+        assert len(between.heads) == 2
+        monkeypatch.delenv("SSL_CERT_FILE")
+    async with proxy(tls=context) as between:
+        with pytest.raises(Refusal, match="certificate of the proxy"):
+            async with api(cluster.kubeconfig, {"HTTPS_PROXY": f"https://127.0.0.1:{between.port}"}):
+                pass
 
 
 # --- the way is cut -------------------------------------------------------------------------------------------------

@@ -8,7 +8,9 @@ import json
 import socket
 import ssl
 import time
-from contextlib import aclosing
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import trustme
 from runner.errors import Refusal
 from runner.kube.api import Cluster, KubeError, KubeOptions, connect
 from runner.kube.errors import described, of_answer
-from tests.runner.kube.served import Asked, Served, proxy, served, socks, status
+from tests.runner.kube.served import Asked, Handle, Proxied, Served, proxy, served, socks, status
 
 HOME = Path("/nonexistent")
 
@@ -405,6 +407,97 @@ async def test_tls_with_the_clusters_own_authority(tmp_path: Path) -> None:
         await (await cluster(server, tmp_path, **said, **{"insecure-skip-tls-verify": True})).close()
         with pytest.raises(Refusal, match=r"cannot be reached: (TLS|the connection was closed)"):
             await cluster(server, tmp_path, **(said | {"user": {}}), **{"insecure-skip-tls-verify": True})
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """An API server and a proxy, both with TLS, of different authorities; ``said`` is the kubeconfig's cluster."""
+
+    server: Served
+    between: Proxied
+    said: dict[str, Any]
+    proxys: Path
+
+
+@asynccontextmanager
+async def secured(
+    folder: Path, handle: Handle = nothing, *, authority_of: str = "server"
+) -> AsyncIterator[Secured]:
+    """The server's name is api.test, which the proxy knows alone. ``authority_of``: whose the kubeconfig has."""
+    authorities = {"server": trustme.CA(), "proxy": trustme.CA()}
+    servers, proxys = (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) for _ in range(2))
+    authorities["server"].issue_cert("api.test").configure_cert(servers)
+    authorities["proxy"].issue_cert("127.0.0.1").configure_cert(proxys)
+    (folder / "ca.pem").write_bytes(authorities[authority_of].cert_pem.bytes())
+    (folder / "proxys.pem").write_bytes(authorities["proxy"].cert_pem.bytes())
+    async with served(handle, servers) as server, proxy(tls=proxys) as between:
+        said = {"server": f"https://api.test:{server.port}", "certificate-authority": "ca.pem"}
+        yield Secured(server, between, said, folder / "proxys.pem")
+
+
+async def watch_through(there: Secured, folder: Path, environ: dict[str, str], **said: Any) -> None:
+    """A call, and a watch whose answer comes in pieces: TLS inside of TLS both ways."""
+    one = await cluster(there.server, folder, environ, **(there.said | said))
+    seen = [change async for change in one.watch("/api/v1/pods", "7")]
+    assert [kind for kind, _ in seen] == ["ADDED"] * 3
+    assert all(item["payload"] == "x" * 100_000 for _, item in seen)
+    await one.close()
+    assert {head.splitlines()[0] for head in there.between.heads} == {
+        f"CONNECT api.test:{there.server.port} HTTP/1.1"
+    }
+
+
+async def three_large(asked: Asked) -> None:
+    """Then the watch is over, for good."""
+    if asked.path == "/api/v1/pods" and "resourceVersion=7" in asked.target:
+        await asked.begin(200)
+        for number in range(3):
+            one = item("p", 8 + number) | {"payload": "x" * 100_000}
+            await asked.say({"type": "ADDED", "object": one})
+        await asked.say({"type": "ERROR", "object": status(410, "Expired", "too old")})
+        await asked.end()
+    else:
+        await nothing(asked)
+
+
+@pytest.mark.parametrize("by", ["HTTPS_PROXY", "proxy-url"])
+async def test_a_proxy_that_speaks_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """Its authority is this machine's, the server's the kubeconfig's."""
+    async with secured(tmp_path, three_large) as there:
+        monkeypatch.setenv("SSL_CERT_FILE", str(there.proxys))
+        url = f"https://127.0.0.1:{there.between.port}"
+        environ, said = ({by: url}, {}) if by == "HTTPS_PROXY" else ({}, {by: url})
+        with pytest.raises(KubeError, match="too old"):
+            await watch_through(there, tmp_path, environ, **said)
+
+
+async def test_a_proxy_of_the_clusters_authority(tmp_path: Path) -> None:
+    """As kubectl has it. It does not make the server's own certificate good."""
+    async with secured(tmp_path, authority_of="proxy") as there:
+        url = f"https://127.0.0.1:{there.between.port}"
+        with pytest.raises(Refusal, match=r"certificate of https://api\.test.* is not to be trusted"):
+            await cluster(there.server, tmp_path, {"HTTPS_PROXY": url}, **there.said)
+        assert len(there.between.heads) == 1
+        assert not there.server.asked
+
+
+async def test_a_proxy_that_is_not_to_be_trusted_is_told_nothing(tmp_path: Path) -> None:
+    async with secured(tmp_path) as there:
+        url = f"https://anna:secret@127.0.0.1:{there.between.port}"
+        with pytest.raises(
+            Refusal, match=r"certificate of the proxy https://127\.0\.0\.1:\d+ is not"
+        ) as refused:
+            await cluster(there.server, tmp_path, {"HTTPS_PROXY": url}, **there.said)
+        assert "SSL_CERT_FILE" in refused.value.next_step
+        assert "secret" not in str(refused.value)
+        assert not there.between.heads
+
+
+async def test_a_proxy_that_does_not_speak_tls_after_all(tmp_path: Path) -> None:
+    async with secured(tmp_path) as there, served(nothing) as plain:
+        url = f"https://127.0.0.1:{plain.port}"
+        with pytest.raises(Refusal, match=r"through the proxy https://127.*cannot be reached"):
+            await cluster(there.server, tmp_path, {"HTTPS_PROXY": url}, **there.said)
 
 
 async def test_nobody_there(tmp_path: Path) -> None:
