@@ -1,0 +1,10 @@
+/* open(2) by the rules, for whoever opens on another's behalf (streams, directories). */
+#pragma once
+
+#include <sys/types.h>
+
+int open_by_rules(int dirfd, const char *path, int flags, mode_t mode);
+
+/* Only if the path is the target's: a descriptor (>= 0), or -1 and errno; OPEN_NOT_OURS when libc is to do what it does. */
+#define OPEN_NOT_OURS (-2)
+int open_of_target(const char *path, int flags, mode_t mode);

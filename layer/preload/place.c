@@ -1,0 +1,253 @@
+#include "place.h"
+
+#include "raw.h"
+#include "upper.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#ifndef RULES_FILE
+#define RULES_FILE "/.mirror-run/rules" /* mirror-init puts it there */
+#endif
+#define UNREACHABLE  "(unreachable)"
+#define UNREACHABLES (sizeof(UNREACHABLE) - 1)
+
+static struct rules rules;
+static atomic_bool active;
+
+__attribute__((constructor(101))) static void begin(void) {
+    int before = errno;
+    int fd = (int)raw(SYS_openat, AT_FDCWD, RULES_FILE, O_RDONLY | O_CLOEXEC, 0);
+    struct statx s = {0}; /* that the kernel writes into it is not seen by an analyser */
+    if (fd >= 0 && raw(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_SIZE, &s) == 0 && s.stx_size > 0) {
+        size_t len = (size_t)s.stx_size;
+        void *octets = mmap(NULL, len, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (octets != MAP_FAILED && rules_read(&rules, octets, len))
+            atomic_store(&active, true);
+    }
+    if (fd >= 0)
+        raw(SYS_close, fd);
+    errno = before;
+}
+
+bool place_active(void) {
+    return atomic_load_explicit(&active, memory_order_acquire);
+}
+
+bool place_of_target(int fd) {
+    struct statx s = {0};
+    int before = errno;
+    bool theirs = place_active() &&
+                  raw(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &s) == 0 &&
+                  makedev(s.stx_dev_major, s.stx_dev_minor) == rules.mount;
+    errno = before;
+    return theirs;
+}
+
+/* --- the working directory, remembered: asking for it costs more than deciding does ------------------------------------ */
+
+static struct {
+    atomic_uint moves;   /* how often it changed */
+    atomic_uint version; /* odd: somebody writes what follows */
+    unsigned of_move;
+    bool of_target;
+    long size;
+    char text[PATH_MAX];
+} cwd;
+
+void place_moved(void) {
+    atomic_fetch_add(&cwd.moves, 1);
+}
+
+static long remembered(char *out, size_t size, bool *of_target) {
+    unsigned version = atomic_load_explicit(&cwd.version, memory_order_acquire);
+    if (version % 2 || cwd.size <= 0 || (size_t)cwd.size > size)
+        return -1;
+    long n = cwd.size;
+    unsigned of_move = cwd.of_move;
+    *of_target = cwd.of_target;
+    memcpy(out, cwd.text, (size_t)n);
+    atomic_thread_fence(memory_order_acquire);
+    bool whole = atomic_load_explicit(&cwd.version, memory_order_relaxed) == version;
+    return whole && of_move == atomic_load(&cwd.moves) ? n : -1;
+}
+
+/* Who finds another writing lets it be: then the next one asks again. */
+static void remember(unsigned move, const char *text, long size, bool of_target) {
+    unsigned version = atomic_load(&cwd.version);
+    if (version % 2 || !atomic_compare_exchange_strong(&cwd.version, &version, version + 1))
+        return;
+    cwd.of_move = move;
+    cwd.of_target = of_target;
+    cwd.size = size;
+    memcpy(cwd.text, text, (size_t)size);
+    atomic_store_explicit(&cwd.version, version + 2, memory_order_release);
+}
+
+long place_cwd(char *out, size_t size, bool *of_target) {
+    long n = remembered(out, size, of_target);
+    if (n > 0)
+        return n;
+    char text[PATH_MAX + UNREACHABLES];
+    unsigned move = atomic_load(&cwd.moves);
+    n = raw(SYS_getcwd, text, sizeof text);
+    if (n <= 0)
+        return -1;
+    *of_target = strncmp(text, UNREACHABLE, UNREACHABLES) == 0;
+    const char *name = text + (*of_target ? UNREACHABLES : 0);
+    n -= *of_target ? (long)UNREACHABLES : 0;
+    if (n > PATH_MAX || (size_t)n > size) {
+        errno = ERANGE;
+        return -1;
+    }
+    memcpy(out, name, (size_t)n);
+    remember(move, name, n, *of_target);
+    return n;
+}
+
+/* --- the path ---------------------------------------------------------------------------------------------------------- */
+
+/* Where a relative path begins; false: let the kernel say what is wrong. */
+static bool base(struct place *p, int dirfd) {
+    if (dirfd == AT_FDCWD) {
+        long n = place_cwd(p->path, sizeof p->path, &p->of_target);
+        p->len = n > 0 ? (size_t)n - 1 : 0;
+        return n > 1 && p->path[0] == '/';
+    }
+    if (dirfd < 0)
+        return false;
+    struct fd_name link = fd_name(dirfd);
+    int before = errno;
+    long n = raw(SYS_readlinkat, AT_FDCWD, link.text, p->path, sizeof p->path - 1);
+    errno = before;
+    if (n <= 0 || p->path[0] != '/')
+        return false;
+    p->len = (size_t)n;
+    p->of_target = place_of_target(dirfd);
+    return true;
+}
+
+static bool join(struct place *p, const char *path) {
+    size_t n = strlen(path);
+    bool slash = p->len && p->path[p->len - 1] != '/';
+    if (p->len + slash + n >= sizeof p->path) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    if (slash)
+        p->path[p->len++] = '/';
+    memcpy(p->path + p->len, path, n + 1);
+    p->len += n;
+    return true;
+}
+
+/* Whether place_plain would change anything. */
+static bool is_plain(const struct place *p) {
+    for (const char *at = p->path; (at = strchr(at, '/')); at++)
+        if (at[1] == '/' || (at[1] == '\0' && at != p->path) ||
+            (at[1] == '.' &&
+             (at[2] == '/' || at[2] == '\0' || (at[2] == '.' && (at[3] == '/' || at[3] == '\0')))))
+            return false;
+    return true;
+}
+
+void place_plain(struct place *p) {
+    const char *from = p->path;
+    size_t to = 0;
+    while (*from) {
+        size_t part = strcspn(from + 1, "/");
+        bool dots = part == 2 && from[1] == '.' && from[2] == '.';
+        if (dots)
+            while (to > 0 && p->path[--to] != '/')
+                ;
+        else if (part > 0 && !(part == 1 && from[1] == '.')) {
+            memmove(p->path + to, from, part + 1);
+            to += part + 1;
+        }
+        from += part + 1;
+    }
+    if (to == 0)
+        p->path[to++] = '/';
+    p->path[to] = '\0';
+    p->len = to;
+}
+
+/* One of the app's folders that is another of the target's: *mapped, and the path is the other. */
+static bool map(struct place *p, bool *mapped) {
+    size_t cut, n;
+    struct place plain = *p;
+    place_plain(&plain);
+    const char *to = rules_mapped(&rules, plain.path, plain.len, &cut, &n);
+    *mapped = to != NULL;
+    if (!to)
+        return true;
+    if (n + plain.len - cut >= sizeof p->path) {
+        errno = ENAMETOOLONG;
+        return false;
+    }
+    memcpy(p->path, to, n);
+    memcpy(p->path + n, plain.path + cut, plain.len - cut + 1);
+    p->len = n + plain.len - cut;
+    return true;
+}
+
+static enum whose __attribute__((noinline)) decide_winding(const struct place *p) {
+    struct place plain = *p;
+    place_plain(&plain);
+    return rules_decide(&rules, plain.path, plain.len);
+}
+
+static enum route stays(struct place *p, enum intent intent, bool of_target) {
+    bool copied = false;
+    switch (intent) {
+    case LOOKS:
+        return upper_has(p) ? ROUTE_HERE : of_target ? ROUTE_OWN : ROUTE_TARGET;
+    case CHANGES:
+    case REPLACES:
+        copied = upper_copy(p, intent == CHANGES);
+        break;
+    case MAKES:
+        copied = upper_make(p);
+        break;
+    case TAKES:
+        copied = upper_take(p);
+        break;
+    }
+    return copied ? ROUTE_HERE : ROUTE_FAILED;
+}
+
+enum route place_find(struct place *p, int dirfd, const char *path, enum intent intent) {
+    bool mapped = false;
+    p->len = 0;
+    p->of_target = false;
+    if (!place_active() || !path || !*path)
+        return ROUTE_OWN;
+    if (*path != '/' && !base(p, dirfd))
+        return ROUTE_OWN;
+    if (!join(p, path) || (rules.mapping_count && !map(p, &mapped)))
+        return ROUTE_FAILED;
+    enum whose whose = is_plain(p) ? rules_decide(&rules, p->path, p->len) : decide_winding(p);
+    switch (whose) {
+    case WHOSE_LOCAL:
+        mapped |= p->of_target;
+        p->of_target = false;
+        return mapped ? ROUTE_HERE : ROUTE_OWN;
+    case WHOSE_NOT_FOUND:
+        errno = ENOENT;
+        return ROUTE_FAILED;
+    case WHOSE_WRITE:
+        return p->of_target && !mapped ? ROUTE_OWN : ROUTE_TARGET;
+    case WHOSE_READ:
+        break;
+    }
+    return stays(p, intent, p->of_target && !mapped);
+}
+
+enum route place_find_of_two(struct place *p, int dirfd, const char *path, enum intent intent) {
+    enum route route = place_find(p, dirfd, path, intent);
+    return route == ROUTE_OWN && p->of_target ? ROUTE_TARGET : route;
+}

@@ -1,0 +1,54 @@
+/* Where a path leads: made absolute, decided by the rules, and what the real call is then to be given.
+ *
+ * Decided is the path as it is written, its `.` and `..` taken out by their text; what the target or the kernel gets is the
+ * path with them, for only who follows symlinks knows what `..` means after one. */
+#pragma once
+
+#include "rules.h"
+
+#include <linux/limits.h>
+#include <stdbool.h>
+
+enum route {
+    ROUTE_OWN,    /* the call as it was made */
+    ROUTE_HERE,   /* the container's, but at `path` */
+    ROUTE_TARGET, /* the door's, with `path` */
+    ROUTE_FAILED, /* errno says why */
+};
+
+enum intent {
+    LOOKS,    /* at what is there */
+    CHANGES,  /* what is there */
+    REPLACES, /* what is in it: nothing of that is needed any more */
+    MAKES,    /* a new name */
+    TAKES,    /* a name away */
+};
+
+struct place {
+    char path[PATH_MAX];
+    size_t len;
+    bool
+        of_target; /* it was found from a directory of the target's: ROUTE_OWN then is the target's too */
+};
+
+/* Of `path` as the kernel would find it from `dirfd`. What is left to the kernel is ROUTE_OWN: NULL, "", no rules. */
+enum route place_find(struct place *p, int dirfd, const char *path, enum intent intent);
+
+/* For calls with two paths, which are both the door's or none: what of them is the target's anyhow is the door's too. */
+enum route place_find_of_two(struct place *p, int dirfd, const char *path, enum intent intent);
+
+/* Takes out empty parts, `.`, `..` and a slash at the end, by their text. */
+void place_plain(struct place *p);
+
+/* Whether the layer does anything in this process: its constructor has found rules. */
+bool place_active(void);
+
+/* Whether this descriptor is one of the target's files. */
+bool place_of_target(int fd);
+
+/* The working directory's name into `out`, without what the kernel puts before one that is not below the root. Its length with
+ * the NUL, as getcwd(2), or -1. */
+long place_cwd(char *out, size_t size, bool *of_target);
+
+/* The working directory has changed. */
+void place_moved(void);

@@ -1,0 +1,158 @@
+#include "rules.h"
+
+#include <string.h>
+
+#define FILE_MAGIC  "MRFILES1"
+#define RULES_MAGIC "MRRULES1"
+#define TABLE_MAGIC "MRPT0001"
+#define MAGIC       8
+#define NONE        0xffff
+#define SETTLED     0x8000
+
+/* What is left of the file; `at` NULL once something was not there. */
+struct reader {
+    const uint8_t *at;
+    size_t left;
+};
+
+static const uint8_t *take(struct reader *r, size_t n) {
+    const uint8_t *p = r->at;
+    if (!p || n > r->left) {
+        r->at = NULL;
+        return NULL;
+    }
+    r->at += n;
+    r->left -= n;
+    return p;
+}
+
+static uint16_t u16_at(const uint8_t *p) {
+    return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static uint32_t u32_of(struct reader *r) {
+    const uint8_t *p = take(r, 4);
+    return p ? (uint32_t)u16_at(p) | (uint32_t)u16_at(p + 2) << 16 : 0;
+}
+
+static bool magic(struct reader *r, const char *what) {
+    const uint8_t *p = take(r, MAGIC);
+    return p && memcmp(p, what, MAGIC) == 0;
+}
+
+/* `count` times u16 length, `extra` octets, and as many as the length says. */
+static const uint8_t *texts(struct reader *r, uint32_t count, size_t extra) {
+    const uint8_t *first = r->at, *p;
+    for (uint32_t i = 0; i < count && (p = take(r, 2 + extra)); i++)
+        take(r, u16_at(p));
+    return r->at ? first : NULL;
+}
+
+/* Every move leads to a state, every label names a pattern. */
+static bool sound(const struct rules *r) {
+    for (size_t i = 0; i < (size_t)r->states * r->width; i++)
+        if ((r->moves[i] & ~SETTLED) >= r->states)
+            return false;
+    for (size_t i = 0; i < r->states; i++)
+        if (r->labels[i] != NONE && r->labels[i] >= r->patterns)
+            return false;
+    for (size_t i = 0; i < 256; i++)
+        if (r->classes[i] >= r->width)
+            return false;
+    return r->states > 0;
+}
+
+static bool table(struct rules *r, struct reader *in) {
+    const uint8_t *sizes;
+    if (!magic(in, TABLE_MAGIC) || !(sizes = take(in, 4)))
+        return false;
+    r->states = u16_at(sizes);
+    r->width = u16_at(sizes + 2);
+    r->classes = take(in, 256);
+    r->labels = (const uint16_t *)(const void *)take(in, 2 * (size_t)r->states);
+    r->moves = (const uint16_t *)(const void *)take(in, 2 * (size_t)r->states * r->width);
+    return r->classes && r->labels && r->moves && sound(r);
+}
+
+bool rules_read(struct rules *out, const void *octets, size_t len) {
+    struct reader in = {octets, len};
+    struct rules r = {0};
+    const uint8_t *mount;
+    if (!magic(&in, FILE_MAGIC) || !(mount = take(&in, 8)) || !magic(&in, RULES_MAGIC))
+        return false;
+    memcpy(&r.mount, mount, sizeof r.mount);
+    r.patterns = u32_of(&in);
+    r.prefix_count = u32_of(&in);
+    r.mapping_count = u32_of(&in);
+    r.users = u32_of(&in);
+    r.mode = u32_of(&in);
+    r.whose = take(&in, r.patterns);
+    r.prefixes = texts(&in, r.prefix_count, 1);
+    r.mappings = r.mapping_count > UINT32_MAX / 2 ? NULL : texts(&in, 2 * r.mapping_count, 0);
+    if (!r.whose || !r.prefixes || !r.mappings || r.users > r.patterns)
+        return false;
+    take(&in, -(size_t)(in.at - (const uint8_t *)octets) % 8);
+    if (!table(&r, &in))
+        return false;
+    *out = r;
+    return true;
+}
+
+static uint16_t walk(const struct rules *r, const char *path, size_t len) {
+    uint32_t state = 0;
+    for (size_t i = 0; i < len; i++) {
+        uint16_t move = r->moves[state * r->width + r->classes[(uint8_t)path[i]]];
+        state = move & ~SETTLED & 0xffff;
+        if (move & SETTLED)
+            break;
+    }
+    return r->labels[state];
+}
+
+/* Whether the path is that folder or lies in it; "/" has been written so. */
+static bool holds(const uint8_t *folder, size_t n, const char *path, size_t len) {
+    if (n == 1)
+        return true;
+    return len >= n && memcmp(folder, path, n) == 0 && (len == n || path[n] == '/');
+}
+
+/* The prefixes stand longest first. */
+static int by_prefix(const struct rules *r, const char *path, size_t len) {
+    const uint8_t *p = r->prefixes;
+    for (uint32_t i = 0; i < r->prefix_count; i++, p += 3 + u16_at(p))
+        if (holds(p + 3, u16_at(p), path, len))
+            return p[2];
+    return -1;
+}
+
+/* What the mode says of what nothing else decides: as runner/files/rules.py has its modes. */
+static enum whose otherwise(const struct rules *r) {
+    return r->mode == 1 ? WHOSE_READ : r->mode == 2 ? WHOSE_WRITE : WHOSE_LOCAL;
+}
+
+enum whose rules_decide(const struct rules *r, const char *path, size_t len) {
+    if (r->mode == 0)
+        return WHOSE_LOCAL;
+    uint16_t label = walk(r, path, len);
+    if (label != NONE && label < r->users)
+        return r->whose[label];
+    int whose = by_prefix(r, path, len);
+    if (whose >= 0)
+        return (enum whose)whose;
+    return label != NONE ? r->whose[label] : otherwise(r);
+}
+
+const char *rules_mapped(const struct rules *r, const char *path, size_t path_len, size_t *cut,
+                         size_t *len) {
+    const uint8_t *p = r->mappings;
+    for (uint32_t i = 0; i < r->mapping_count && r->mode; i++) {
+        const uint8_t *to = p + 2 + u16_at(p);
+        if (holds(p + 2, u16_at(p), path, path_len)) {
+            *cut = u16_at(p) == 1 ? 0 : u16_at(p);
+            *len = u16_at(to) == 1 ? 0 : u16_at(to);
+            return (const char *)to + 2;
+        }
+        p = to + 2 + u16_at(to);
+    }
+    return NULL;
+}

@@ -1,0 +1,36 @@
+/* Whose a path is, by the table that the runner made (runner/files/rules.py, `packed`): read in place, nothing is copied.
+ *
+ * The file is checked once, when it is mapped; after that every number in it is trusted, and deciding looks at each octet of
+ * the path once, allocates nothing and makes no system call. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum whose {
+    WHOSE_LOCAL = 0,
+    WHOSE_READ = 1,
+    WHOSE_WRITE = 2,
+    WHOSE_NOT_FOUND = 3,
+};
+
+struct rules {
+    uint64_t mount; /* st_dev of the target's files */
+    const uint8_t *whose, *prefixes, *mappings;
+    uint32_t patterns, prefix_count, mapping_count, users, mode;
+    const uint8_t *classes;
+    const uint16_t *labels, *moves;
+    uint32_t states, width;
+};
+
+/* Of the file's octets, which stay where they are. False when they are not such a file. */
+bool rules_read(struct rules *r, const void *octets, size_t len);
+
+/* Of an absolute path without empty parts, `.` and `..` (`len` octets, no slash at its end but "/" itself). */
+enum whose rules_decide(const struct rules *r, const char *path, size_t len);
+
+/* The folder that stands for one of the app's, if the path lies in such a one: *cut octets of the path are to be replaced by
+ * *len octets at the returned place. NULL: none. */
+const char *rules_mapped(const struct rules *r, const char *path, size_t path_len, size_t *cut,
+                         size_t *len);

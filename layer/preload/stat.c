@@ -1,0 +1,134 @@
+#include "stat.h"
+
+#include "hook.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+/* linux/stat.h's and libc's struct statx are the same; the door's is the former. */
+static void narrow(const struct statx *x, struct stat *s) {
+    memset(s, 0, sizeof *s);
+    s->st_dev = makedev(x->stx_dev_major, x->stx_dev_minor);
+    s->st_ino = x->stx_ino;
+    s->st_mode = x->stx_mode;
+    s->st_nlink = x->stx_nlink;
+    s->st_uid = x->stx_uid;
+    s->st_gid = x->stx_gid;
+    s->st_rdev = makedev(x->stx_rdev_major, x->stx_rdev_minor);
+    s->st_size = (off_t)x->stx_size;
+    s->st_blksize = (blksize_t)x->stx_blksize;
+    s->st_blocks = (blkcnt_t)x->stx_blocks;
+    s->st_atim = (struct timespec){x->stx_atime.tv_sec, x->stx_atime.tv_nsec};
+    s->st_mtim = (struct timespec){x->stx_mtime.tv_sec, x->stx_mtime.tv_nsec};
+    s->st_ctim = (struct timespec){x->stx_ctime.tv_sec, x->stx_ctime.tv_nsec};
+}
+
+static int statx_at_door(const struct place *p, int flags, struct statx *x) {
+    struct ask a = {.path = p->path, .body = x, .room = sizeof *x};
+    a.head.op = DOOR_STAT;
+    a.head.flags = flags & AT_SYMLINK_NOFOLLOW ? DOOR_NOFOLLOW : 0;
+    return ask_door(&a);
+}
+
+static int stat_at_door(const struct place *p, int flags, struct stat *s) {
+    struct statx x;
+    if (statx_at_door(p, flags, &x) < 0)
+        return -1;
+    narrow(&x, s);
+    return 0;
+}
+
+int stat_by_rules(int dirfd, const char *path, struct stat *s, int flags) {
+    struct place p;
+    ROUTED_CALL(p, dirfd, path, LOOKS, SYS_newfstatat, stat_at_door(&p, flags, s), s, flags);
+}
+
+EXPORT int stat(const char *path, struct stat *s) {
+    return stat_by_rules(AT_FDCWD, path, s, 0);
+}
+
+EXPORT int lstat(const char *path, struct stat *s) {
+    return stat_by_rules(AT_FDCWD, path, s, AT_SYMLINK_NOFOLLOW);
+}
+
+EXPORT int fstatat(int dirfd, const char *path, struct stat *s, int flags) {
+    return stat_by_rules(dirfd, path, s, flags);
+}
+
+EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *x) {
+    struct place p;
+    ROUTED_CALL(p, dirfd, path, LOOKS, SYS_statx, statx_at_door(&p, flags, x), flags, mask, x);
+}
+
+/* Before glibc 2.33 stat and its kin were these, with a version of the struct that is the only one on 64 bits. */
+EXPORT int __xstat(int version, const char *path, struct stat *s);
+EXPORT int __xstat(int version, const char *path, struct stat *s) {
+    (void)version;
+    return stat_by_rules(AT_FDCWD, path, s, 0);
+}
+
+EXPORT int __lxstat(int version, const char *path, struct stat *s);
+EXPORT int __lxstat(int version, const char *path, struct stat *s) {
+    (void)version;
+    return stat_by_rules(AT_FDCWD, path, s, AT_SYMLINK_NOFOLLOW);
+}
+
+EXPORT int __fxstatat(int version, int dirfd, const char *path, struct stat *s, int flags);
+EXPORT int __fxstatat(int version, int dirfd, const char *path, struct stat *s, int flags) {
+    (void)version;
+    return stat_by_rules(dirfd, path, s, flags);
+}
+
+#ifdef __GLIBC__
+struct stat64;
+ALSO(stat) int stat64(const char *path, struct stat64 *s);
+ALSO(lstat) int lstat64(const char *path, struct stat64 *s);
+ALSO(fstatat) int fstatat64(int dirfd, const char *path, struct stat64 *s, int flags);
+#else
+ALSO(stat) int stat64(const char *path, struct stat *s);
+ALSO(lstat) int lstat64(const char *path, struct stat *s);
+ALSO(fstatat) int fstatat64(int dirfd, const char *path, struct stat *s, int flags);
+#endif
+ALSO(__xstat) int __xstat64(int version, const char *path, struct stat *s);
+ALSO(__lxstat) int __lxstat64(int version, const char *path, struct stat *s);
+ALSO(__fxstatat)
+int __fxstatat64(int version, int dirfd, const char *path, struct stat *s, int flags);
+
+/* --- access ------------------------------------------------------------------------------------------------------------ */
+
+static int access_at_door(const struct place *p, int mode, int flags) {
+    struct ask a = {.path = p->path};
+    a.head.op = DOOR_ACCESS;
+    a.head.mode = (uint32_t)mode;
+    a.head.flags = flags & AT_SYMLINK_NOFOLLOW ? DOOR_NOFOLLOW : 0;
+    return ask_door(&a);
+}
+
+/* faccessat2(2) is Linux 5.8's; without flags the older call does the same. */
+static int access_of_own(int dirfd, const char *path, int mode, int flags) {
+    if (!flags)
+        return (int)raw(SYS_faccessat, dirfd, path, mode);
+#ifdef SYS_faccessat2
+    int done = (int)raw(SYS_faccessat2, dirfd, path, mode, flags);
+    if (done == 0 || errno != ENOSYS)
+        return done;
+#endif
+    return REAL(faccessat)(dirfd, path, mode, flags);
+}
+
+EXPORT int faccessat(int dirfd, const char *path, int mode, int flags) {
+    struct place p;
+    ROUTED(p, dirfd, path, LOOKS, access_of_own(dirfd, path, mode, flags),
+           access_of_own(AT_FDCWD, p.path, mode, flags), access_at_door(&p, mode, flags));
+}
+
+EXPORT int access(const char *path, int mode) {
+    return faccessat(AT_FDCWD, path, mode, 0);
+}
+
+EXPORT int eaccess(const char *path, int mode) {
+    return faccessat(AT_FDCWD, path, mode, AT_EACCESS);
+}
+
+ALSO(eaccess) int euidaccess(const char *path, int mode);

@@ -1,0 +1,21 @@
+/* The container's own copies of what is the target's to read: `/.mirror-run/upper/PATH`.
+ *
+ * With `read`, writes stay in the container. A file of the target that is opened for writing is copied there whole before it is
+ * opened, so that read-modify-write loses nothing, and from then on that copy is what the path means, to every process of the
+ * app. What is made anew is made there at once. What would have to be taken away from the target stays: EROFS. */
+#pragma once
+
+#include "place.h"
+
+/* The copy of `p`, if there is one: `p` is it now. */
+bool upper_has(struct place *p);
+
+/* `p` becomes its copy, which is made if the target has such a file (`body`: with what is in it). False: errno. */
+bool upper_copy(struct place *p, bool body);
+
+/* `p` becomes the place where something new of this name may be made: its folder is there, if the target has it. False: errno,
+ * EEXIST if the target has the name already. */
+bool upper_make(struct place *p);
+
+/* `p` becomes the copy that is to be taken away. False: errno, EROFS if only the target has it. */
+bool upper_take(struct place *p);

@@ -1,0 +1,507 @@
+/* Several hundred calls on files, each with what came of it: run inside the target and as the app, the two must say the same.
+ *
+ * usage: calls DIR [looks]      DIR: an empty directory that may be written; "looks": only what changes nothing
+ *
+ * No line has anything in it that is not the call's own result: no descriptor numbers, no inodes, no times of now. */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <glob.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+#include <utime.h>
+
+static char dir[PATH_MAX];
+
+static const char *in(const char *name) {
+    static char turn[8][PATH_MAX + 8];
+    static int n;
+    n = (n + 1) % 8;
+    snprintf(turn[n], sizeof turn[n], "%s%s%s", dir, *name ? "/" : "", name);
+    return turn[n];
+}
+
+/* By number: names of errors are not in every libc. */
+static void said(const char *call, const char *what, long result) {
+    int err = errno;
+    if (result < 0)
+        printf("%s %s = %ld errno %d\n", call, what, result, err);
+    else
+        printf("%s %s = %ld\n", call, what, result);
+    fflush(stdout);
+}
+
+#define SAY(call, what, expression)                                                                \
+    do {                                                                                           \
+        errno = 0;                                                                                 \
+        long result_ = (long)(expression);                                                         \
+        said(call, what, result_);                                                                 \
+    } while (0)
+
+static const char *names[] = {"file",
+                              "empty",
+                              "nothing",
+                              "sub",
+                              "sub/",
+                              "sub/deep/leaf",
+                              "file/",
+                              "file/x",
+                              "link",
+                              "dangling",
+                              "absolute",
+                              "loop",
+                              "linkdir",
+                              "linkdir/",
+                              "linkdir/deep/leaf",
+                              "up",
+                              "sub/../file",
+                              "sub/./deep",
+                              "no/../file",
+                              "sub//deep",
+                              "closed/file",
+                              "",
+                              "..",
+                              ".",
+                              "odd\xff",
+                              "absolutedir/deep/leaf",
+                              "outside"};
+#define NAMES (sizeof names / sizeof *names)
+
+static long opened(int fd) {
+    if (fd < 0)
+        return -1;
+    char text[64];
+    long n = read(fd, text, sizeof text);
+    long sum = n < 0 ? -1000 - errno : n;
+    for (long i = 0; i < n; i++)
+        sum = sum * 31 + (unsigned char)text[i];
+    close(fd);
+    return sum & 0xffffff;
+}
+
+static const struct {
+    const char *name;
+    int flags;
+} modes[] = {{"O_RDONLY", O_RDONLY},
+             {"O_DIRECTORY", O_RDONLY | O_DIRECTORY},
+             {"O_NOFOLLOW", O_RDONLY | O_NOFOLLOW},
+             {"O_PATH", O_PATH},
+             {"O_PATH|O_NOFOLLOW", O_PATH | O_NOFOLLOW}};
+
+static void opens(void) {
+    char what[PATH_MAX];
+    for (size_t i = 0; i < NAMES; i++)
+        for (size_t m = 0; m < sizeof modes / sizeof *modes; m++) {
+            snprintf(what, sizeof what, "%s %s", names[i], modes[m].name);
+            SAY("open", what, opened(open(in(names[i]), modes[m].flags)));
+        }
+}
+
+static long shape(int failed, const struct stat *s) {
+    if (failed)
+        return -1;
+    bool is_dir = S_ISDIR(s->st_mode);
+    return ((long)s->st_mode * 1000 + (is_dir ? 0 : (long)s->st_nlink)) * 100000 +
+           (is_dir ? 0 : s->st_size) + s->st_uid + s->st_gid;
+}
+
+static void stats(void) {
+    struct stat s;
+    for (size_t i = 0; i < NAMES; i++) {
+        SAY("stat", names[i], shape(stat(in(names[i]), &s), &s));
+        SAY("lstat", names[i], shape(lstat(in(names[i]), &s), &s));
+        SAY("fstatat", names[i],
+            shape(fstatat(AT_FDCWD, in(names[i]), &s, AT_SYMLINK_NOFOLLOW), &s));
+        SAY("access F", names[i], access(in(names[i]), F_OK));
+        SAY("access R", names[i], access(in(names[i]), R_OK));
+        SAY("access X", names[i], access(in(names[i]), X_OK));
+        SAY("faccessat", names[i], faccessat(AT_FDCWD, in(names[i]), R_OK, AT_EACCESS));
+        struct statx x;
+        errno = 0;
+        long done = statx(AT_FDCWD, in(names[i]), 0, STATX_BASIC_STATS, &x);
+        said("statx", names[i], done < 0 ? done : (long)x.stx_mode);
+    }
+}
+
+static void texts(const char *call, const char *what, const char *text) {
+    int err = errno;
+    if (!text) {
+        printf("%s %s = NULL errno %d\n", call, what, err);
+        return;
+    }
+    size_t n = strlen(dir);
+    bool below = strncmp(text, dir, n) == 0;
+    printf("%s %s = %s%s\n", call, what, below ? "DIR" : "", below ? text + n : text);
+}
+
+static void links(void) {
+    char text[PATH_MAX];
+    for (size_t i = 0; i < NAMES; i++) {
+        errno = 0;
+        ssize_t n = readlink(in(names[i]), text, sizeof text - 1);
+        if (n >= 0)
+            text[n] = '\0';
+        texts("readlink", names[i], n < 0 ? NULL : text);
+        errno = 0;
+        char *real = realpath(in(names[i]), NULL);
+        texts("realpath", names[i], real);
+        free(real);
+    }
+    errno = 0;
+    SAY("readlink short", "absolute", readlink(in("absolute"), text, 3));
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void listed(const char *call, const char *what, char **all, int n) {
+    if (n > 0)
+        qsort(all, (size_t)n, sizeof *all, by_name);
+    printf("%s %s =", call, what);
+    for (int i = 0; i < n; i++)
+        printf(" %s", all[i]);
+    printf("\n");
+}
+
+static void directories(void) {
+    for (size_t i = 0; i < NAMES; i++) {
+        errno = 0;
+        DIR *d = opendir(in(names[i]));
+        if (!d) {
+            texts("opendir", names[i], NULL);
+            continue;
+        }
+        char *all[64];
+        int n = 0;
+        for (struct dirent *e; n < 64 && (e = readdir(d));)
+            all[n++] = strdup(e->d_name);
+        closedir(d);
+        listed("opendir", names[i], all, n);
+        while (n)
+            free(all[--n]);
+    }
+    struct dirent **found;
+    errno = 0;
+    int n = scandir(in("sub"), &found, NULL, alphasort);
+    SAY("scandir", "sub", n);
+    for (int i = 0; i < n; i++) {
+        printf("  %s\n", found[i]->d_name);
+        free(found[i]);
+    }
+    if (n >= 0)
+        free(found);
+    SAY("scandir", "nothing", scandir(in("nothing"), &found, NULL, alphasort));
+    const char *patterns[] = {"*", "sub/*/l*f", "nothing*", "[ef]*", "link*/*"};
+    for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        glob_t g = {0};
+        SAY("glob", patterns[i], glob(in(patterns[i]), 0, NULL, &g));
+        for (size_t j = 0; j < g.gl_pathc; j++)
+            texts(" ", "", g.gl_pathv[j]);
+        globfree(&g);
+    }
+}
+
+static void streams(void) {
+    const char *how[] = {"r", "re", "rb", "q"};
+    for (size_t i = 0; i < NAMES; i++)
+        for (size_t m = 0; m < 4; m++) {
+            char line[64] = "", what[PATH_MAX];
+            snprintf(what, sizeof what, "%s %s", names[i], how[m]);
+            errno = 0;
+            FILE *f = fopen(in(names[i]), how[m]);
+            texts("fopen", what, f ? fgets(line, sizeof line, f) ? line : "(no line)\n" : NULL);
+            if (f)
+                fclose(f);
+        }
+    FILE *f = fopen(in("file"), "r");
+    f = freopen(in("sub/deep/leaf"), "r", f);
+    char line[64] = "";
+    texts("freopen", "leaf", f ? fgets(line, sizeof line, f) : NULL);
+    if (f)
+        f = freopen(in("nothing"), "r", f);
+    texts("freopen", "nothing", f ? "?" : NULL);
+}
+
+static void by_descriptor(void) {
+    struct stat s;
+    int d = open(in("sub"), O_RDONLY | O_DIRECTORY);
+    SAY("openat", "deep/leaf", opened(openat(d, "deep/leaf", O_RDONLY)));
+    SAY("openat", "nothing", opened(openat(d, "nothing", O_RDONLY)));
+    SAY("openat", "../file", opened(openat(d, "../file", O_RDONLY)));
+    SAY("fstatat", "deep", shape(fstatat(d, "deep", &s, 0), &s));
+    SAY("fstatat", "empty path", shape(fstatat(d, "", &s, AT_EMPTY_PATH), &s));
+    SAY("faccessat", "deep/leaf", faccessat(d, "deep/leaf", R_OK, 0));
+    char text[64];
+    SAY("readlinkat", "back", readlinkat(d, "back", text, sizeof text));
+    SAY("openat", "back", opened(openat(d, "back", O_RDONLY)));
+    SAY("openat", "bad fd", opened(openat(999, "x", O_RDONLY)));
+    int f = open(in("file"), O_RDONLY);
+    SAY("openat", "of a file", opened(openat(f, "x", O_RDONLY)));
+    SAY("lseek", "end", lseek(f, 0, SEEK_END));
+    char *map = mmap(NULL, 4, PROT_READ, MAP_PRIVATE, f, 0);
+    SAY("mmap", "file", map == MAP_FAILED ? -1 : map[0]);
+    close(f);
+    close(d);
+}
+
+static void working_directory(void) {
+    char text[PATH_MAX], back[PATH_MAX];
+    struct stat s;
+    if (!getcwd(back, sizeof back))
+        abort();
+    SAY("chdir", "nothing", chdir(in("nothing")));
+    SAY("chdir", "file", chdir(in("file")));
+    SAY("chdir", "sub", chdir(in("sub")));
+    texts("getcwd", "sub", getcwd(text, sizeof text));
+    texts("getcwd", "too small", getcwd(text, 2));
+    char *made = getcwd(NULL, 0);
+    texts("getcwd", "NULL", made);
+    free(made);
+    SAY("open", "relative deep/leaf", opened(open("deep/leaf", O_RDONLY)));
+    SAY("open", "relative ../file", opened(open("../file", O_RDONLY)));
+    SAY("stat", "relative .", shape(stat(".", &s), &s));
+    SAY("chdir", "deep", chdir("deep"));
+    texts("getcwd", "deep", getcwd(text, sizeof text));
+    SAY("chdir", "..", chdir(".."));
+    texts("getcwd", "back in sub", getcwd(text, sizeof text));
+    made = realpath(".", NULL);
+    texts("realpath", ".", made);
+    free(made);
+    ssize_t n = readlink("/proc/self/cwd", text, sizeof text - 1);
+    text[n > 0 ? n : 0] = '\0';
+    texts("readlink", "/proc/self/cwd", text);
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        texts("getcwd", "in a child", getcwd(text, sizeof text));
+        SAY("open", "in a child", opened(open("deep/leaf", O_RDONLY)));
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+    int d = open(in(""), O_RDONLY | O_DIRECTORY);
+    SAY("fchdir", "dir", fchdir(d));
+    texts("getcwd", "dir", getcwd(text, sizeof text));
+    close(d);
+    SAY("chdir", "back", chdir(back));
+}
+
+static int walked(const char *path, const struct stat *s, int type, struct FTW *where) {
+    (void)s;
+    printf("  nftw %s %d level %d base %s\n", path + strlen(dir), type, where->level,
+           path + where->base);
+    return 0;
+}
+
+static int stopped(const char *path, const struct stat *s, int type) {
+    (void)path, (void)s;
+    return type == FTW_D ? 0 : 7;
+}
+
+static void walks(void) {
+    SAY("nftw", "sub", nftw(in("sub"), walked, 8, FTW_PHYS));
+    SAY("nftw", "sub depth", nftw(in("sub"), walked, 8, FTW_PHYS | FTW_DEPTH));
+    SAY("nftw", "linkdir", nftw(in("linkdir"), walked, 8, 0));
+    SAY("nftw", "closed", nftw(in("closed"), walked, 8, FTW_MOUNT));
+    SAY("nftw", "nothing", nftw(in("nothing"), walked, 8, 0));
+    SAY("nftw", "dangling", nftw(in("dangling"), walked, 8, 0));
+    SAY("ftw", "sub", ftw(in("sub"), stopped, 8));
+}
+
+/* By number, as libuv asks for statx(2). */
+static void numbers(void) {
+    struct statx x;
+    for (size_t i = 0; i < NAMES; i++)
+        SAY("syscall statx", names[i],
+            syscall(SYS_statx, AT_FDCWD, in(names[i]), AT_SYMLINK_NOFOLLOW, STATX_MODE, &x)
+                ? -1
+                : (long)x.stx_mode);
+    SAY("syscall openat", "file", opened((int)syscall(SYS_openat, AT_FDCWD, in("file"), O_RDONLY)));
+    SAY("syscall getppid", "", syscall(SYS_getppid) >= 0);
+}
+
+static void systems(void) {
+    struct statfs f;
+    struct statvfs v;
+    SAY("statfs", "file", statfs(in("file"), &f));
+    SAY("statfs", "nothing", statfs(in("nothing"), &f));
+    SAY("statvfs", "file", statvfs(in("file"), &v));
+    SAY("statvfs", "nothing", statvfs(in("nothing"), &v));
+}
+
+static void lowest_descriptors(void) {
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        for (int fd = 0; fd < 64; fd++)
+            if (fd != 1)
+                close(fd);
+        SAY("open", "lowest", open(in("file"), O_RDONLY));
+        SAY("open", "second lowest", open(in("file"), O_RDONLY));
+        SAY("fcntl", "not close-on-exec", fcntl(0, F_GETFD));
+        SAY("fcntl", "close-on-exec", fcntl(open(in("file"), O_RDONLY | O_CLOEXEC), F_GETFD));
+        _exit(0);
+    }
+    waitpid(child, NULL, 0);
+}
+
+/* --- what changes something ------------------------------------------------------------------------------------------- */
+
+static long written(int fd, const char *text) {
+    if (fd < 0)
+        return -1;
+    long n = write(fd, text, strlen(text));
+    close(fd);
+    return n;
+}
+
+static void makes(void) {
+    umask(027);
+    struct stat s;
+    SAY("creat", "new", written(creat(in("new"), 0666), "one\n"));
+    SAY("stat", "new", shape(stat(in("new"), &s), &s));
+    SAY("open", "new excl", opened(open(in("new"), O_RDWR | O_CREAT | O_EXCL, 0600)));
+    SAY("open", "new append", written(open(in("new"), O_WRONLY | O_APPEND), "two\n"));
+    SAY("open", "new", opened(open(in("new"), O_RDONLY)));
+    SAY("open", "new trunc", written(open(in("new"), O_WRONLY | O_TRUNC), "3\n"));
+    SAY("open", "new", opened(open(in("new"), O_RDONLY)));
+    SAY("open", "no/new", written(open(in("no/new"), O_WRONLY | O_CREAT, 0600), "x"));
+    SAY("open", "sub for writing", written(open(in("sub"), O_WRONLY), "x"));
+    SAY("open", "file rw", opened(open(in("file"), O_RDWR)));
+    FILE *f = fopen(in("stream"), "w+");
+    if (f) {
+        fputs("a line\n", f);
+        fclose(f);
+    }
+    SAY("fopen", "stream", opened(open(in("stream"), O_RDONLY)));
+    f = fopen(in("stream"), "wx");
+    texts("fopen", "wx", f ? "?" : NULL);
+    char template[PATH_MAX], *const x = template + strlen(in("t-XXXXXX.c")) - 8;
+    snprintf(template, sizeof template, "%s", in("t-XXXXXX.c"));
+    SAY("mkstemps", "made", written(mkstemps(template, 2), "x"));
+    SAY("mkstemps", "differs", memcmp(x, "XXXXXX", 6) != 0);
+    SAY("unlink", "it", unlink(template));
+    snprintf(template, sizeof template, "%s", in("d-XXXXXX"));
+    SAY("mkdtemp", "made", mkdtemp(template) ? 0 : -1);
+    SAY("rmdir", "it", rmdir(template));
+    snprintf(template, sizeof template, "%s", in("short-XX"));
+    SAY("mkstemp", "no X", mkstemp(template));
+    snprintf(template, sizeof template, "%s", in("no/t-XXXXXX"));
+    SAY("mkstemp", "no/", mkstemp(template));
+    SAY("mkdir", "made", mkdir(in("made"), 0777));
+    SAY("stat", "made", shape(stat(in("made"), &s), &s));
+    SAY("mkdir", "made again", mkdir(in("made"), 0777));
+    SAY("mkdir", "no/made", mkdir(in("no/made"), 0777));
+    SAY("mkdir", "file", mkdir(in("file"), 0777));
+    SAY("symlink", "new link", symlink("new", in("newlink")));
+    SAY("symlink", "exists", symlink("new", in("newlink")));
+    SAY("link", "hard", link(in("new"), in("hard")));
+    SAY("link", "exists", link(in("new"), in("hard")));
+    SAY("link", "nothing", link(in("nothing"), in("hard2")));
+    SAY("lstat", "newlink", shape(lstat(in("newlink"), &s), &s));
+    SAY("stat", "hard", shape(stat(in("hard"), &s), &s));
+}
+
+static void changes(void) {
+    struct stat s;
+    struct timespec times[2] = {{1000000000, 500}, {1000000001, 600}};
+    struct timeval tv[2] = {{1000000002, 5}, {1000000003, 6}};
+    struct utimbuf old = {1000000004, 1000000005};
+    SAY("truncate", "new", truncate(in("new"), 100));
+    SAY("truncate", "sub", truncate(in("sub"), 1));
+    SAY("truncate", "nothing", truncate(in("nothing"), 1));
+    SAY("chmod", "new", chmod(in("new"), 0640));
+    SAY("chmod", "nothing", chmod(in("nothing"), 0640));
+    SAY("fchmodat", "new", fchmodat(AT_FDCWD, in("new"), 0604, 0));
+    SAY("chown", "new", chown(in("new"), 7, 8));
+    SAY("lchown", "newlink", lchown(in("newlink"), 9, 9));
+    SAY("chown", "nothing", chown(in("nothing"), 7, 8));
+    SAY("stat", "new", shape(stat(in("new"), &s), &s));
+    SAY("lstat", "newlink", shape(lstat(in("newlink"), &s), &s));
+    SAY("utimensat", "new", utimensat(AT_FDCWD, in("new"), times, 0));
+    SAY("mtime", "new", stat(in("new"), &s) ? -1 : s.st_mtim.tv_sec + s.st_mtim.tv_nsec);
+    SAY("utimes", "new", utimes(in("new"), tv));
+    SAY("mtime", "new", stat(in("new"), &s) ? -1 : s.st_mtim.tv_sec + s.st_mtim.tv_nsec);
+    SAY("utime", "new", utime(in("new"), &old));
+    SAY("mtime", "new", stat(in("new"), &s) ? -1 : s.st_mtim.tv_sec);
+    SAY("utimes", "nothing", utimes(in("nothing"), NULL));
+    char value[64] = "";
+    SAY("setxattr", "new", setxattr(in("new"), "user.a", "value", 5, 0));
+    SAY("setxattr", "exists", setxattr(in("new"), "user.a", "value", 5, XATTR_CREATE));
+    SAY("getxattr", "new", getxattr(in("new"), "user.a", value, sizeof value));
+    SAY("getxattr", value, getxattr(in("new"), "user.a", NULL, 0));
+    SAY("getxattr", "short", getxattr(in("new"), "user.a", value, 2));
+    SAY("getxattr", "none", getxattr(in("new"), "user.b", value, sizeof value));
+    SAY("listxattr", "new", listxattr(in("new"), value, sizeof value));
+    SAY("removexattr", "new", removexattr(in("new"), "user.a"));
+    SAY("removexattr", "none", removexattr(in("new"), "user.a"));
+}
+
+static void moves(void) {
+    struct stat s;
+    SAY("rename", "hard to moved", rename(in("hard"), in("moved")));
+    SAY("rename", "nothing", rename(in("nothing"), in("moved")));
+    SAY("rename", "over a directory", rename(in("moved"), in("made")));
+    SAY("rename", "directory", rename(in("made"), in("sub/made")));
+    SAY("renameat2", "no replace",
+        renameat2(AT_FDCWD, in("moved"), AT_FDCWD, in("new"), RENAME_NOREPLACE));
+    SAY("renameat2", "exchange",
+        renameat2(AT_FDCWD, in("stream"), AT_FDCWD, in("new"), RENAME_EXCHANGE));
+    SAY("stat", "new", shape(stat(in("new"), &s), &s));
+    int d = open(in("sub"), O_RDONLY | O_DIRECTORY);
+    SAY("renameat", "into made", renameat(AT_FDCWD, in("moved"), d, "made/moved"));
+    SAY("unlinkat", "made/moved", unlinkat(d, "made/moved", 0));
+    SAY("unlinkat", "made", unlinkat(d, "made", 0));
+    SAY("unlinkat", "made dir", unlinkat(d, "made", AT_REMOVEDIR));
+    SAY("mkdirat", "made", mkdirat(d, "made", 0700));
+    SAY("symlinkat", "made/s", symlinkat("x", d, "made/s"));
+    close(d);
+    SAY("rmdir", "not empty", rmdir(in("sub/made")));
+    SAY("rmdir", "file", rmdir(in("file")));
+    SAY("remove", "sub/made/s", remove(in("sub/made/s")));
+    SAY("remove", "sub/made", remove(in("sub/made")));
+    SAY("unlink", "nothing", unlink(in("nothing")));
+    SAY("unlink", "sub", unlink(in("sub")));
+    SAY("unlink", "newlink", unlink(in("newlink")));
+    int fd = open(in("new"), O_RDONLY);
+    SAY("unlink", "open one", unlink(in("new")));
+    SAY("read", "deleted but open", opened(fd));
+    SAY("remove", "stream", remove(in("stream")));
+    directories();
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2 || !realpath(argv[1], dir))
+        return 2;
+    opens();
+    stats();
+    links();
+    directories();
+    streams();
+    by_descriptor();
+    working_directory();
+    walks();
+    numbers();
+    systems();
+    lowest_descriptors();
+    if (argc > 2)
+        return 0;
+    makes();
+    changes();
+    moves();
+    return 0;
+}

@@ -1,0 +1,134 @@
+"""The layer's library compiled for tests, a target's tree, and an app that has both in a network of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from native import sources as native
+from runner.files.rules import Mode, Rules, Wishes
+from tests.net.layer.space import Space
+
+from .standin import StandIn
+
+ROOT = Path(__file__).resolve().parents[3]
+LIBRARY = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-fPIC", "-shared", "-fvisibility=hidden", *native.WARNINGS]
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `calls`, and `calls-static` for inside the target."""
+    folder = tmp_path_factory.mktemp("programs")
+    source = str(Path(__file__).with_name("calls.c"))
+    for name, options in (("calls", []), ("calls-static", ["-static"])):
+        subprocess.run(["gcc", "-O1", *options, "-o", str(folder / name), source], check=True)
+    return folder
+
+
+def plant(tree: Path) -> None:
+    """The target's files; /srv/d is what `calls` looks at."""
+    d = tree / "srv" / "d"
+    (d / "sub" / "deep").mkdir(parents=True)
+    (tree / "etc").mkdir()
+    (tree / "proc").mkdir()
+    (tree / "etc" / "hostname").write_text("target\n")
+    (d / "file").write_text("what is in it\nand more\n")
+    (d / "file").chmod(0o640)
+    (d / "empty").touch()
+    (d / "sub" / "deep" / "leaf").write_text("leaf\n")
+    (d / "closed").mkdir(mode=0o700)
+    (d / "closed" / "file").write_text("closed\n")
+    (d / "odd\udcff").write_text("odd\n")
+    texts = {"link": "file", "dangling": "nope", "loop": "loop", "linkdir": "sub", "up": "..", "sub/back": "../file"}
+    texts |= {"absolute": "/srv/d/file", "absolutedir": "/srv/d/sub", "outside": "/etc/hostname"}
+    for name, text in texts.items():
+        (d / name).symlink_to(text)
+    for path in (d, *d.rglob("*")):
+        if not path.is_symlink():
+            os.utime(path, (1_000_000_000, 1_000_000_000))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    plant(tmp_path / "target")
+    return tmp_path / "target"
+
+
+@dataclass
+class App:
+    """Programs with the layer, beside a door over `tree`."""
+
+    tmp: Path
+    tree: Path
+    space: Space
+    door: StandIn
+
+    def ruled(self, rules: Rules) -> None:
+        (self.tmp / "rules").write_bytes(b"MRFILES1" + struct.pack("=Q", self.door.device) + rules.packed())
+
+    def run(
+        self, *words: str, env: Mapping[str, str] | None = None, layer: bool = True, check: bool = True, text: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """To its end; stdout and stderr as text, whatever octets they are."""
+        environment = {**os.environ, **(env or {})}
+        if layer:
+            environment["LD_PRELOAD"] = str(self.tmp / "layer.so")
+        command = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.space.fd}", "--", *words]
+        if layer:  # nsenter is not the app
+            command[3:3] = ["env", f"LD_PRELOAD={environment.pop('LD_PRELOAD')}"]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, errors="surrogateescape", timeout=60, input=text,
+            check=False, cwd=self.tmp,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+
+def build(folder: Path, *options: str) -> Path:
+    """The library, whose rules and copies are in `folder`."""
+    made = folder / "layer.so"
+    places = [f'-DRULES_FILE="{folder}/rules"', f'-DUPPER="{folder}/upper"']
+    sources = map(str, sorted((ROOT / "layer" / "preload").glob("*.c")))
+    subprocess.run(["gcc", *LIBRARY, *options, *places, f"-I{ROOT}", "-o", str(made), *sources, "-ldl"], check=True)
+    return made
+
+
+@pytest.fixture
+def app(tmp_path: Path, tree: Path) -> Iterator[App]:
+    """By its rules /srv and /etc/hostname are the target's to read and write."""
+    build(tmp_path)
+    (tmp_path / "upper").mkdir()
+    space = Space()
+    try:
+        with StandIn(tree, space) as door:
+            made = App(tmp_path, tree, space, door)
+            made.ruled(Rules(Mode.OVERRIDES, Wishes(read_write=("^/srv(/|$)", "^/etc/hostname$"))))
+            yield made
+    finally:
+        space.close()
+
+
+def inside(tree: Path, programs: Path, *words: str) -> str:
+    """What a static program says in the target itself."""
+    shutil.copy(programs / "calls-static", tree / "calls")
+    (tree / "proc").mkdir(exist_ok=True)
+    mounts = f"mount -t proc proc {tree}/proc && exec chroot {tree} /calls {' '.join(words)}"
+    done = subprocess.run(
+        ["unshare", "--mount", "--pid", "--fork", "sh", "-c", mounts], capture_output=True, check=True, timeout=60
+    )
+    (tree / "calls").unlink()
+    return done.stdout.decode(errors="surrogateescape")
+
+
+def differing(one: str, other: str) -> Sequence[str]:
+    """Lines of two outputs that are not the same, each with its other."""
+    a, b = one.splitlines(), other.splitlines()
+    pairs = [f"{x!r} is {y!r}" for x, y in zip(a, b, strict=False) if x != y]
+    return pairs if len(a) == len(b) else [*pairs, f"{len(a)} lines are {len(b)}"]

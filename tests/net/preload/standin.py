@@ -1,0 +1,207 @@
+"""A door over a plain directory, for tests of the layer alone: what it gives are descriptors of a detached mount of
+that tree (open_tree(2)), which look to the app as those of the bridge's mount do. The real door is tested with that.
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import errno
+import os
+import socket
+import stat
+import struct
+import threading
+from pathlib import Path
+from typing import Self
+
+from tests.net.layer.space import Space
+
+LIBC = ctypes.CDLL(None, use_errno=True)
+SYS_OPEN_TREE, SYS_OPENAT2, SYS_STATX, SYS_MOUNT_SETATTR = 428, 437, 332, 442
+MOUNT_ATTR_RDONLY = 1
+CLONE, RECURSIVE, CLOEXEC = 1, 0x8000, os.O_CLOEXEC
+IN_ROOT, NO_MAGIC = 0x10, 0x02
+AT_FDCWD, AT_EMPTY_PATH, AT_NOFOLLOW = -100, 0x1000, 0x100
+NOFOLLOW, FOLLOW = 0x80000000, 0x40000000
+HEAD = struct.Struct("=HHIIIIIHHIqqqqq")
+ANSWER = struct.Struct("=iI")
+VERSION = 1
+
+(OPEN, STAT, ACCESS, READLINK, STATFS, MKDIR, RMDIR, UNLINK, RENAME, LINK, SYMLINK, TRUNCATE, CHMOD, CHOWN, UTIMENS,
+ GETXATTR, LISTXATTR, SETXATTR, REMOVEXATTR) = range(1, 20)  # fmt: skip
+NAMED = {MKDIR, RMDIR, UNLINK, SYMLINK, RENAME, READLINK}
+"""Ops that never follow the last part."""
+
+
+def call(number: int, *arguments: object) -> int:
+    done = int(LIBC.syscall(number, *arguments))
+    if done < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return done
+
+
+def detached(tree: Path) -> int:
+    """A mount of its own of this directory, in no tree."""
+    return call(SYS_OPEN_TREE, AT_FDCWD, os.fsencode(tree), CLONE | CLOEXEC)
+
+
+def open_in(root: int, path: bytes, flags: int, mode: int = 0) -> int:
+    how = struct.pack("=QQQ", flags, mode, IN_ROOT | NO_MAGIC)
+    return call(SYS_OPENAT2, root, path, how, len(how))
+
+
+class StandIn:
+    """Serves from ``with`` to its end. ``asked`` counts the asks by op."""
+
+    def __init__(self, tree: Path, space: Space) -> None:
+        self._root = detached(tree)
+        self.device = os.fstat(self._root).st_dev
+        with space.inside():
+            self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.bind("\0mirror-run/files")
+        self._listener.listen(64)
+        self.asked: dict[int, int] = {}
+        self._thread = threading.Thread(target=self._serve, name="stand-in")
+
+    def read_only(self) -> None:
+        """As the bridge's mount is when nothing may be written."""
+        attributes = struct.pack("=4Q", MOUNT_ATTR_RDONLY, 0, 0, 0)
+        call(SYS_MOUNT_SETATTR, self._root, b"", AT_EMPTY_PATH, attributes, len(attributes))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._listener.close()
+        os.close(self._root)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                visitor, _ = self._listener.accept()
+            except OSError:
+                return
+            with visitor:
+                packet = visitor.recv(1 << 17)
+                if packet:
+                    self._answer(visitor, packet)
+
+    def _answer(self, visitor: socket.socket, packet: bytes) -> None:
+        fds: list[int] = []
+        try:
+            result, body = self._done(packet, fds)
+        except OSError as error:
+            result, body = -(error.errno or errno.EIO), b""
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        visitor.sendmsg([ANSWER.pack(result, len(body)), body], rights)
+        for fd in fds:
+            os.close(fd)
+
+    def _done(self, packet: bytes, fds: list[int]) -> tuple[int, bytes]:
+        head = HEAD.unpack_from(packet)
+        version, op, flags, mode, uid, gid, size, path_len, second_len, value_len, length, *times = head
+        rest = packet[HEAD.size :]
+        assert (version, len(rest)) == (VERSION, path_len + second_len + value_len)
+        path, second = rest[:path_len], rest[path_len : path_len + second_len]
+        value = rest[path_len + second_len :]
+        assert path.startswith(b"/")
+        self.asked[op] = self.asked.get(op, 0) + 1
+        if op == OPEN:
+            fds.append(open_in(self._root, path, flags, mode))
+            return 0, b""
+        follow = not (flags & NOFOLLOW or op in NAMED or (op == LINK and not flags & FOLLOW))
+        return self._by_name(op, path, second, value, follow, flags, mode, (uid, gid), size, length, times)
+
+    def _by_name(self, op: int, path: bytes, second: bytes, value: bytes, follow: bool, flags: int, mode: int,
+                 owner: tuple[int, int], size: int, length: int, times: list[int]) -> tuple[int, bytes]:  # fmt: skip
+        if op in (MKDIR, RMDIR, UNLINK, SYMLINK, RENAME):
+            self._change_names(op, path, second, flags & 0xFFFF, mode)
+            return 0, b""
+        plain = os.O_PATH if follow else os.O_PATH | os.O_NOFOLLOW
+        fd = open_in(self._root, path, plain)
+        try:
+            return self._of(fd, op, second, value, flags, mode, owner, size, length, times)
+        finally:
+            os.close(fd)
+
+    def _change_names(self, op: int, path: bytes, second: bytes, flags: int, mode: int) -> None:
+        folder, name = self._parent(path)
+        try:
+            match op:
+                case _ if op == MKDIR:
+                    os.mkdir(name, mode, dir_fd=folder)
+                case _ if op == RMDIR:
+                    os.rmdir(name, dir_fd=folder)
+                case _ if op == UNLINK:
+                    os.unlink(name, dir_fd=folder)
+                case _ if op == SYMLINK:
+                    os.symlink(second, name, dir_fd=folder)
+                case _:
+                    to_folder, to_name = self._parent(second)
+                    try:
+                        call(316, folder, name, to_folder, to_name, flags)
+                    finally:
+                        os.close(to_folder)
+        finally:
+            os.close(folder)
+
+    def _parent(self, path: bytes) -> tuple[int, bytes]:
+        """The folder, and the last part as it was written: the kernel knows what a slash behind it means."""
+        bare = path.rstrip(b"/")
+        above, _, name = bare.rpartition(b"/")
+        return open_in(self._root, above or b"/", os.O_PATH | os.O_DIRECTORY), name + path[len(bare) :] or b"."
+
+    def _of(self, fd: int, op: int, second: bytes, value: bytes, flags: int, mode: int, owner: tuple[int, int],
+            size: int, length: int, times: list[int]) -> tuple[int, bytes]:  # fmt: skip
+        name = f"/proc/self/fd/{fd}"
+        match op:
+            case _ if op == STAT:
+                buffer = ctypes.create_string_buffer(256)
+                call(SYS_STATX, fd, b"", AT_EMPTY_PATH, 0x7FF, buffer)
+                return 0, buffer.raw
+            case _ if op == ACCESS:
+                if not os.access(name, mode):
+                    raise OSError(errno.EACCES, "")
+            case _ if op == READLINK:
+                if not stat.S_ISLNK(os.fstat(fd).st_mode):
+                    raise OSError(errno.EINVAL, "")
+                return 0, os.readlink(b"", dir_fd=fd)
+            case _ if op == STATFS:
+                s = os.statvfs(fd)
+                sizes = (s.f_bsize, s.f_blocks, s.f_bfree, s.f_bavail, s.f_files, s.f_ffree, s.f_namemax, s.f_frsize)
+                return 0, struct.pack("=9Q", 0x01021994, *sizes)
+            case _ if op == LINK:
+                folder, to = self._parent(second)
+                try:
+                    os.link(name, to, dst_dir_fd=folder, follow_symlinks=True)
+                finally:
+                    os.close(folder)
+            case _ if op == TRUNCATE:
+                os.truncate(name, length)
+            case _ if op == CHMOD:
+                os.chmod(name, mode)
+            case _ if op == CHOWN:
+                call(260, fd, b"", *(ctypes.c_uint32(one) for one in owner), AT_EMPTY_PATH)
+            case _ if op == UTIMENS:
+                call(280, fd, b"", struct.pack("=4q", *times), AT_EMPTY_PATH)
+            case _ if op == GETXATTR:
+                return self._sized(os.getxattr(name, second), size)
+            case _ if op == LISTXATTR:
+                return self._sized(b"".join(os.fsencode(one) + b"\0" for one in os.listxattr(name)), size)
+            case _ if op == SETXATTR:
+                os.setxattr(name, second, value, flags & 3)
+            case _ if op == REMOVEXATTR:
+                os.removexattr(name, second)
+            case _:
+                raise OSError(errno.EINVAL, "")
+        return 0, b""
+
+    @staticmethod
+    def _sized(octets: bytes, size: int) -> tuple[int, bytes]:
+        if size and len(octets) > size:
+            raise OSError(errno.ERANGE, "")
+        return len(octets), octets if size else b""
