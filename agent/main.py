@@ -18,7 +18,7 @@ from agent import VERSION, capabilities
 from agent.doors import Door, on_path, on_port
 from agent.engine import Engine
 from agent.lifetime import FIRST_WITHIN, LINGERS, Lifetime
-from agent.server import Server
+from agent.server import DRAINS_WITHIN, Server
 from agent.warrants import Anyone, Pinned, Warrants
 
 log = logging.getLogger("agent")
@@ -37,7 +37,7 @@ def main() -> int:
         except OSError as error:
             log.critical("the agent cannot listen: %s", error.strerror)
             return 1
-        asyncio.run(_serve(engine, opened, Lifetime(time.monotonic(), asked.first, asked.idle), _kind(asked)))
+        asyncio.run(_serve(engine, opened, Lifetime(time.monotonic(), asked.first, asked.idle), asked))
         return 1 if engine.failed else 0
 
 
@@ -79,6 +79,12 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--idle", type=float, default=LINGERS, help="seconds after the last session; 0: stay for ever"
+    )
+    parser.add_argument(
+        "--drain",
+        type=float,
+        default=DRAINS_WITHIN,
+        help="seconds for connections that go through gates, when it is ended by a signal",
     )
     parser.add_argument("--log-level", default="WARNING", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
     parser.add_argument("--version", action="version", version=f"mirror-run {VERSION}")
@@ -158,9 +164,11 @@ def _kind(asked: argparse.Namespace) -> str:
     return ""
 
 
-async def _serve(engine: Engine, doors: Sequence[Door], lifetime: Lifetime, kind: str) -> None:
+async def _serve(
+    engine: Engine, doors: Sequence[Door], lifetime: Lifetime, asked: argparse.Namespace
+) -> None:
     loop = asyncio.get_running_loop()
-    server = Server(engine, lifetime, kind)
+    server = Server(engine, lifetime, _kind(asked), asked.drain)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop, f"the agent was ended ({number.name})")
     tending = [

@@ -51,8 +51,12 @@ ACCEPTS_AGAIN = 0.1
 class Server:
     """Serves until it is no longer needed, or ``stop``."""
 
-    def __init__(self, engine: Engine, lifetime: Lifetime, kind: str = "") -> None:
-        """``kind``: what this agent is, for users of others (``a Job of her own``)."""
+    def __init__(
+        self, engine: Engine, lifetime: Lifetime, kind: str = "", drain: float = DRAINS_WITHIN
+    ) -> None:
+        """``kind``: what this agent is, for users of others (``a Job of its own``). ``drain``: seconds for what goes
+        through gates, when the agent is stopped."""
+        self._drain = drain
         self._engine = engine
         self._lifetime = lifetime
         self._gates = Gates(engine, kind, changed=self._gates_changed)
@@ -90,7 +94,7 @@ class Server:
                     session.end(self._stopped or "the agent has ended")
                 if self._living:
                     await asyncio.wait(self._living)
-                await self._gates.close(DRAINS_WITHIN)
+                await self._gates.close(self._drain)
                 for link in self._links:
                     link.cancel()
         finally:

@@ -11,7 +11,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 
 from links.link import CallFailed, Dismissed, Link, LinkEnded
 from runner.errors import Refusal
@@ -21,6 +22,7 @@ from runner.kube.founding import Founding, sentence
 from runner.kube.pod import Pod
 from runner.kube.side_core import PATIENCE, Side
 from runner.tally import added
+from runner.telling import let_go
 from wire import messages as m
 
 log = logging.getLogger(__name__)
@@ -99,6 +101,8 @@ class AgentSide:
     async def close(self, reason: str = "the session is over") -> None:
         """The agent is told, so that it lets go of its targets at once."""
         if self._up.is_set():
+            if self.founding.steal is not None:
+                await let_go(self._link)
             await self._link.close(reason)
         await self._links.aclose()
 
@@ -157,6 +161,11 @@ class AgentSide:
 
     async def _say_anew(self) -> None:
         self._past, self._last = added(self._past, self._last), m.Counters()
+        if (wish := self._wish()) is not None:
+            try:
+                await self._link.call(wish)
+            except CallFailed as error:
+                self.say(f"the agent on node {self.agent.node} does not steal: {error.reason}")
         for index, pod in list(self.targets.items()):
             self.hear(m.TargetGone(index))  # so that what is mirrored from now on is said anew
             try:
@@ -175,9 +184,19 @@ class AgentSide:
         """Take part in this pod. Waits for a link that is cut; CallFailed if the agent cannot, LinkEnded before
         ``keep``."""
         self.targets[index] = pod
+        if (wish := self._wish()) is not None:
+            await self.call(wish)
         attached = await self.call(_attach(index, pod))
         assert isinstance(attached, m.Attached)
         return attached
+
+    def _wish(self) -> m.Steal | None:
+        """What is to be stolen: of its node, so that probes from there are known."""
+        wish = self.founding.steal
+        if wish is None:
+            return None
+        ips = dict.fromkeys(ip for pod in self.targets.values() for ip in pod.host_ips)
+        return replace(wish, nodes=tuple(ip_address(ip).packed for ip in ips))
 
     async def forget(self, index: int) -> bool:
         """Leave this target without waiting for a link; false if there is none just now."""

@@ -58,6 +58,7 @@ class AgentWishes:
     annotations: Mapping[str, str] = field(default_factory=dict)
     ttl: int = 30
     log_level: str = "WARNING"
+    drain: int = 0  # seconds that an agent which stole may go on, for connections that go through it
 
 
 class Agents(Protocol):

@@ -4,6 +4,7 @@ another that could not be had."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Collection, Sequence
+from dataclasses import replace
 
 from runner.config import Caller, ClusterOptions
 from runner.engine import Engine
@@ -31,10 +32,13 @@ async def chosen_agents(
     screen: Screen,
     engine: Awaitable[Engine],
     wishes: Sequence[Wish],
+    *,
+    drain: int = 0,
 ) -> Agents:
     """The agents, of which none is made yet. ``engine`` may be what the cluster's nodes are containers of; it is asked
     when the first is made. ``wishes``: of installed agents; whoever makes agents may do everything with them.
-    Refusal."""
+    ``drain``: seconds that agents of the session's own may outlive it. Refusal."""
+    mode = "steal" if any(wish.right == "steal" for wish in wishes) else "mirror"
     kind, alone = options.agent, target.kind == names.TARGETLESS
     if alone and kind not in ("", "job"):
         raise Refusal(
@@ -43,17 +47,18 @@ async def chosen_agents(
     if kind in ("", "daemonset") and not alone:
         found = await installation(cluster)
         if found is not None:
-            return Installed(cluster, found, target, wishes, screen, session=proof.session)
+            return Installed(cluster, found, target, wishes, screen, mode=mode, session=proof.session)
         if kind:
             raise Refusal(
                 "no daemonset of agents is installed in this cluster",
                 "who runs the cluster installs it with `mirror-run install`; or leave out --agent",
             )
     founder = FounderSays(proof.session, proof.secret)
-    made, provide = _made(options, caller), _provider(options, caller, screen, engine)
+    made = replace(_made(options, caller), drain=drain)
+    provide = _provider(options, caller, screen, engine)
     if kind == "ephemeral":
         return Ephemerals(cluster, target.namespace, made, founder, screen, provide)
-    marks = Marks(proof.session, proof.author, target.name)
+    marks = Marks(proof.session, proof.author, target.name, mode)
     if alone:
         return Alone(cluster, target.namespace, made, marks, founder, screen, provide)
     namespace = options.agent_namespace or target.namespace

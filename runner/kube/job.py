@@ -192,7 +192,7 @@ class Jobs:
     def _manifest(self, name: str, node: str, port: int, uids: Sequence[str]) -> Json:
         wishes = self._wishes
         proof = hashlib.sha256(self.founder.secret).hexdigest()
-        arguments = manifests.arguments(port, proof, uids, wishes.log_level)
+        arguments = manifests.arguments(port, proof, uids, wishes.log_level, wishes.drain)
         return manifests.job(
             name,
             node,
@@ -203,6 +203,7 @@ class Jobs:
             annotations=wishes.annotations,
             ttl=wishes.ttl,
             deadline=manifests.STARTS_WITHIN if self._may_patch else None,
+            drain=wishes.drain,
         )
 
     async def _lift_deadline(self, name: str) -> None:

@@ -39,8 +39,8 @@ STARTS_WITHIN = 300
 """Seconds until a Job whose pod never ran is ended by its controller. Lifted as soon as the pod runs: it is for a
 runner that was killed while the node looked for an image that does not exist."""
 
-ENDS_WITHIN = 5
-"""Seconds between SIGTERM and SIGKILL of an agent."""
+ENDS_WITHIN = 10
+"""Seconds between SIGTERM and SIGKILL of an agent; one that stole has 8 for connections that go through it."""
 
 REQUESTS = {"cpu": "10m", "memory": "32Mi"}
 LIMITS = {"memory": "512Mi"}
@@ -127,15 +127,16 @@ def pull_policy(image: str) -> str:
     return "IfNotPresent" if has_registry else "Never"
 
 
-def pod_spec(main: Json, *, pull_secrets: Sequence[str] = ()) -> Json:
-    """The spec of an agent's own pod around its container: the node's pids, none of its network, no token."""
+def pod_spec(main: Json, *, pull_secrets: Sequence[str] = (), drain: int = 0) -> Json:
+    """The spec of an agent's own pod around its container: the node's pids, none of its network, no token. ``drain``:
+    seconds that it may go on when it was told to end, for connections that go through it."""
     spec: Json = {
         "hostPID": True,
         "hostNetwork": False,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "dnsPolicy": "Default",
-        "terminationGracePeriodSeconds": ENDS_WITHIN,
+        "terminationGracePeriodSeconds": ENDS_WITHIN + drain,
         "tolerations": EVERY_TAINT,
         "containers": [main | {"resources": {"requests": REQUESTS, "limits": LIMITS}}],
     }
@@ -144,12 +145,16 @@ def pod_spec(main: Json, *, pull_secrets: Sequence[str] = ()) -> Json:
     return spec
 
 
-def arguments(port: int, secret_hash: str, pod_uids: Sequence[str], log_level: str) -> list[str]:
+def arguments(
+    port: int, secret_hash: str, pod_uids: Sequence[str], log_level: str, drain: int = 0
+) -> list[str]:
     """Of an agent made for one session. The hash is the SHA-256 of its secret in hexadecimal digits; of ``pod_uids``
     it enters containers, of no other."""
     whole = ["--port", str(port), "--secret-hash", secret_hash]
     for uid in pod_uids:
         whole += ["--pod-uid", uid]
+    if drain:
+        whole += ["--drain", str(drain)]
     return [*whole, "--first", str(FIRST), "--idle", str(IDLE), "--log-level", log_level]
 
 
@@ -164,6 +169,7 @@ def job(
     annotations: Mapping[str, str] | None = None,
     ttl: int = 30,
     deadline: int | None = STARTS_WITHIN,
+    drain: int = 0,
 ) -> Json:
     """A Job of one pod on one node, which is tried once. ``labels`` and ``annotations`` are the user's."""
     meta = {
@@ -185,7 +191,7 @@ def job(
             "template": {
                 "metadata": of_pod,
                 "spec": {
-                    **pod_spec(main, pull_secrets=pull_secrets),
+                    **pod_spec(main, pull_secrets=pull_secrets, drain=drain),
                     "nodeName": node,
                     "restartPolicy": "Never",
                 },

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from links.link import CallFailed, Link
-from runner import plan, telling
+from runner import plan, stealing, telling
 from runner.config import Caller, ClusterOptions, RunOptions
 from runner.engine import Engine, Event, Json
 from runner.errors import Refusal
 from runner.images import Images
-from runner.kube import names
+from runner.kube import names, own_probes
 from runner.kube.agents import Agents
 from runner.kube.alone import Alone
 from runner.kube.api import Cluster, KubeOptions, connect
@@ -71,10 +71,17 @@ class KubePlace:
 
     def __post_init__(self) -> None:
         self._followed = Followed(self.looked.target.name)
-        self._mirrored = MirroredLine(self.screen, self.looked.target.name)
+        self._mirrored = MirroredLine(
+            self.screen, self.looked.target.name, stealing.described(self.options)
+        )
         self._part = TakingPart(
             self.looked.agents,
-            Founding(self.looked.cluster, self.proof.author, self.options.cluster.mirror_rate),
+            Founding(
+                self.looked.cluster,
+                self.proof.author,
+                self.options.cluster.mirror_rate,
+                stealing.wish(self.options, probes=own_probes.of_spec(self.looked.target.spec)),
+            ),
             self.screen,
             self._followed,
             Reach(self.legs, self.screen.warn),
@@ -141,6 +148,7 @@ class KubePlace:
         async with background(work):
             yield
             await telling.sum_up(self._part.counters, self.screen)
+            self._mirrored.sum_up()
         self._mirrored.close()
 
     async def _follow(self) -> None:
@@ -196,7 +204,17 @@ async def look(
     looked = Looked(
         cluster,
         target,
-        await chosen_agents(cluster, said, caller, target, proof, screen, engine, wishes(options)),
+        await chosen_agents(
+            cluster,
+            said,
+            caller,
+            target,
+            proof,
+            screen,
+            engine,
+            wishes(options),
+            drain=round(options.drain) if options.steal else 0,
+        ),
     )
     undo.push_async_callback(looked.close)
     await looked.agents.prepare()

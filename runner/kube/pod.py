@@ -83,6 +83,7 @@ class Pod:
     since: str = ""
     unfit: str = ""
     waits: str = ""
+    host_ips: tuple[str, ...] = ()  # its node's addresses
 
 
 def read(pod: Json, container: str, node: Json | None = None) -> Pod:
@@ -105,6 +106,7 @@ def read(pod: Json, container: str, node: Json | None = None) -> Pod:
         over=status.get("phase") in ("Succeeded", "Failed"),
         since=ready.get("lastTransitionTime") or "" if ready.get("status") == "True" else "",
         unfit=_unfit(pod, container, node),
+        host_ips=tuple(one["ip"] for one in status.get("hostIPs") or ()),
         waits=((said.get("state") or {}).get("waiting") or {}).get("reason", ""),
     )
 

@@ -117,6 +117,8 @@ class TakingPart:
         match message:
             case m.Mirroring():
                 self.mirrored.notice(message.target, message.ports)
+            case m.Stealing() | m.Stolen():
+                self.mirrored.stolen(message)
             case m.TargetGone():
                 self.mirrored.gone(message.target)
             case _:

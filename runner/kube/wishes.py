@@ -16,6 +16,7 @@ ALWAYS = ("mirror", "outgoing", "env")
 
 ASKS: tuple[tuple[str, str, Callable[[RunOptions], bool]], ...] = (
     ("mirror", "--map-port", lambda options: bool(options.map_ports)),
+    ("steal", "--steal", lambda options: options.steal),
     ("env", "--override-env-vars-include", lambda options: bool(options.env_include)),
     ("env", "--override-env-vars-exclude", lambda options: bool(options.env_exclude)),
     ("env", "--map-env", lambda options: bool(options.env_mapped)),

@@ -1,0 +1,110 @@
+"""Stealing from pods: through a Service, from every replica, past a rollout; the kubelet goes on asking the pod itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+
+import pytest
+
+from tests.e2e.docker.scene import Run
+from tests.e2e.docker.test_steal import APP
+
+from .numbered import PORT, SERVER
+from .scene import CREATED, ROLE, SESSION, Scene
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+STARTS = 120.0
+
+
+def stolen(scene: Scene, name: str, *options: str, said: str = "stealing 8080") -> Run:
+    words = ("--agent", "job", "--agent-image", scene.images.agent, "--steal", *options)
+    run = scene.start(name, "python3", "-c", APP, options=words, stdin=subprocess.PIPE)
+    run.event(STARTS, listening=PORT)
+    run.said(said, STARTS)
+    return run
+
+
+def answers(scene: Scene, count: int, host: str = "cart", *words: str) -> dict[str, int]:
+    """Who gave so many answers: "app", or a pod's name."""
+    loop = f"for i in $(seq {count}); do curl -sS -m 10 {' '.join(words)} http://{host}:{PORT}/ || echo failed; done"
+    found: dict[str, int] = {}
+    for line in scene.inside("client", "sh", "-c", loop).splitlines():
+        who = json.loads(line)["by"] if line.startswith("{") else line.split()[0]
+        found[who] = found.get(who, 0) + 1
+    return found
+
+
+def of_session(run: Run, role: str) -> list[str]:
+    """The ids of this run's containers of that role."""
+    session = next(found[1] for line in run.err.seen if (found := CREATED.search(line)))
+    words = [f"--filter=label={SESSION}={session}", f"--filter=label={ROLE}={role}"]
+    done = subprocess.run(["docker", "ps", "-q", *words], check=True, capture_output=True, text=True)
+    return done.stdout.split()
+
+
+def until(scene: Scene, wanted: set[str]) -> None:
+    """For what nobody tells this side of."""
+    deadline = time.monotonic() + 15
+    while set(found := answers(scene, 6)) - wanted:
+        assert time.monotonic() < deadline, found
+
+
+def test_all_replicas_through_a_service_and_a_rollout(scene: Scene) -> None:
+    name = scene.deployment("cart", 3, ("python3", "-c", SERVER), {"http": PORT})
+    scene.reachable(scene.client(), "cart", PORT)
+    assert "app" not in answers(scene, 6)
+    run = stolen(scene, name, said="(3 containers)")
+    assert answers(scene, 20) == {"app": 20}
+    own = scene.address("client")
+    asked = json.loads(
+        scene.inside(
+            "client", "curl", "-sS", "-m", "10", f"http://{scene.address(scene.names('cart')[1])}:{PORT}/"
+        )
+    )
+    assert (asked["by"], asked["peer"][0].removeprefix("::ffff:")) == ("app", own)
+    before = set(scene.names("cart"))
+    scene.kube("rollout", "restart", "deployment/cart")
+    scene.ready("deployment/cart", STARTS)
+    scene.until(
+        lambda listed: not before & {one["metadata"]["name"] for one in listed["items"]},
+        "pods",
+        "-l",
+        "app=cart",
+    )
+    until(scene, {"app"})
+    assert answers(scene, 20) == {"app": 20}
+    run.end()
+    after = answers(scene, 12)
+    assert not {"app", "failed"} & set(after), after
+
+
+def test_a_readiness_probe_while_the_app_is_stopped(scene: Scene) -> None:
+    """A developer at a breakpoint: the kubelet and the pod's own checks are answered by the pod."""
+    probe = {
+        "httpGet": {"path": "/healthz", "port": PORT},
+        "periodSeconds": 1,
+        "failureThreshold": 2,
+        "timeoutSeconds": 1,
+    }
+    name = scene.deployment("cart", 1, ("python3", "-c", SERVER), {"http": PORT}, readinessProbe=probe)
+    scene.reachable(scene.client(), "cart", PORT)
+    run = stolen(scene, name)
+    until(scene, {"app"})
+    (app,) = of_session(run, "app")
+    subprocess.run(["docker", "pause", app], check=True, capture_output=True)
+    try:
+        deadline = time.monotonic() + 10  # failureThreshold's time several times over
+        while time.monotonic() < deadline:
+            pod = scene.pods("cart")[0]
+            ready = next(one for one in pod["status"]["conditions"] if one["type"] == "Ready")
+            assert ready["status"] == "True", ready
+            assert scene.inside(
+                scene.names("cart")[0], "curl", "-sS", "-m", "2", f"http://127.0.0.1:{PORT}/own"
+            ).endswith("/own\n")
+            time.sleep(0.5)
+    finally:
+        subprocess.run(["docker", "unpause", app], check=True, capture_output=True)
+    until(scene, {"app"})
