@@ -71,6 +71,7 @@ class Thieving:
         if "steal" not in self._warrant.rights:
             raise NotAllowed(f"no stealing: {self._warrant.lacking('steal')}")
         self._asked = asked
+        self._over = False
         self._thief = replace(
             self._thief,
             on_app_gone=asked.on_app_gone,

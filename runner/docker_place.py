@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from links.link import CallFailed, Link
+from links.link import CallFailed, Link, LinkEnded
 from runner import agents, environ, plan, stealing, targets
 from runner.config import RunOptions
 from runner.docker_following import Following
@@ -117,9 +117,18 @@ class DockerPlace:
         """Nobody stands above an engine's users."""
         await never()
 
-    async def close(self) -> None:
+    async def let_go(self) -> None:
         if self._agent is not None and self.options.steal:
             await let_go(self._agent)
+
+    async def steal_again(self) -> None:
+        wish = stealing.wish(self.options)
+        if wish is not None and self._agent is not None:
+            with suppress(CallFailed, LinkEnded):  # who hears the agent says that it is gone
+                await self._agent.call(wish)
+
+    async def close(self) -> None:
+        await self.let_go()
         await self._links.aclose()
 
 

@@ -101,5 +101,12 @@ class Place(Protocol):
         """Returns when those who run the target's machines have ended the session, with the sentence: the command ends
         with it. A way that is cut is no such thing."""
 
+    async def let_go(self) -> None:
+        """Ahead of the end: what is stolen goes to the target again, and the app answers what it was given, if it does
+        so soon. Nothing where nothing is stolen."""
+
+    async def steal_again(self) -> None:
+        """It was not the end: the command goes on."""
+
     async def close(self) -> None:
         """Let go of the target. Also after a failure of ``open``, or when nothing was begun."""

@@ -29,6 +29,9 @@ from runner.signals import ENDING, TWICE_WITHIN, Signals
 from runner.together import together
 from wire import messages as m
 
+ENDS_OR_STAYS = 5.0
+"""Seconds after a signal to the command; one that still runs then is taken to go on, and steals again."""
+
 
 @dataclass(slots=True)
 class Session:
@@ -83,8 +86,12 @@ class Session:
             )
 
         async def give() -> None:
+            if ends := self.options.steal and number in ENDING:
+                await self.place.let_go()  # first, so that the command leaves nobody's request unanswered
             with suppress(EngineError):  # it has just ended
                 await self.engine.signal(self.pair.app, number.name)
+            if ends and not (await asyncio.wait([self.app_exit], timeout=ENDS_OR_STAYS))[0]:
+                await self.place.steal_again()
 
         task = asyncio.create_task(give(), name=f"forward {number.name}")
         self._forwarding.add(task)

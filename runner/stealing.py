@@ -98,9 +98,27 @@ def _checked(option: str, text: str) -> str:
             f"{option} {text!r} is no regular expression: {error.msg}{where}",
             "a \\ before a character takes it as it is",
         ) from error
+    if strange := _not_re2(text):
+        raise Refusal(
+            f"{option} {text!r} {strange}, which could take a time that grows without bound",
+            "write it without: the gate's are RE2's (github.com/google/re2/wiki/Syntax)",
+        )
     if not text:
         raise Refusal(f"{option} is empty, and so matches everything", "leave it out to steal whole ports")
     return text
+
+
+_LOOKS_AROUND = re.compile(r"\(\?(?:[=!>]|<[=!]|\()")
+_REFERS_BACK = re.compile(r"\\[1-9]|\(\?P=")
+
+
+def _not_re2(text: str) -> str:
+    """What in it no engine of bounded time has; ""."""
+    bare = re.sub(r"\\[^1-9]", "", text, flags=re.DOTALL)  # what is taken as it is
+    bare = re.sub(r"\[\^?\]?[^\]]*\]", "", bare)  # nothing in a class is more than a character
+    if _LOOKS_AROUND.search(bare):
+        return "looks around"
+    return "refers back to a group" if _REFERS_BACK.search(bare) else ""
 
 
 def _method(text: str) -> str:

@@ -100,11 +100,21 @@ class AgentSide:
 
     async def close(self, reason: str = "the session is over") -> None:
         """The agent is told, so that it lets go of its targets at once."""
+        await self.let_go()
         if self._up.is_set():
-            if self.founding.steal is not None:
-                await let_go(self._link)
             await self._link.close(reason)
         await self._links.aclose()
+
+    async def let_go(self) -> None:
+        """See Place."""
+        if self._up.is_set() and self.founding.steal is not None:
+            await let_go(self._link)
+
+    async def steal_again(self) -> None:
+        """See Place."""
+        if self._up.is_set() and (wish := self._wish()) is not None:
+            with suppress(CallFailed, LinkEnded):
+                await self._link.call(wish)
 
     async def _dial(self) -> bool:
         """A further link; whether it took over the session that was left. LinkEnded, KubeError."""

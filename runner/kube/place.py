@@ -71,9 +71,7 @@ class KubePlace:
 
     def __post_init__(self) -> None:
         self._followed = Followed(self.looked.target.name)
-        self._mirrored = MirroredLine(
-            self.screen, self.looked.target.name, stealing.described(self.options)
-        )
+        self._mirrored = MirroredLine(self.screen, self.looked.target.name, stealing.described(self.options))
         self._part = TakingPart(
             self.looked.agents,
             Founding(
@@ -169,6 +167,12 @@ class KubePlace:
 
     async def revoked(self) -> str:
         return await self.looked.agents.revoked()
+
+    async def let_go(self) -> None:
+        await self._part.let_go()
+
+    async def steal_again(self) -> None:
+        await self._part.steal_again()
 
     async def close(self) -> None:
         await self._part.close()

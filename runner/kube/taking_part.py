@@ -243,6 +243,14 @@ class TakingPart:
             total = added(total, one)
         return total
 
+    async def let_go(self) -> None:
+        """See Place."""
+        await asyncio.gather(*(side.let_go() for side in self.sides))
+
+    async def steal_again(self) -> None:
+        """See Place."""
+        await asyncio.gather(*(side.steal_again() for side in self.sides))
+
     async def close(self) -> None:
         """Every agent lets go of its targets; side by side."""
         await asyncio.gather(self._chains.close(), self.reach.close(), self._unkept())
