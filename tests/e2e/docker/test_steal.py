@@ -163,17 +163,24 @@ def test_begins_and_ends_under_load(scene: Scene, target: Container, bystander: 
     with Load(bystander) as load:
         run = stolen(scene, target)
         until(scene, bystander, "app")
-        tell(run, "close")
-        run.said("no longer stealing")
-        until(scene, bystander, "target")
-        tell(run, "open")
-        run.said("stealing 8080")
-        until(scene, bystander, "app")
         run.end()
         until(scene, bystander, "target")
     assert load.counts["failed"] == []
     assert load.counts["app"] > 5
     assert load.counts["target"] > 5
+
+
+def test_an_app_that_stops_listening_and_begins_again(
+    scene: Scene, target: Container, bystander: Container
+) -> None:
+    run = stolen(scene, target)
+    until(scene, bystander, "app")
+    tell(run, "close")
+    run.said("no longer stealing")
+    until(scene, bystander, "target")
+    tell(run, "open")
+    run.said("stealing 8080")
+    until(scene, bystander, "app")
 
 
 @pytest.mark.parametrize("role", ["runner", "agent", "bridge", "app"])

@@ -1,4 +1,4 @@
-"""Stealing from pods: through a Service, from every replica, past a rollout; the kubelet still asks the pod itself."""
+"""Stealing from pods: through a Service, from every replica, and past a rollout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.e2e.docker.scene import Run
 from tests.e2e.docker.test_steal import APP
 
 from .numbered import PORT, SERVER
-from .scene import CREATED, ROLE, SESSION, Scene
+from .scene import Scene
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -35,14 +35,6 @@ def answers(scene: Scene, count: int, host: str = "cart", *words: str) -> dict[s
         who = json.loads(line)["by"] if line.startswith("{") else line.split()[0]
         found[who] = found.get(who, 0) + 1
     return found
-
-
-def of_session(run: Run, role: str) -> list[str]:
-    """The ids of this run's containers of that role."""
-    session = next(found[1] for line in run.err.seen if (found := CREATED.search(line)))
-    words = [f"--filter=label={SESSION}={session}", f"--filter=label={ROLE}={role}"]
-    done = subprocess.run(["docker", "ps", "-q", *words], check=True, capture_output=True, text=True)
-    return done.stdout.split()
 
 
 def until(scene: Scene, wanted: set[str]) -> None:
@@ -75,32 +67,3 @@ def test_all_replicas_through_a_service_and_a_rollout(scene: Scene) -> None:
     run.end()
     after = answers(scene, 12)
     assert not {"app", "failed"} & set(after), after
-
-
-def test_a_readiness_probe_while_the_app_is_stopped(scene: Scene) -> None:
-    """A developer at a breakpoint: the kubelet and the pod's own checks are answered by the pod."""
-    probe = {
-        "httpGet": {"path": "/healthz", "port": PORT},
-        "periodSeconds": 1,
-        "failureThreshold": 2,
-        "timeoutSeconds": 1,
-    }
-    name = scene.deployment("cart", 1, ("python3", "-c", SERVER), {"http": PORT}, readinessProbe=probe)
-    scene.reachable(scene.client(), "cart", PORT)
-    run = stolen(scene, name)
-    until(scene, {"app"})
-    (app,) = of_session(run, "app")
-    subprocess.run(["docker", "pause", app], check=True, capture_output=True)
-    try:
-        deadline = time.monotonic() + 10  # failureThreshold's time several times over
-        while time.monotonic() < deadline:
-            pod = scene.pods("cart")[0]
-            ready = next(one for one in pod["status"]["conditions"] if one["type"] == "Ready")
-            assert ready["status"] == "True", ready
-            assert scene.inside(
-                scene.names("cart")[0], "curl", "-sS", "-m", "2", f"http://127.0.0.1:{PORT}/own"
-            ).endswith("/own\n")
-            time.sleep(0.5)
-    finally:
-        subprocess.run(["docker", "unpause", app], check=True, capture_output=True)
-    until(scene, {"app"})
