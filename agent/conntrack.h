@@ -13,6 +13,11 @@
 int conntrack_redirects(int fd, const struct endpoint *own, const struct endpoint *peer,
                         struct fault *f);
 
+/* For the connection whose answers go from `own` to `peer`: 1, and who really began it, if its source is rewritten; 0 if not,
+ * or if it is not tracked; -1. */
+int conntrack_origin(int fd, const struct endpoint *own, const struct endpoint *peer,
+                     struct endpoint *origin, struct fault *f);
+
 /* The question's octets, for the tests. `out` holds CONNTRACK_ASK; returns the length. */
 #define CONNTRACK_ASK 192
 size_t conntrack_question(uint8_t *out, const struct endpoint *own, const struct endpoint *peer,

@@ -21,11 +21,14 @@ enum phase {
 
 struct conn {
     LIST_ENTRY(conn) chain;
+    LIST_ENTRY(conn) answers; /* in the chain of its `origin`, if it has one */
     TAILQ_ENTRY(conn) age;
     TAILQ_ENTRY(conn) touched;
     struct mirror_tcp *table;
     struct mirrored_port *port;
     struct endpoint client, own;
+    struct endpoint
+        origin; /* whom the target's answers go to, if that is another address; else of no family */
     struct channel channel;
     struct mirror_share share; /* while it is followed */
     struct reassembly stream;
@@ -34,6 +37,7 @@ struct conn {
     uint32_t isn;  /* of the client's last SYN */
     int ifindex;
     uint8_t phase; /* enum phase */
+    bool loopback; /* the interface */
     bool hashed;   /* else it has left the table, and only its channel lives */
     bool is_touched;
     bool limited; /* counted as such */
@@ -52,21 +56,26 @@ TAILQ_HEAD(conn_list, conn);
 struct mirror_tcp {
     struct mirror *mirror;
     struct reassembly_budget budget;
-    LIST_HEAD(conn_chain, conn) * chains;
-    struct conn_list waiting;  /* SYN and ANSWERED, oldest first */
-    struct conn_list followed; /* TRYING and FOLLOWED, least recently seen first */
-    struct conn_list watched;  /* MIDDLE and IGNORED, likewise */
-    struct conn_list leaving;  /* over for client and target, not yet for the app; oldest first */
-    struct conn_list touched;  /* something to flush after this batch */
+    LIST_HEAD(conn_chain, conn) * chains; /* by both ends; and behind them as many by `origin` */
+    struct conn_list waiting;             /* SYN and ANSWERED, oldest first */
+    struct conn_list followed;            /* TRYING and FOLLOWED, least recently seen first */
+    struct conn_list watched;             /* MIDDLE and IGNORED, likewise */
+    struct conn_list leaving; /* over for client and target, not yet for the app; oldest first */
+    struct conn_list touched; /* something to flush after this batch */
     size_t conns, half_open;
 };
 
+/* On the loopback interface, or elsewhere: beside a gate (agent/gate) a client's connection with it and the gate's own with
+ * the target have the same ends, the one over the wire and the other over lo. */
 struct conn *conn_find(const struct mirror_tcp *t, const struct endpoint *client,
-                       const struct endpoint *own);
+                       const struct endpoint *own, bool loopback);
+/* On lo, by the address that its answers go to. */
+struct conn *conn_find_origin(const struct mirror_tcp *t, const struct endpoint *origin,
+                              const struct endpoint *own);
 /* PHASE_SYN or PHASE_MIDDLE; IGNORED if it is the agent's own. NULL: there is no place, which is counted. */
 struct conn *conn_new(struct mirror_tcp *t, const struct endpoint *client,
                       const struct endpoint *own, struct mirrored_port *port, enum phase phase,
-                      int ifindex);
+                      int ifindex, bool loopback);
 void conn_see(struct conn *c);   /* a packet of it came */
 void conn_touch(struct conn *c); /* flush it after this batch */
 void conn_set_phase(struct conn *c,

@@ -21,13 +21,39 @@ static uint32_t chain_of(const struct endpoint *client, const struct endpoint *o
 }
 
 struct conn *conn_find(const struct mirror_tcp *t, const struct endpoint *client,
-                       const struct endpoint *own) {
+                       const struct endpoint *own, bool loopback) {
     struct conn *c;
     LIST_FOREACH(c, &t->chains[chain_of(client, own)], chain) {
-        if (endpoint_equal(&c->client, client) && endpoint_equal(&c->own, own))
+        if (c->loopback == loopback && endpoint_equal(&c->client, client) &&
+            endpoint_equal(&c->own, own))
             return c;
     }
     return NULL;
+}
+
+struct conn *conn_find_origin(const struct mirror_tcp *t, const struct endpoint *origin,
+                              const struct endpoint *own) {
+    struct conn *c;
+    LIST_FOREACH(c, &t->chains[CHAINS + chain_of(origin, own)], answers) {
+        if (endpoint_equal(&c->origin, origin) && endpoint_equal(&c->own, own))
+            return c;
+    }
+    return NULL;
+}
+
+/* A gate's connection: what the target answers has the gate's own address, and the client's only where the gate reads it. */
+static void look_for_origin(struct conn *c) {
+    struct mirror_tcp *t = c->table;
+    if (!c->loopback || !verdict_origin(t->mirror->verdict, &c->own, &c->client, &c->origin))
+        return;
+    LIST_INSERT_HEAD(&t->chains[CHAINS + chain_of(&c->origin, &c->own)], c, answers);
+}
+
+static void unchain(struct conn *c) {
+    LIST_REMOVE(c, chain);
+    if (c->origin.addr.family)
+        LIST_REMOVE(c, answers);
+    c->origin = (struct endpoint){0};
 }
 
 /* --- lists ------------------------------------------------------------------------------------------------------ */
@@ -75,7 +101,7 @@ static void conn_free(struct conn *c) {
     struct mirror_tcp *t = c->table;
     TAILQ_REMOVE(list_of(c), c, age);
     if (c->hashed) {
-        LIST_REMOVE(c, chain);
+        unchain(c);
         t->half_open -= c->phase <= PHASE_ANSWERED;
     }
     if (c->is_touched)
@@ -100,7 +126,7 @@ void conn_leave(struct conn *c) {
         return;
     }
     TAILQ_REMOVE(list_of(c), c, age);
-    LIST_REMOVE(c, chain);
+    unchain(c);
     c->hashed = false;
     c->seen = loop_now(c->table->mirror->loop);
     TAILQ_INSERT_TAIL(&c->table->leaving, c, age);
@@ -108,7 +134,7 @@ void conn_leave(struct conn *c) {
 
 struct conn *conn_new(struct mirror_tcp *t, const struct endpoint *client,
                       const struct endpoint *own, struct mirrored_port *port, enum phase phase,
-                      int ifindex) {
+                      int ifindex, bool loopback) {
     if (phase <= PHASE_ANSWERED && t->half_open == HALF_OPEN_MOST)
         conn_forget(TAILQ_FIRST(&t->waiting));
     if (t->conns == CONNS_MOST && !TAILQ_EMPTY(&t->watched))
@@ -124,12 +150,14 @@ struct conn *conn_new(struct mirror_tcp *t, const struct endpoint *client,
     c->own = *own;
     c->port = port;
     c->ifindex = ifindex;
+    c->loopback = loopback;
     c->phase = (uint8_t)phase;
     c->hashed = true;
     c->late = phase == PHASE_MIDDLE;
     c->seen = loop_now(t->mirror->loop);
     http_edge_begin(&c->edge);
     LIST_INSERT_HEAD(&t->chains[chain_of(client, own)], c, chain);
+    look_for_origin(c);
     TAILQ_INSERT_TAIL(list_of(c), c, age);
     t->conns++;
     t->half_open += phase <= PHASE_ANSWERED;
@@ -143,7 +171,7 @@ struct conn *conn_new(struct mirror_tcp *t, const struct endpoint *client,
 
 struct mirror_tcp *mirror_tcp_new(struct mirror *m) {
     struct mirror_tcp *t = calloc(1, sizeof *t);
-    if (t && !(t->chains = calloc(CHAINS, sizeof *t->chains))) {
+    if (t && !(t->chains = calloc((size_t)2 * CHAINS, sizeof *t->chains))) {
         free(t);
         t = NULL;
     }

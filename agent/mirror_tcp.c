@@ -7,8 +7,10 @@
 /* --- verdicts --------------------------------------------------------------------------------------------------- */
 
 static bool ask(struct conn *c) {
+    const struct endpoint *origin = c->origin.addr.family ? &c->origin : &c->client;
     if (!c->is_own)
-        c->is_own = verdict_is_own(c->table->mirror->verdict, &c->own, &c->client, c->ifindex);
+        c->is_own = verdict_is_own(c->table->mirror->verdict, &c->own, &c->client, origin,
+                                   c->ifindex, c->loopback);
     return c->is_own;
 }
 
@@ -169,8 +171,9 @@ static struct conn *answered(struct conn *c, const struct tcp_view *t) {
     struct mirrored_port *port = c->port;
     uint32_t isn = c->isn;
     int ifindex = c->ifindex;
+    bool loopback = c->loopback;
     retire(c);
-    c = conn_new(table, &client, &own, port, PHASE_SYN, ifindex);
+    c = conn_new(table, &client, &own, port, PHASE_SYN, ifindex, loopback);
     if (c && c->phase == PHASE_SYN) {
         c->isn = isn;
         begin(c, isn + 1);
@@ -210,8 +213,8 @@ static void unknown_client(struct mirror_tcp *table, const struct sniff_packet *
     bool is_new = (t->flags & (TCP_FLAG_SYN | TCP_FLAG_ACK)) == TCP_FLAG_SYN;
     if (!is_new && t->payload_len == 0)
         return; /* the tail of something, or an idle connection: when it says something there is time to look */
-    struct conn *c =
-        conn_new(table, client, own, port, is_new ? PHASE_SYN : PHASE_MIDDLE, p->ifindex);
+    struct conn *c = conn_new(table, client, own, port, is_new ? PHASE_SYN : PHASE_MIDDLE,
+                              p->ifindex, p->loopback);
     if (!c)
         return;
     if (is_new) {
@@ -229,10 +232,12 @@ void mirror_tcp_packet(struct mirror_tcp *table, const struct sniff_packet *p,
     struct endpoint from = {.addr = ip->src, .port = t.src_port},
                     to = {.addr = ip->dst, .port = t.dst_port};
     struct conn *c;
-    if (p->incoming && (c = conn_find(table, &from, &to))) {
+    if (p->incoming && (c = conn_find(table, &from, &to, p->loopback))) {
         if (sum_is_right(p, ip))
             from_client(c, &t);
-    } else if ((!p->incoming || p->loopback) && (c = conn_find(table, &to, &from))) {
+    } else if ((!p->incoming || p->loopback) && (c = conn_find(table, &to, &from, p->loopback))) {
+        from_target(c, &t, p->cut);
+    } else if (p->loopback && (c = conn_find_origin(table, &to, &from))) {
         from_target(c, &t, p->cut);
     } else if (p->incoming && sum_is_right(p, ip)) {
         unknown_client(table, p, &t, &from, &to);

@@ -56,21 +56,35 @@ static bool remember(struct memory *m, const struct endpoint *own, int ifindex, 
     return is_own;
 }
 
+/* 1: it is redirected; 0: not, or nothing is tracked here; -1: that could not be found out. */
+static int redirected(const struct verdict *v, const struct endpoint *own,
+                      const struct endpoint *peer) {
+    return v->conntrack_fd < 0 ? 0 : conntrack_redirects(v->conntrack_fd, own, peer, NULL);
+}
+
 bool verdict_is_own(struct verdict *v, const struct endpoint *own, const struct endpoint *peer,
-                    int ifindex) {
+                    const struct endpoint *origin, int ifindex, bool loopback) {
     struct memory *m = recall(v, own, ifindex);
+    int elsewhere = loopback ? 0 : redirected(v, own, origin);
+    if (elsewhere == 1)
+        return false;
     if (sockdiag_has_tcp(v->diag_fd, own, peer, NULL) == 1)
         return remember(m, own, ifindex, true);
     if (m->known)
         return m->is_own;
-    if (v->conntrack_fd >= 0) {
-        int redirected = conntrack_redirects(v->conntrack_fd, own, peer, NULL);
-        if (redirected == 1)
+    if (loopback) {
+        elsewhere = redirected(v, own, origin);
+        if (elsewhere == 1)
             return remember(m, own, ifindex, false);
-        if (redirected < 0)
-            return false; /* not certain, so not shown; the next connection asks again */
     }
+    if (elsewhere < 0)
+        return false; /* not certain, so not shown; the next connection asks again */
     return sockdiag_accepts(v->diag_fd, IPPROTO_TCP, own, NULL) == 1;
+}
+
+bool verdict_origin(struct verdict *v, const struct endpoint *own, const struct endpoint *peer,
+                    struct endpoint *origin) {
+    return v->conntrack_fd >= 0 && conntrack_origin(v->conntrack_fd, own, peer, origin, NULL) == 1;
 }
 
 bool verdict_is_alive(struct verdict *v, const struct endpoint *own, const struct endpoint *peer) {

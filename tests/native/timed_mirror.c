@@ -65,9 +65,15 @@ void verdict_conntrack(struct verdict *v, int fd) {
 }
 
 bool verdict_is_own(struct verdict *v, const struct endpoint *own, const struct endpoint *client,
-                    int ifindex) {
-    (void)own, (void)client, (void)ifindex;
+                    const struct endpoint *origin, int ifindex, bool loopback) {
+    (void)own, (void)client, (void)origin, (void)ifindex, (void)loopback;
     return v->is_own;
+}
+
+bool verdict_origin(struct verdict *v, const struct endpoint *own, const struct endpoint *client,
+                    struct endpoint *origin) {
+    (void)v, (void)own, (void)client, (void)origin;
+    return false;
 }
 
 bool verdict_is_alive(struct verdict *v, const struct endpoint *own,
