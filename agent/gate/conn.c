@@ -1,6 +1,7 @@
 /* See conn.h. */
 #include "agent/gate/conn_inner.h"
 #include "agent/gate/filtered.h"
+#include "agent/gate/node.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -27,7 +28,7 @@ static void close_end(struct conn *c, int which, bool reset) {
 }
 
 /* Whatever the other end was: nothing of it is left. */
-static void drop_other(struct conn *c, bool reset) {
+void conn_drop_other(struct conn *c, bool reset) {
     struct gate *g = c->gate;
     close_end(c, OTHER, reset);
     c->relay.end[OTHER].pair = false;
@@ -42,7 +43,7 @@ void conn_destroy(struct conn *c, bool reset) {
         filtered_free(c->filtered, reset);
     relay_stop(&c->relay);
     close_end(c, CLIENT, reset);
-    drop_other(c, reset);
+    conn_drop_other(c, reset);
     *c->link = c->next;
     if (c->next)
         c->next->link = c->link;
@@ -64,11 +65,11 @@ static void client_gone(struct loop_fd *io, uint32_t events) {
 
 static bool watch_client(struct conn *c) {
     struct loop_fd *io = &c->relay.end[CLIENT].io;
-    struct fault f;
-    if (io->serial)
-        return true;
     io->ready = client_gone;
-    return loop_add(c->gate->loop, io, EPOLLERR, &f) == 0;
+    if (!io->serial)
+        return loop_add(c->gate->loop, io, EPOLLERR, NULL) == 0;
+    loop_watch(c->gate->loop, io, EPOLLERR);
+    return true;
 }
 
 static void start_relay(struct conn *c) {
@@ -127,7 +128,8 @@ static void await_target(struct conn *c) {
     struct loop_fd *io = &c->relay.end[OTHER].io;
     c->state = CONN_DIALLING;
     io->ready = dialled;
-    if (io->fd < 0 || !watch_client(c) || loop_add(c->gate->loop, io, EPOLLOUT, NULL) != 0)
+    if (io->fd < 0 || !watch_client(c) ||
+        (!io->serial && loop_add(c->gate->loop, io, EPOLLOUT, NULL) != 0))
         conn_destroy(c, true);
 }
 
@@ -158,7 +160,7 @@ static void answered(struct handover_offer *o, enum handover_answer what, int er
     } else if (
         c->state ==
         CONN_OFFERED) { /* nothing was sent to it: the target's, as if it had never been asked */
-        drop_other(c, false);
+        conn_drop_other(c, false);
         to_target(c);
     } else {
         conn_destroy(c, true);
@@ -190,7 +192,7 @@ static void to_app(struct conn *c, const struct want_rule *r) {
     e->io.fd = conn_offer(c, &c->offer, c->session, r->target, r->app_port);
     e->pair = true;
     if (e->io.fd < 0) {
-        drop_other(c, false);
+        conn_drop_other(c, false);
         to_target(c);
     } else if (!watch_client(c)) {
         conn_destroy(c, true);
@@ -231,22 +233,37 @@ static struct conn *make(struct port *port, const struct door_caller *caller) {
     return c;
 }
 
+bool conn_is_filtered(const struct conn *c) {
+    const struct gate *g = c->gate;
+    return !g->draining && !rule_for(g, c->own.port) && c->port->rules.count > 0;
+}
+
+/* A new connection, or one from the node that is no probe. */
+void conn_decide(struct conn *c) {
+    struct gate *g = c->gate;
+    const struct want_rule *r = g->draining ? NULL : rule_for(g, c->own.port);
+    if (r) {
+        tally_of(&g->tallies, r->session->number, r->port)->stolen++;
+        to_app(c, r);
+    } else if (!conn_is_filtered(c)) {
+        to_target(c);
+    } else if (!filtered_start(c)) {
+        conn_destroy(c, true);
+    }
+}
+
+/* --- accepted ------------------------------------------------------------------------------------------------------- */
+
 void conn_new(struct port *port, const struct door_caller *caller) {
     struct conn *c = make(port, caller);
     if (!c) {
         close(caller->fd);
         return;
     }
-    bool draining = port->gate->draining;
-    const struct want_rule *r = draining ? NULL : rule_for(port->gate, c->own.port);
-    if (r) {
-        tally_of(&port->gate->tallies, r->session->number, r->port)->stolen++;
-        to_app(c, r);
-    } else if (draining || port->rules.count == 0) {
-        to_target(c);
-    } else if (!filtered_start(c)) {
-        conn_destroy(c, true);
-    }
+    if (node_may_probe(c))
+        node_start(c);
+    else
+        conn_decide(c);
 }
 
 /* --- all of them ---------------------------------------------------------------------------------------------------- */
@@ -256,7 +273,7 @@ static void link_is(struct conn *c, bool up) {
     if (up) {
         timer_cancel(loop, &c->lost);
     } else if (c->state == CONN_OFFERED) {
-        drop_other(c, true);
+        conn_drop_other(c, true);
         to_target(c);
     } else {
         timer_set(loop, &c->lost, loop_now(loop) + c->link_lost_after * MILLISECOND);
@@ -291,6 +308,13 @@ void conn_drain(struct gate *g) {
         if (c->filtered)
             filtered_drain(c->filtered);
     }
+}
+
+bool conn_is_ours(const struct gate *g, const struct endpoint *client, uint16_t port) {
+    for (const struct conn *c = g->conns; c; c = c->next)
+        if (c->from.port && c->own.port == port && endpoint_equal(&c->peer, client))
+            return true;
+    return false;
 }
 
 void conn_reset_all(struct gate *g) {

@@ -1,5 +1,6 @@
 /* One client's connection: to whom it goes, and its life from the accept to the last octet.
  *
+ *     from the node → PROBING (is it the target's own probe?) → one of the following
  *     asked for → OFFERED (the app's, if it takes it) → RELAY with the app
  *                    └ refused ┐
  *     ─────────────────────────┴→ DIALLING (the target) → RELAY with the target
@@ -18,5 +19,7 @@ void conn_link(struct gate *g, uint64_t session, bool up);
 /* The port's slots (bits) are of sessions that are gone. */
 void conn_gone(struct port *port, uint32_t slots);
 void conn_drain(struct gate *g);
+/* Whether this client is connected to the target by the gate. */
+bool conn_is_ours(const struct gate *g, const struct endpoint *client, uint16_t port);
 /* Every connection is reset. */
 void conn_reset_all(struct gate *g);

@@ -6,7 +6,7 @@
 
 enum { CLIENT, OTHER }; /* ends of the relay */
 
-enum conn_state { CONN_OFFERED, CONN_DIALLING, CONN_FILTERED, CONN_RELAY };
+enum conn_state { CONN_PROBING, CONN_OFFERED, CONN_DIALLING, CONN_FILTERED, CONN_RELAY };
 
 struct filtered;
 
@@ -17,6 +17,7 @@ struct conn {
     enum conn_state state;
     struct endpoint peer, own;
     uint32_t scope;
+    bool dialling;               /* of a PROBING one */
     struct relay relay;          /* its fds are there before it runs; -1: none */
     struct client_port from;     /* of a connection to the target */
     struct handover_offer offer; /* of one with an app */
@@ -27,6 +28,11 @@ struct conn {
 };
 
 void conn_destroy(struct conn *c, bool reset);
+/* Whatever the other end was, nothing of it is left. */
+void conn_drop_other(struct conn *c, bool reset);
+/* A new connection's way, or that of one from the node which is no probe. */
+void conn_decide(struct conn *c);
+bool conn_is_filtered(const struct conn *c);
 /* A socket on its way to the target, in the client's name, not registered; -1. */
 int conn_dial(struct conn *c);
 /* Both ends' fds are set, and what they have not taken yet. `connecting`: the other one's still is. */

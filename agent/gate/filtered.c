@@ -489,11 +489,13 @@ bool filtered_start(struct conn *c) {
     for (int i = 0; i < 2; i++)
         f->party[i] = (struct party){.owner = f, .io = {.fd = -1, .ready = ready}};
     struct party *target = &f->party[EXCHANGE_TARGET];
-    target->connecting = true;
-    target->io.fd = f->exchange ? conn_dial(c) : -1;
+    bool dialled = c->relay.end[OTHER].io.fd >= 0;
+    target->connecting = !dialled || c->dialling;
+    target->io.fd = dialled ? c->relay.end[OTHER].io.fd : conn_dial(c);
+    c->relay.end[OTHER].io.fd = -1;
     f->party[EXCHANGE_CLIENT].io.fd = client->fd;
-    if (target->io.fd < 0 || loop_add(loop, &f->party[0].io, EPOLLIN, NULL) != 0 ||
-        loop_add(loop, &target->io, EPOLLOUT, NULL) != 0) {
+    if (!f->exchange || target->io.fd < 0 || loop_add(loop, &f->party[0].io, EPOLLIN, NULL) != 0 ||
+        loop_add(loop, &target->io, target->connecting ? EPOLLOUT : EPOLLIN, NULL) != 0) {
         f->party[EXCHANGE_CLIENT].io.fd = -1;
         filtered_free(f, true);
         return false;

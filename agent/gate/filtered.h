@@ -8,7 +8,7 @@
 
 #include "agent/gate/conn_inner.h"
 
-/* Takes the client's fd from `c` and dials the target; false: no memory or no socket, and nothing has changed. */
+/* Takes the client's fd from `c`, and the target's if it is dialled already. False: no memory or no socket; the client's is left. */
 bool filtered_start(struct conn *c);
 /* Nothing of it is left; the client's and the target's sockets too, with RST or in order. */
 void filtered_free(struct filtered *f, bool reset);

@@ -6,6 +6,7 @@
 #include "agent/gate/conn.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -83,9 +84,38 @@ static void keep_down(struct gate *g) {
     g->down_count = kept;
 }
 
+/* --- what there was before ------------------------------------------------------------------------------------------ */
+
+static bool is_ours(const struct older *o, const struct endpoint *client, uint16_t port) {
+    return conn_is_ours(container_of(o, const struct gate, older), client, port);
+}
+
+static bool has_rule(const struct want *w, uint64_t session, uint16_t port) {
+    for (uint32_t i = 0; i < w->rules; i++)
+        if (w->rule[i].port == port && w->rule[i].session->number == session)
+            return true;
+    return false;
+}
+
+/* Of what is stolen newly. A kernel that cannot tell leaves the count at 0: nothing depends on it. */
+static void count_older(struct gate *g, const struct want *old, const struct want *w) {
+    for (uint32_t i = 0; i < w->rules; i++) {
+        const struct want_rule *r = &w->rule[i];
+        struct fault f = {0};
+        if (has_rule(old, r->session->number, r->port))
+            continue;
+        bool destroy = r->session->flags & WANT_STEAL_EXISTING;
+        int count = older_connections(&g->older, r->port, destroy, &f);
+        if (count < 0)
+            fprintf(stderr, "mirror-gate: %s\n", f.text);
+        else
+            tally_of(&g->tallies, r->session->number, r->port)->older = (uint64_t)count;
+    }
+}
+
 /* Sessions that are gone lose what their apps had; the others' rules hold for the next request and connection. */
 static void follow(struct gate *g, struct want *w) {
-    want_free(g->want);
+    struct want *old = g->want;
     g->want = w;
     keep_down(g);
     for (struct port *p = g->ports; p; p = p->next) {
@@ -95,6 +125,8 @@ static void follow(struct gate *g, struct want *w) {
             port_link(p, w->session[i].number, gate_is_up(g, w->session[i].number));
     }
     tallies_keep(&g->tallies, w);
+    count_older(g, old, w);
+    want_free(old);
 }
 
 /* A want that the kernel does not take is told, and the one before goes on. What is in force first is what connections are judged
@@ -195,6 +227,7 @@ int gate_open(struct gate *g, struct loop *loop, struct table *table, const char
     g->table = table;
     g->desk = (struct relay_desk){.loop = loop, .pool = &g->pool, .scratch = g->scratch};
     g->drain_end.fire = end_of_drain;
+    g->older.is_ours = is_ours;
     g->control.want = on_want;
     g->control.refused = on_refused;
     g->control.drain = on_drain;
@@ -205,7 +238,7 @@ int gate_open(struct gate *g, struct loop *loop, struct table *table, const char
     if (!g->want)
         return fault_set(f, ENOMEM, "open the gate");
     if (table_make(table, comment, f) != 0 || !(g->clients = clients_new(TABLE_FD, f)) ||
-        tallies_open(&g->tallies, loop, &g->control, f) != 0 ||
+        tallies_open(&g->tallies, loop, &g->control, f) != 0 || older_open(&g->older, f) != 0 ||
         control_open(&g->control, loop, control, f) != 0 ||
         handover_open(&g->handover, loop, handover, f) != 0)
         return -1;
@@ -224,6 +257,7 @@ void gate_close(struct gate *g) {
     }
     timer_cancel(g->loop, &g->drain_end);
     tallies_close(&g->tallies);
+    older_close(&g->older);
     if (g->control.loop)
         control_close(&g->control);
     if (g->handover.loop)

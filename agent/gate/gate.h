@@ -5,6 +5,7 @@
 #include "agent/gate/control.h"
 #include "agent/gate/door.h"
 #include "agent/gate/handover.h"
+#include "agent/gate/older.h"
 #include "agent/gate/port.h"
 #include "agent/gate/relay.h"
 #include "agent/gate/table.h"
@@ -26,6 +27,7 @@ struct gate {
     struct control control;
     struct handover handover;
     struct tallies tallies;
+    struct older older;
     struct relay_desk desk;
     struct chunk_pool pool;
     struct want *want; /* never NULL once the gate is open */
