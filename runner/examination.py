@@ -4,6 +4,8 @@ something is missing."""
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
 from collections.abc import AsyncIterator
 
 from runner import VERSION, contexts, images, plan
@@ -18,6 +20,9 @@ from runner.screen import Screen
 
 OLDEST_API = (1, 41)
 """Engine 20.10: the first whose containers all can do what the bridge needs."""
+
+TRIAL_LASTS = 60.0
+"""Seconds; a container that is only tried ends at once."""
 
 
 async def examine(
@@ -105,6 +110,9 @@ async def _trial(engine: Engine, traits: plan.EngineTraits) -> list[Finding]:
                 True, "tun and capabilities: not looked at, for want of an image", "the first run builds one"
             )
         ]
+    for one in await engine.containers(f"{ROLE}=trial", everything=True):
+        if time.time() - one["Created"] > TRIAL_LASTS:  # of a doctor that was killed
+            await engine.remove(one["Id"])
     found = []
     for what, capabilities, device in (
         ("bridge", plan.BRIDGE_CAPABILITIES, True),
@@ -133,12 +141,11 @@ async def _may(
     }
     labels = {ROLE: "trial", RELEASE: VERSION}
     body = {"Image": image, "Entrypoint": ["/proc/self/exe"], "Labels": labels, "HostConfig": host}
-    name = f"mirror-run-doctor-{what}"
+    name = f"mirror-run-doctor-{what}-{secrets.token_hex(3)}"  # others may look at the same time
     sentence = f"the {what}'s rights: {', '.join(capabilities)}" + (
         ", /dev/net/tun" if tun else ", the machine's pids"
     )
     try:
-        await engine.remove(name)
         made = await engine.create(name, body)
         await engine.start(made)
     except EngineError as error:

@@ -37,6 +37,7 @@ FAMILIES: dict[str, str] = {
     "tests/e2e/kubernetes/test_rights.py": INSTALLED,
     "tests/e2e/kubernetes/test_main_rights.py": INSTALLED,
     "tests/e2e/kubernetes/test_kinds.py": INSTALLED,
+    "tests/e2e/kubernetes/test_looking.py": INSTALLED,
     "tests/e2e/kubernetes/test_install.py": INSTALLED,
     "tests/e2e/kubernetes/test_install_life.py": INSTALLED,
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from runner.errors import Refusal
 from runner.kube.api import Cluster
+from runner.kube.kinds import GROUP, SESSIONS
 from runner.together import together
 
 
@@ -33,6 +34,9 @@ FORWARD = (
 
 JOB = (Right("create", "jobs", "batch"), Right("delete", "jobs", "batch"), *SEE, *FORWARD)
 EPHEMERAL = (Right("patch", "pods", subresource="ephemeralcontainers"), *SEE, *FORWARD)
+
+HOLD = (Right("delete", SESSIONS, GROUP), Right("patch", SESSIONS, GROUP, "status"))
+"""Of the session's object, once it may be created: its lease is renewed, and it goes with the session."""
 
 LIFT = Right("patch", "jobs", "batch")
 """Not needed: without it a Job has no deadline for its start, since nobody could lift it."""

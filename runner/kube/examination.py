@@ -13,7 +13,7 @@ from runner.engine import Engine
 from runner.errors import Refusal
 from runner.finding import Finding, of_refusal
 from runner.kube import agent_images, agent_rights
-from runner.kube.agent_rights import FORWARD, SEE, Right
+from runner.kube.agent_rights import FORWARD, HOLD, SEE, Right
 from runner.kube.agent_state import Runs, of_pod
 from runner.kube.api import Cluster
 from runner.kube.daemonset import Installation, fits, installation
@@ -36,6 +36,9 @@ OLDEST = (1, 25)
 """The oldest server that was looked at; sessions with installed agents need the policies of 1.30."""
 
 POLICIES = (1, 30)
+
+LISTED = 50
+"""Images that a kubelet tells of, unless it is told otherwise (--node-status-max-images)."""
 
 BULK = "/openapi/v2"
 """The largest thing that everybody may read: some megabytes."""
@@ -70,6 +73,8 @@ async def examine(
     if probe and engine is not None:
         async for finding in probed(cluster, options, caller, engine, screen, namespace):
             yield finding
+    else:
+        yield Finding(True, "tunnel: its round trip and rate are measured by `mirror-run doctor --probe`")
 
 
 async def _server(cluster: Cluster, namespace: str) -> Finding:
@@ -132,7 +137,9 @@ async def _installed(cluster: Cluster, found: Installation, namespace: str) -> A
         yield _agents(found, pods)
         if running := [pod for pod in pods if isinstance(of_pod(pod, CONTAINER), Runs)]:
             yield await _reached(cluster, found.namespace, running[0])
-    for finding in await _wished(cluster, namespace):
+    lacking = await agent_rights.missing(cluster, namespace, (*SEE, *HOLD))
+    yield _rights(lacking, namespace, "where the targets are")
+    for finding in await _wished(cluster, namespace, like_exec=found.like_exec):
         yield finding
 
 
@@ -165,11 +172,12 @@ async def _reached(cluster: Cluster, namespace: str, pod: Json) -> Finding:
     return Finding(True, f"tunnel: one to the agent on node {node} took {took * 1e3:.0f} ms to open")
 
 
-async def _wished(cluster: Cluster, namespace: str) -> list[Finding]:
-    """The rights over targets, each named where it is missing."""
+async def _wished(cluster: Cluster, namespace: str, *, like_exec: bool) -> list[Finding]:
+    """The rights over targets, each named where it is missing. With ``like_exec`` whoever may execute has them all."""
     found = []
-    for right in RIGHTS:
-        subresource = "" if right == "mirror" else right
+    execute = like_exec and await cluster.allowed("create", "pods", subresource="exec", namespace=namespace)
+    for right in () if execute else RIGHTS:
+        subresource = "" if right == "mirror" and not like_exec else right
         if not await cluster.allowed(
             "create", SESSIONS, group=GROUP, subresource=subresource, namespace=namespace
         ):
@@ -217,13 +225,16 @@ async def _image(cluster: Cluster, reference: str) -> Finding:
         if not error.forbidden:
             raise
         nodes = []
-    having = [node["metadata"]["name"] for node in nodes if _has(node, reference)]
-    lacking = [node["metadata"]["name"] for node in nodes if node["metadata"]["name"] not in having]
-    if nodes and not lacking:
+    lacking = [node["metadata"]["name"] for node in nodes if _has(node, reference) is False]
+    unsure = [node["metadata"]["name"] for node in nodes if _has(node, reference) is None]
+    if nodes and not lacking and not unsure:
         return Finding(True, f"agent image: {reference}, on every node")
     if name.registry:
         return Finding(True, f"agent image: {reference}, which nodes pull from {name.registry}")
-    where = f"; not on {', '.join(lacking[:5])}" if lacking else ", and you may not see what nodes have"
+    where = ", and you may not see what nodes have"
+    if lacking or unsure:
+        where = f"; not on {', '.join(lacking[:5])}" if lacking else ""
+        where += f"; not among the {LISTED} images that {', '.join(unsure[:5])} tells of" if unsure else ""
     return Finding(
         not lacking,
         f"agent image: {reference}, which no registry is named for{where}",
@@ -231,10 +242,13 @@ async def _image(cluster: Cluster, reference: str) -> Finding:
     )
 
 
-def _has(node: Json, reference: str) -> bool:
-    """A node tells of its fifty largest images (NodeStatus, images)."""
-    names = [str(name) for image in node["status"].get("images") or () for name in image.get("names") or ()]
-    return any(name in (reference, f"docker.io/{reference}") for name in names)
+def _has(node: Json, reference: str) -> bool | None:
+    """None where it cannot be known: a node tells of its LISTED largest images (NodeStatus, images)."""
+    images = node["status"].get("images") or ()
+    names = [str(name) for image in images for name in image.get("names") or ()]
+    if any(name in (reference, f"docker.io/{reference}") for name in names):
+        return True
+    return None if len(images) >= LISTED else False
 
 
 def _rights(lacking: Sequence[Right], namespace: str, why: str) -> Finding:
