@@ -27,7 +27,8 @@ FAULT = "struct fault { int err; char text[192]; };\n"
 
 def sources() -> list[str]:
     """Absolute paths of the agent's C files."""
-    return [str(path) for path in sorted(HERE.glob("*.c")) if path.name not in NOT_OF_THE_MODULE]
+    files = [path for path in sorted(HERE.glob("*.c")) if path.name not in NOT_OF_THE_MODULE]
+    return [str(path) for path in [*files, *sorted((HERE / "files").glob("*.c"))]]
 
 
 def declarations() -> str:

@@ -42,6 +42,8 @@ struct channel *dial_open(struct target *t, const struct channel_open *o, int *e
         return dial_udp(t, o, err);
     case CHANNEL_ECHO:
         return dial_echo(t, o, err);
+    case CHANNEL_FILES: /* of the target, not of its network */
+        break;
     case CHANNEL_MIRROR_TCP:
     case CHANNEL_MIRROR_UDP:
     case CHANNEL_STEAL_TCP:

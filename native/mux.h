@@ -52,6 +52,7 @@ enum channel_kind {
     CHANNEL_TCP = 1,
     CHANNEL_UDP = 2,
     CHANNEL_ECHO = 3,
+    CHANNEL_FILES = 4,
     CHANNEL_MIRROR_TCP = 17,
     CHANNEL_MIRROR_UDP = 18,
     CHANNEL_STEAL_TCP = 19,

@@ -16,6 +16,8 @@ NAMES = (
     "msgpack.c",
     "loop.c",
     "outbox.c",
+    "post.c",
+    "stream.c",
     "backlog.c",
     "mux_frame.c",
     "mux_queue.c",

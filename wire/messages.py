@@ -63,6 +63,7 @@ class ChannelKind(IntEnum):
     TCP = 1  # bridge to agent: connect from inside the target
     UDP = 2  # bridge to agent: one association of an app's socket
     ECHO = 3  # bridge to agent: ICMP echo, one association for each identifier
+    FILES = 4  # bridge to agent: the target's files, in FUSE's own words (native/files_words.h)
     MIRROR_TCP = 17  # agent to bridge: a copied connection of a client of the target
     MIRROR_UDP = 18  # agent to bridge: copied datagrams of one client
     STEAL_TCP = 19  # agent to bridge: a client's connection, which the app answers

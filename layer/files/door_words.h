@@ -4,7 +4,8 @@
  * DOOR_NAME of the network namespace that app and bridge share, sends one packet, receives one, and closes. A connection for
  * each ask, and not one that is kept: nothing of it is inherited by fork, shared between threads, closed by a program that
  * closes all it knows, or to be locked in a signal handler; and the kernel says by SO_PEERCRED who asks. A connect, two packets
- * and a close are about 20 us, against a round trip of the link of 100 us and more.
+ * and a close are about 20 us, against a round trip of the link of 100 us and more. The socket is a blocking one: while the
+ * door's queue is full, connect(2) waits.
  *
  * A path is absolute in the target: it begins with '/', is at most DOOR_PATH octets, holds no NUL, and is resolved by the door
  * with the target's root as its root (openat2(2), RESOLVE_IN_ROOT): '..' at the root is the root, absolute symlinks begin

@@ -22,8 +22,8 @@ FAULT = "struct fault { int err; char text[192]; };\n"
 
 
 def sources() -> list[str]:
-    """Absolute paths of the netstack's C files; lwIP is compiled inside lwip.c."""
-    return [str(path) for path in sorted(HERE.glob("*.c"))]
+    """Absolute paths of the C files, those of the target's files with them; lwIP is compiled inside lwip.c."""
+    return [str(path) for folder in (HERE, HERE.parent / "files") for path in sorted(folder.glob("*.c"))]
 
 
 def cflags() -> list[str]:

@@ -1,6 +1,6 @@
 """A FUSE server of a few lines on a mount that is attached nowhere: what the kernel does with it is the fact, not this.
 
-Speaks /dev/fuse itself (linux/fuse.h, little-endian): a root with ``file`` (its octets are CONTENT) and an empty ``dir``.
+Speaks /dev/fuse itself (linux/fuse.h, little-endian): a root with ``file``, whose octets are CONTENT, and ``dir``.
 """
 
 from __future__ import annotations

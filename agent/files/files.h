@@ -1,0 +1,38 @@
+/* The target's files, served to one bridge: a channel FILES, and threads that act as the target's process.
+ *
+ *     channel --- loop's thread: whole requests, in their order ---> pool of threads ---> answers ---> loop's thread --- channel
+ *
+ * File calls block (a disk, a network's disk), so none is made on the loop's thread, and none of these threads touches the
+ * channel. A service has a pool of its own, because its threads are, for the file system, its target's process and nobody
+ * else for as long as they live (credentials.h). A thread that hangs holds up its own service only.
+ *
+ * What waits is bounded: requests by the channel's window, which is granted as they are begun; answers by how many requests
+ * are begun (WORK) and by how much is unsent (UNSENT) before no more are. */
+#pragma once
+
+#include "native/fault.h"
+#include "native/loop.h"
+#include "native/mux.h"
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* One in an engine. */
+struct files_desk;
+
+struct files_desk *files_desk_new(struct loop *l, struct fault *f);
+/* All channels have ended. Threads that are still in a call of the kernel's end by themselves. */
+void files_desk_free(struct files_desk *d);
+
+/* Whose files. `pidfd` stays the caller's. */
+struct files_target {
+    pid_t pid;
+    int pidfd;   /* -1: no files of it are served */
+    bool writes; /* it may be changed */
+};
+
+/* The channel, or NULL and why. `owner`: what files_leave will say. */
+struct channel *files_open(struct files_desk *d, const struct files_target *t, const void *owner,
+                           const struct channel_open *o, int *err);
+/* The owner is no more: its services end, their channels are reset. */
+void files_leave(struct files_desk *d, const void *owner, int err);

@@ -1,0 +1,404 @@
+#include "agent/files/nodes.h"
+
+#include "native/fault.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/openat2.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+enum { BUCKETS = 16384, DEPTH = 4096 };
+
+struct node {
+    uint64_t id, inode, device, birth;
+    uint64_t told; /* look-ups that the kernel has not forgotten */
+    uint32_t uses; /* pins, and nodes whose parent it is */
+    uint32_t pins;
+    int fd; /* -1: closed */
+    mode_t type;
+    struct node *parent; /* NULL: the root */
+    char *name;
+    struct node *by_id, *by_inode;
+    struct node *newer, *older; /* of those that have a descriptor and no pin */
+};
+
+struct nodes {
+    pthread_mutex_t lock;
+    struct node *ids[BUCKETS], *inodes[BUCKETS];
+    struct node *newest, *oldest;
+    uint32_t idle, count;
+    uint64_t next_id;
+    struct node root;
+};
+
+int node_fd(const struct node *n) {
+    return n->fd;
+}
+
+mode_t node_type(const struct node *n) {
+    return n->type;
+}
+
+uint64_t node_device(const struct node *n) {
+    return n->device;
+}
+
+uint64_t node_generation(const struct statx *st) {
+    if (!(st->stx_mask & STATX_BTIME))
+        return 0;
+    return (uint64_t)st->stx_btime.tv_sec * 1000000000u + st->stx_btime.tv_nsec;
+}
+
+static uint64_t device_of(const struct statx *st) {
+    return makedev(st->stx_dev_major, st->stx_dev_minor);
+}
+
+/* --- the tables --------------------------------------------------------------------------------------------------------- */
+
+static struct node **id_bucket(struct nodes *t, uint64_t id) {
+    return &t->ids[id % BUCKETS];
+}
+
+static struct node **inode_bucket(struct nodes *t, uint64_t inode, uint64_t device) {
+    return &t->inodes[(inode * 0x9e3779b97f4a7c15u ^ device) % BUCKETS];
+}
+
+static struct node *by_id(struct nodes *t, uint64_t id) {
+    struct node *n = *id_bucket(t, id);
+    while (n && n->id != id)
+        n = n->by_id;
+    return n;
+}
+
+static struct node *by_inode(struct nodes *t, const struct statx *st) {
+    uint64_t device = device_of(st), birth = node_generation(st);
+    struct node *n = *inode_bucket(t, st->stx_ino, device);
+    while (n && (n->inode != st->stx_ino || n->device != device || n->birth != birth))
+        n = n->by_inode;
+    return n;
+}
+
+static void insert(struct nodes *t, struct node *n) {
+    struct node **at = id_bucket(t, n->id);
+    n->by_id = *at;
+    *at = n;
+    at = inode_bucket(t, n->inode, n->device);
+    n->by_inode = *at;
+    *at = n;
+    t->count++;
+}
+
+static void unlink_tables(struct nodes *t, struct node *n) {
+    struct node **at = id_bucket(t, n->id);
+    while (*at != n)
+        at = &(*at)->by_id;
+    *at = n->by_id;
+    at = inode_bucket(t, n->inode, n->device);
+    while (*at != n)
+        at = &(*at)->by_inode;
+    *at = n->by_inode;
+    t->count--;
+}
+
+/* --- descriptors that are kept ------------------------------------------------------------------------------------------ */
+
+static void idle_remove(struct nodes *t, struct node *n) {
+    *(n->newer ? &n->newer->older : &t->newest) = n->older;
+    *(n->older ? &n->older->newer : &t->oldest) = n->newer;
+    n->newer = n->older = NULL;
+    t->idle--;
+}
+
+static void idle_add(struct nodes *t, struct node *n) {
+    n->older = t->newest;
+    n->newer = NULL;
+    *(t->newest ? &t->newest->newer : &t->oldest) = n;
+    t->newest = n;
+    if (++t->idle <= NODES_OPEN)
+        return;
+    struct node *last = t->oldest;
+    idle_remove(t, last);
+    close(last->fd);
+    last->fd = -1;
+}
+
+static void pin(struct nodes *t, struct node *n) {
+    if (n->pins++ == 0 && n->fd >= 0 && n != &t->root)
+        idle_remove(t, n);
+    n->uses++;
+}
+
+/* Frees those of a line of parents that nobody knows any more. */
+static void release(struct nodes *t, struct node *n) {
+    while (n && n != &t->root && n->uses == 0 && n->told == 0) {
+        struct node *parent = n->parent;
+        unlink_tables(t, n);
+        if (n->fd >= 0) {
+            idle_remove(t, n);
+            close(n->fd);
+        }
+        free(n->name);
+        free(n);
+        if (parent)
+            parent->uses--;
+        n = parent;
+    }
+}
+
+static void unpin(struct nodes *t, struct node *n) {
+    n->uses--;
+    if (--n->pins == 0 && n->fd >= 0 && n != &t->root)
+        idle_add(t, n);
+    release(t, n);
+}
+
+void nodes_unpin(struct nodes *t, struct node *n) {
+    pthread_mutex_lock(&t->lock);
+    unpin(t, n);
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* --- opening ------------------------------------------------------------------------------------------------------------ */
+
+static int open_below(int folder, const char *name) {
+    struct open_how how = {
+        .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+    };
+    return (int)syscall(SYS_openat2, folder, name, &how, sizeof how);
+}
+
+static int stat_fd(int fd, struct statx *st) {
+    return statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_BTIME, st);
+}
+
+int nodes_look(const struct node *parent, const char *name, int *fd, struct statx *st) {
+    int made = open_below(parent->fd, name);
+    if (made < 0)
+        return -errno;
+    if (stat_fd(made, st) < 0) {
+        int err = errno;
+        close(made);
+        return -err;
+    }
+    *fd = made;
+    return 0;
+}
+
+static bool is_inode(const struct node *n, const struct statx *st) {
+    return n->inode == st->stx_ino && n->device == device_of(st) && n->birth == node_generation(st);
+}
+
+/* Without the lock, `parent` pinned: a descriptor of the inode that `n` is. -1: errno. */
+static int open_again(const struct node *parent, const char *name, const struct node *n) {
+    struct statx st;
+    int fd = -1, err = nodes_look(parent, name, &fd, &st);
+    if (err == 0 && is_inode(n, &st))
+        return fd;
+    if (err == 0)
+        close(fd);
+    errno = err == -EACCES ? EACCES : ESTALE;
+    return -1;
+}
+
+/* Locked, and so at its end; not meanwhile. `n` is pinned; opens its line of parents from where there is a descriptor. */
+static int reopen(struct nodes *t, struct node *n) {
+    for (int depth = 0; n->fd < 0 && depth < DEPTH; depth++) {
+        struct node *lowest = n;
+        while (lowest->parent && lowest->parent->fd < 0)
+            lowest = lowest->parent;
+        struct node *parent = lowest->parent;
+        char name[NAME_MAX + 1];
+        strcpy(name, lowest->name);
+        pin(t, parent);
+        pin(t, lowest);
+        pthread_mutex_unlock(&t->lock);
+        int fd = open_again(parent, name, lowest), err = errno;
+        pthread_mutex_lock(&t->lock);
+        if (fd >= 0 && lowest->fd < 0)
+            lowest->fd = fd;
+        else if (fd >= 0)
+            close(fd);
+        unpin(t, parent);
+        unpin(t, lowest);
+        if (fd < 0) {
+            errno = err;
+            return -1;
+        }
+    }
+    errno = ESTALE;
+    return n->fd < 0 ? -1 : 0;
+}
+
+struct node *nodes_pin(struct nodes *t, uint64_t id) {
+    pthread_mutex_lock(&t->lock);
+    struct node *n = by_id(t, id);
+    errno = ESTALE;
+    if (n) {
+        pin(t, n);
+        if (n->fd < 0 && reopen(t, n) < 0) {
+            int err = errno;
+            unpin(t, n);
+            n = NULL;
+            errno = err;
+        }
+    }
+    pthread_mutex_unlock(&t->lock);
+    return n;
+}
+
+/* --- telling ------------------------------------------------------------------------------------------------------------ */
+
+static bool is_below(const struct node *n, const struct node *above) {
+    for (; n; n = n->parent)
+        if (n == above)
+            return true;
+    return false;
+}
+
+/* A name in a folder that lies below itself there can be for a moment only, while the target moves folders about. */
+static void set_name(struct nodes *t, struct node *n, struct node *parent, const char *name) {
+    if (n == &t->root || (n->parent == parent && strcmp(n->name, name) == 0) || is_below(parent, n))
+        return;
+    char *copy = strdup(name);
+    if (!copy)
+        return;
+    free(n->name);
+    n->name = copy;
+    struct node *former = n->parent;
+    n->parent = parent;
+    parent->uses++;
+    if (former) {
+        former->uses--;
+        release(t, former);
+    }
+}
+
+static struct node *make(struct nodes *t, const struct statx *st) {
+    if (t->count >= NODES_MAX)
+        return NULL;
+    struct node *n = calloc(1, sizeof *n);
+    if (!n)
+        return NULL;
+    *n = (struct node){.id = t->next_id++,
+                       .inode = st->stx_ino,
+                       .device = device_of(st),
+                       .birth = node_generation(st),
+                       .type = st->stx_mode & S_IFMT,
+                       .fd = -1};
+    insert(t, n);
+    return n;
+}
+
+/* A new node has no name until set_name gave it one; without memory for that it cannot be. */
+static struct node *named(struct nodes *t, struct node *parent, const char *name,
+                          const struct statx *st) {
+    struct node *n = by_inode(t, st);
+    if (!n)
+        n = make(t, st);
+    if (!n)
+        return NULL;
+    set_name(t, n, parent, name);
+    if (n != &t->root && !n->name) {
+        release(t, n);
+        return NULL;
+    }
+    return n;
+}
+
+uint64_t nodes_told(struct nodes *t, struct node *parent, const char *name, int fd,
+                    const struct statx *st) {
+    pthread_mutex_lock(&t->lock);
+    struct node *n = named(t, parent, name, st);
+    if (n) {
+        n->told++;
+        if (n->fd < 0 && fd >= 0) {
+            n->fd = fd;
+            fd = -1;
+            if (n->pins == 0)
+                idle_add(t, n);
+        }
+    }
+    uint64_t id = n ? n->id : 0;
+    pthread_mutex_unlock(&t->lock);
+    if (fd >= 0)
+        close(fd);
+    errno = ENOMEM;
+    return id;
+}
+
+void nodes_forget(struct nodes *t, uint64_t id, uint64_t times) {
+    pthread_mutex_lock(&t->lock);
+    struct node *n = by_id(t, id);
+    if (n && n != &t->root) {
+        n->told -= times < n->told ? times : n->told;
+        release(t, n);
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
+void nodes_renamed(struct nodes *t, struct node *parent, const char *name) {
+    struct statx st;
+    int fd;
+    if (nodes_look(parent, name, &fd, &st) < 0)
+        return;
+    pthread_mutex_lock(&t->lock);
+    struct node *n = by_inode(t, &st);
+    if (n)
+        set_name(t, n, parent, name);
+    pthread_mutex_unlock(&t->lock);
+    close(fd);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------------- */
+
+/* Numbers begin anywhere: those of a service that was here before are nobody's, and not another file's. */
+static uint64_t first_id(void) {
+    uint32_t random = 1;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+        random = (uint32_t)getpid();
+    return ((uint64_t)random << 28 | 1u << 27) & (UINT64_MAX >> 1);
+}
+
+struct nodes *nodes_new(int root) {
+    struct nodes *t = calloc(1, sizeof *t);
+    struct statx st;
+    if (!t || stat_fd(root, &st) < 0) {
+        free(t);
+        close(root);
+        return NULL;
+    }
+    pthread_mutex_init(&t->lock, NULL);
+    t->next_id = first_id();
+    t->root = (struct node){.id = NODES_ROOT,
+                            .inode = st.stx_ino,
+                            .device = device_of(&st),
+                            .birth = node_generation(&st),
+                            .type = S_IFDIR,
+                            .told = 1,
+                            .fd = root};
+    insert(t, &t->root);
+    return t;
+}
+
+void nodes_free(struct nodes *t) {
+    for (int i = 0; i < BUCKETS; i++)
+        for (struct node *n = t->ids[i], *next; n; n = next) {
+            next = n->by_id;
+            if (n->fd >= 0)
+                close(n->fd);
+            if (n != &t->root) {
+                free(n->name);
+                free(n);
+            }
+        }
+    pthread_mutex_destroy(&t->lock);
+    free(t);
+}

@@ -1,0 +1,246 @@
+#include "layer/files/door.h"
+
+#include "layer/files/door_deeds.h"
+#include "layer/files/door_words.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { STACK = 512 * 1024 };
+
+struct door {
+    struct filesystem *fs;
+    int mount, listener;
+    uid_t app;
+    atomic_uint_fast64_t opened;
+    uint32_t running;
+    pthread_t threads[DOOR_THREADS];
+};
+
+/* A thread's own memory: one ask and one answer. */
+struct desk {
+    struct door_ask_parts parts;
+    union {
+        struct door_ask ask;
+        uint8_t octets[DOOR_ASK_MAX + 1]; /* one more shows what is too long */
+    } in;
+    char path[DOOR_PATH + 1], second[DOOR_PATH + 1];
+    uint8_t body[DOOR_VALUE] __attribute__((aligned(8)));
+};
+
+/* --- what was asked --------------------------------------------------------------------------------------------------------- */
+
+/* Flags that an op other than OPEN knows. */
+static uint32_t known_flags(uint16_t op) {
+    switch ((enum door_op)op) {
+    case DOOR_OPEN:
+        return UINT32_MAX; /* door_deeds.c has the list */
+    case DOOR_RENAME:
+        return 7;
+    case DOOR_LINK:
+        return DOOR_FOLLOW;
+    case DOOR_SETXATTR:
+        return DOOR_NOFOLLOW | 3;
+    case DOOR_STAT:
+    case DOOR_ACCESS:
+    case DOOR_CHMOD:
+    case DOOR_CHOWN:
+    case DOOR_UTIMENS:
+    case DOOR_GETXATTR:
+    case DOOR_LISTXATTR:
+    case DOOR_REMOVEXATTR:
+        return DOOR_NOFOLLOW;
+    default:
+        return 0;
+    }
+}
+
+static bool wants_second(uint16_t op) {
+    return op == DOOR_RENAME || op == DOOR_LINK || op == DOOR_SYMLINK || op == DOOR_GETXATTR ||
+           op == DOOR_SETXATTR || op == DOOR_REMOVEXATTR;
+}
+
+/* `n` octets as a string; false: there is a NUL among them. */
+static bool string(char *out, const uint8_t *p, size_t n) {
+    if (memchr(p, '\0', n))
+        return false;
+    memcpy(out, p, n);
+    out[n] = '\0';
+    return true;
+}
+
+/* Lengths are bounded by the struct's room before they are used, and then add up to what came. */
+static bool is_sound(struct desk *d, size_t n) {
+    const struct door_ask *q = &d->in.ask;
+    if (n < sizeof *q || q->version != DOOR_VERSION || q->op < DOOR_OPEN || q->op >= DOOR_OPS)
+        return false;
+    if (q->path_len > DOOR_PATH || q->second_len > DOOR_PATH || q->value_len > DOOR_VALUE ||
+        n != sizeof *q + q->path_len + q->second_len + q->value_len)
+        return false;
+    if (q->flags & ~known_flags(q->op) || (q->second_len > 0) != wants_second(q->op) ||
+        (q->value_len > 0 && q->op != DOOR_SETXATTR))
+        return false;
+    const uint8_t *at = d->in.octets + sizeof *q;
+    d->parts.value = at + q->path_len + q->second_len;
+    return string(d->path, at, q->path_len) && string(d->second, at + q->path_len, q->second_len) &&
+           d->path[0] == '/' &&
+           (d->second[0] == '/' || (q->op != DOOR_RENAME && q->op != DOOR_LINK));
+}
+
+/* --- who asks --------------------------------------------------------------------------------------------------------------- */
+
+static bool may_ask(const struct door *d, int connection) {
+    struct ucred who;
+    socklen_t len = sizeof who;
+    if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &who, &len) < 0)
+        return false;
+    return who.uid == 0 || who.uid == d->app || d->app == 0;
+}
+
+/* --- a connection ----------------------------------------------------------------------------------------------------------- */
+
+static void answer(int connection, int result, const uint8_t *body, uint32_t made, int fd) {
+    struct door_answer head = {.result = result, .body_len = result < 0 ? 0 : made};
+    struct iovec iov[2] = {{&head, sizeof head}, {(void *)(uintptr_t)body, head.body_len}};
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control = {.room = {0}};
+    struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
+    if (fd >= 0) {
+        m.msg_control = control.room;
+        m.msg_controllen = sizeof control.room;
+        struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof fd);
+        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    }
+    ssize_t n = sendmsg(connection, &m, MSG_NOSIGNAL);
+    (void)n; /* who asked has gone */
+}
+
+static void serve(struct door *d, struct desk *desk, int connection) {
+    ssize_t n = recv(connection, desk->in.octets, sizeof desk->in.octets, 0);
+    if (n <= 0)
+        return;
+    desk->parts = (struct door_ask_parts){.fs = d->fs,
+                                          .mount = d->mount,
+                                          .ask = &desk->in.ask,
+                                          .path = desk->path,
+                                          .second = desk->second,
+                                          .body = desk->body,
+                                          .fd = -1};
+    int result = -EINVAL;
+    if (is_sound(desk, (size_t)n))
+        result = may_ask(d, connection) ? door_do(&desk->parts) : -EACCES;
+    answer(connection, result, desk->body, desk->parts.made, desk->parts.fd);
+    if (desk->parts.fd >= 0) {
+        close(desk->parts.fd);
+        atomic_fetch_add(&d->opened, 1);
+    }
+}
+
+/* Its umask is its own and 0: modes come with the asker's taken off. */
+static void *run(void *arg) {
+    struct door *d = arg;
+    struct desk *desk = malloc(sizeof *desk);
+    const struct timeval patience = {.tv_sec = DOOR_PATIENCE / 1000,
+                                     .tv_usec = DOOR_PATIENCE % 1000 * 1000};
+    if (!desk || unshare(CLONE_FS) < 0)
+        goto end;
+    umask(0);
+    for (;;) {
+        int connection = accept4(d->listener, NULL, NULL, SOCK_CLOEXEC);
+        if (connection < 0 && errno == EINVAL)
+            break; /* door_close */
+        if (connection < 0) {
+            usleep(errno == EMFILE || errno == ENFILE ? 10000 : 0); /* until others are closed */
+            continue;
+        }
+        setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+        setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+        serve(d, desk, connection);
+        close(connection);
+    }
+end:
+    free(desk);
+    return NULL;
+}
+
+/* --- life ------------------------------------------------------------------------------------------------------------------- */
+
+static int listen_here(struct fault *f) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    memcpy(name.sun_path, DOOR_NAME, DOOR_NAME_LEN);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + DOOR_NAME_LEN);
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&name, len) == 0 && listen(fd, DOOR_WAITING) == 0)
+        return fd;
+    fault_set(f, errno, "listen at @%s", DOOR_NAME + 1);
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+struct door *door_new(struct filesystem *fs, int mount, uid_t app, struct fault *f) {
+    struct door *d = calloc(1, sizeof *d);
+    if (!d) {
+        fault_set(f, ENOMEM, "the files' door");
+        return NULL;
+    }
+    d->fs = fs;
+    d->mount = mount;
+    d->app = app;
+    d->listener = listen_here(f);
+    if (d->listener >= 0)
+        return d;
+    free(d);
+    return NULL;
+}
+
+int door_open(struct door *d, struct fault *f) {
+    sigset_t all, before;
+    pthread_attr_t attr;
+    int err = 0;
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    while (d->running < DOOR_THREADS && !err)
+        if ((err = pthread_create(&d->threads[d->running], &attr, run, d)) == 0)
+            d->running++;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    if (!err)
+        return 0;
+    door_close(d);
+    return fault_set(f, err, "start the threads of the files' door");
+}
+
+void door_close(struct door *d) {
+    shutdown(d->listener, SHUT_RDWR); /* unix(7): whoever waits in accept is told EINVAL */
+    for (uint32_t i = 0; i < d->running; i++)
+        pthread_join(d->threads[i], NULL);
+    d->running = 0;
+}
+
+void door_free(struct door *d) {
+    close(d->listener);
+    free(d);
+}
+
+uint64_t door_opened(struct door *d) {
+    return atomic_load(&d->opened);
+}

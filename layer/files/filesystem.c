@@ -1,0 +1,442 @@
+#include "layer/files/inner.h"
+
+#include "layer/files/mount.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { DROPPED = 4096 }; /* asks under way; above it none is given up before its answer is here */
+
+#define AGAIN (1000ull * 1000 * 1000) /* ns until a channel that was refused is tried again */
+
+static const struct fuse_in_header *head_of(const struct message *m) {
+    return (const void *)m->data;
+}
+
+static bool is_own(uint64_t unique) {
+    return unique & FILESYSTEM_OWN;
+}
+
+/* --- on the kernel's reading thread ------------------------------------------------------------------------------------- */
+
+/* What is known already, or NULL; and what is not known any more. */
+static struct message *at_hand(struct filesystem *fs, struct message *m) {
+    const struct fuse_in_header *head = head_of(m);
+    const void *body = head + 1;
+    switch (head->opcode) {
+    case FUSE_LOOKUP:
+        if (head->nodeid == FUSE_ROOT_ID)
+            tops_told(&fs->tops, body); /* the kernel's own string, a NUL at its end */
+        return ahead_answer(&fs->ahead, m);
+    case FUSE_READLINK:
+    case FUSE_OPEN:
+    case FUSE_READ:
+        return ahead_answer(&fs->ahead, m);
+    case FUSE_WRITE:
+    case FUSE_SETATTR:
+    case FUSE_FALLOCATE:
+        ahead_stale(&fs->ahead, head->nodeid);
+        return NULL;
+    case FUSE_READDIR:
+    case FUSE_READDIRPLUS:
+        return pages_answer(&fs->pages, m, &m->error);
+    case FUSE_RELEASEDIR:
+        pages_released(&fs->pages, ((const struct fuse_release_in *)body)->fh);
+        return NULL;
+    default:
+        return NULL;
+    }
+}
+
+/* What is the same for every file, whatever the agent would say; 0: it is not. After ENOSYS the kernel does not ask again. */
+static int settled(uint32_t opcode) {
+    switch (opcode) {
+    case FUSE_IOCTL:
+        return -ENOTTY; /* isatty(), by which many programs begin, would be a round trip */
+    case FUSE_FLUSH: /* a close costs nothing then; what a network's disk says only at a close is not heard */
+    case FUSE_POLL:
+    case FUSE_COPY_FILE_RANGE:
+        return -ENOSYS;
+    default:
+        return 0;
+    }
+}
+
+static void on_ask(struct kernel *k, struct message *m) {
+    struct filesystem *fs = container_of(k, struct filesystem, kernel);
+    uint64_t unique = head_of(m)->unique;
+    bool awaits = kernel_awaits(head_of(m)->opcode);
+    int error = settled(head_of(m)->opcode);
+    if (error) {
+        free(m);
+        kernel_error(k, unique, error);
+        return;
+    }
+    struct message *known = at_hand(fs, m);
+    if (known) {
+        atomic_fetch_add(&fs->from_ahead, 1);
+        free(m);
+        kernel_answer(k, known);
+    } else if (!filesystem_post(fs, m) && awaits) {
+        kernel_error(k, unique, -ENOTCONN);
+    }
+}
+
+bool filesystem_post(struct filesystem *fs, struct message *m) {
+    if (post_put(&fs->post, &m->post))
+        return true;
+    free(m);
+    return false;
+}
+
+static void on_forget(struct pages *p, uint64_t node) {
+    filesystem_forget(container_of(p, struct filesystem, pages), node);
+}
+
+/* --- asking ------------------------------------------------------------------------------------------------------------- */
+
+static void walk_done(struct filesystem *fs, struct walk *w) {
+    pthread_mutex_lock(&fs->lock);
+    w->done = true;
+    pthread_cond_broadcast(&fs->walked);
+    pthread_mutex_unlock(&fs->lock);
+}
+
+/* Whoever asked is told that it could not be done. */
+static void fail(struct filesystem *fs, uint64_t unique, struct walk *w, int error) {
+    if (w)
+        walk_done(fs, w);
+    else if (!is_own(unique))
+        kernel_error(&fs->kernel, unique, error);
+}
+
+static void fail_message(struct filesystem *fs, struct message *m, int error) {
+    fail(fs, head_of(m)->unique, m->owner, error);
+    free(m);
+}
+
+static uint64_t handle_of(const struct message *m) {
+    const struct fuse_read_in *in = (const void *)(head_of(m) + 1);
+    return in->fh;
+}
+
+static void put_through(struct filesystem *fs, struct message *m) {
+    const struct fuse_in_header *head = head_of(m);
+    struct asked *a = asks_add(&fs->asks, head->unique);
+    if (!a) {
+        fail_message(fs, m, -ENOMEM);
+        return;
+    }
+    a->opcode = head->opcode;
+    a->node = head->nodeid;
+    a->walk = m->owner;
+    if (head->opcode == FUSE_READDIR || head->opcode == FUSE_READDIRPLUS) {
+        a->size = m->error;
+        a->handle = handle_of(m);
+    }
+    atomic_fetch_add(&fs->asked, 1);
+    stream_put(&fs->stream, m);
+}
+
+static void hold(struct filesystem *fs, struct message *m) {
+    if (!fs->held.first)
+        timer_set(fs->loop, &fs->patience, loop_now(fs->loop) + FILESYSTEM_PATIENCE);
+    messages_put(&fs->held, m);
+}
+
+static bool is_there(const struct filesystem *fs) {
+    return channel_attached(&fs->stream.channel);
+}
+
+/* --- giving up ---------------------------------------------------------------------------------------------------------- */
+
+/* What changes nothing at the target, so that its answer may be for nobody. */
+static bool may_be_dropped(const struct asked *a) {
+    switch (a->opcode) {
+    case FUSE_LOOKUP:
+    case FUSE_GETATTR:
+    case FUSE_READLINK:
+    case FUSE_OPENDIR:
+    case FUSE_OPEN:
+    case FUSE_READ:
+    case FUSE_READDIR:
+    case FUSE_STATFS:
+    case FUSE_ACCESS:
+    case FUSE_GETXATTR:
+    case FUSE_LISTXATTR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static struct message *take_held(struct filesystem *fs, uint64_t unique) {
+    struct messages kept;
+    struct message *found = NULL;
+    messages_init(&kept);
+    for (struct message *m; (m = messages_take(&fs->held));)
+        if (head_of(m)->unique == unique)
+            found = m;
+        else
+            messages_put(&kept, m);
+    for (struct message *m; (m = messages_take(&kept));)
+        messages_put(&fs->held, m);
+    return found;
+}
+
+/* A signal for who waits. The kernel lets nobody go, not even who is killed, before there is an answer. */
+static void interrupted(struct filesystem *fs, struct message *m) {
+    const struct fuse_interrupt_in *in = (const void *)(head_of(m) + 1);
+    struct message *held = take_held(fs, in->unique);
+    struct asked *a = asks_find(&fs->asks, in->unique);
+    if (held)
+        fail_message(fs, held, -EINTR);
+    if (a && !a->dropped && may_be_dropped(a) && fs->asks.count < DROPPED) {
+        a->dropped = true;
+        kernel_error(&fs->kernel, a->unique, -EINTR);
+    }
+    if (a && is_there(fs))
+        stream_put(&fs->stream, m);
+    else
+        free(m);
+}
+
+static void on_patience(struct timer *t) {
+    struct filesystem *fs = container_of(t, struct filesystem, patience);
+    for (struct message *m; (m = messages_take(&fs->held));)
+        fail_message(fs, m, -EIO);
+}
+
+/* --- the channel -------------------------------------------------------------------------------------------------------- */
+
+static void greet(struct filesystem *fs) {
+    struct message *m = filesystem_own(fs, FILES_HELLO, 0, sizeof(struct files_hello));
+    if (!m) {
+        stream_end(&fs->stream, ENOMEM);
+        return;
+    }
+    struct files_hello in = {
+        .version = FILES_VERSION, .uid = fs->settings.uid, .gid = fs->settings.gid};
+    memcpy(m->data + sizeof(struct fuse_in_header), &in, sizeof in);
+    put_through(fs, m);
+}
+
+static void open_channel(struct filesystem *fs) {
+    if (!fs->mux || is_there(fs))
+        return;
+    struct channel_open o = {
+        .kind = CHANNEL_FILES, .window = mux_window(fs->mux, FILES_WINDOW), .target = fs->target};
+    channel_open(fs->mux, &fs->stream.channel, &stream_channel_ops, &o);
+    if (!is_there(fs))
+        return;
+    greet(fs);
+    timer_cancel(fs->loop, &fs->patience);
+    for (struct message *m; is_there(fs) && (m = messages_take(&fs->held));)
+        put_through(fs, m);
+}
+
+static void on_again(struct timer *t) {
+    open_channel(container_of(t, struct filesystem, again));
+}
+
+/* ENETRESET: the link itself is gone, and who owns it will give another. */
+static void on_ended(struct stream *s, int err) {
+    struct filesystem *fs = container_of(s, struct filesystem, stream);
+    for (struct asked *a; (a = asks_any(&fs->asks)); free(a))
+        if (!a->dropped)
+            fail(fs, a->unique, a->walk, err == EACCES || err == EPERM ? -EACCES : -EIO);
+    pages_clear(&fs->pages);
+    ahead_clear(&fs->ahead);
+    tops_stale(&fs->tops);
+    if (err == ENETRESET)
+        fs->mux = NULL;
+    if (fs->mux)
+        timer_set(fs->loop, &fs->again, loop_now(fs->loop) + AGAIN);
+}
+
+void filesystem_link(struct filesystem *fs, struct mux *m, uint32_t target) {
+    if (is_there(fs) && (fs->mux != m || fs->target != target))
+        stream_end(&fs->stream, ENETRESET);
+    fs->mux = m;
+    fs->target = target;
+    open_channel(fs);
+}
+
+/* --- answers ------------------------------------------------------------------------------------------------------------ */
+
+static struct fuse_out_header *answer_head(struct message *m) {
+    return (void *)m->data;
+}
+
+/* So that the kernel ends the request whatever the agent said: errors that are none are EIO, and have no body. */
+static void make_sound(struct message *m) {
+    struct fuse_out_header *head = answer_head(m);
+    if (head->error > 0 || head->error <= -512)
+        head->error = -EIO;
+    if (head->error)
+        m->len = sizeof *head;
+    head->len = m->len;
+}
+
+/* Of a request that was given up: what it counted or opened at the agent is given back. */
+static void undo(struct filesystem *fs, const struct asked *a, const struct message *m) {
+    const void *body = m->data + sizeof(struct fuse_out_header);
+    size_t n = m->len - sizeof(struct fuse_out_header);
+    if (a->opcode == FUSE_LOOKUP && n == sizeof(struct fuse_entry_out)) {
+        const struct fuse_entry_out *entry = body;
+        if (entry->nodeid)
+            filesystem_forget(fs, entry->nodeid);
+    } else if ((a->opcode == FUSE_OPEN || a->opcode == FUSE_OPENDIR) &&
+               n == sizeof(struct fuse_open_out)) {
+        filesystem_release(fs, a->node, ((const struct fuse_open_out *)body)->fh);
+    }
+}
+
+static void to_kernel(struct filesystem *fs, const struct asked *a, struct message *m) {
+    uint64_t unique = a->unique;
+    if (a->opcode == FUSE_READ)
+        atomic_fetch_add(&fs->octets, m->len - sizeof(struct fuse_out_header));
+    if (a->opcode == FUSE_READDIR || a->opcode == FUSE_READDIRPLUS)
+        m = pages_cut(&fs->pages, m, a->handle, a->size, a->opcode == FUSE_READDIRPLUS);
+    if (m)
+        kernel_answer(&fs->kernel, m);
+    else
+        kernel_error(&fs->kernel, unique, -ENOMEM);
+}
+
+static void to_us(struct filesystem *fs, const struct asked *a, struct message *m) {
+    size_t head = sizeof(struct fuse_out_header);
+    if (a->opcode == FILES_HELLO && answer_head(m)->error)
+        stream_end(&fs->stream, EPROTO);
+    if (a->walk) {
+        ahead_add(&fs->ahead, a->walk->number, m->data + head, m->len - head);
+        walk_done(fs, a->walk);
+    }
+    free(m);
+}
+
+static void on_got(struct stream *s, struct message *m) {
+    struct filesystem *fs = container_of(s, struct filesystem, stream);
+    stream_granted(s, m->len); /* what is held is bounded by what was asked for */
+    struct asked *a = asks_take(&fs->asks, answer_head(m)->unique);
+    if (!a) {
+        free(m);
+        stream_end(s, EPROTO);
+        return;
+    }
+    make_sound(m);
+    if (a->dropped) {
+        undo(fs, a, m);
+        free(m);
+    } else if (is_own(a->unique)) {
+        to_us(fs, a, m);
+    } else {
+        to_kernel(fs, a, m);
+    }
+    free(a);
+}
+
+static const struct stream_ops stream_ops = {.got = on_got, .ended = on_ended};
+
+/* --- requests, on the loop's thread --------------------------------------------------------------------------------------- */
+
+static void take(struct post *p, struct post_item *item) {
+    struct filesystem *fs = container_of(p, struct filesystem, post);
+    struct message *m = container_of(item, struct message, post);
+    uint32_t opcode = head_of(m)->opcode;
+    if (opcode == FUSE_INTERRUPT)
+        interrupted(fs, m);
+    else if (!kernel_awaits(opcode))
+        stream_put(&fs->stream,
+                   m); /* dropped when there is no channel: the agent has forgotten all */
+    else if (is_there(fs))
+        put_through(fs, m);
+    else if (opcode == FUSE_RELEASE || opcode == FUSE_RELEASEDIR || opcode == FILES_WALK)
+        fail_message(fs, m,
+                     0); /* there is nothing to release; and whoever walked asks again by itself */
+    else
+        hold(fs, m);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------------- */
+
+struct filesystem *filesystem_new(const struct filesystem_settings *settings, struct fault *f) {
+    struct filesystem *fs = calloc(1, sizeof *fs);
+    if (!fs) {
+        fault_set(f, ENOMEM, "a file system");
+        return NULL;
+    }
+    fs->settings = *settings;
+    if (mount_detached(!settings->writes, &fs->device, &fs->mount, f) < 0)
+        goto free_fs;
+    fs->door = door_new(fs, fs->mount, settings->uid, f);
+    if (!fs->door)
+        goto close_mount;
+    ahead_init(&fs->ahead);
+    pages_init(&fs->pages, on_forget);
+    tops_init(&fs->tops);
+    messages_init(&fs->held);
+    pthread_mutex_init(&fs->lock, NULL);
+    pthread_cond_init(&fs->walked, NULL);
+    atomic_init(&fs->own, 1);
+    fs->patience.fire = on_patience;
+    fs->again.fire = on_again;
+    stream_init(&fs->stream, &stream_ops, sizeof(struct fuse_out_header), FILES_MESSAGE);
+    return fs;
+
+close_mount:
+    close(fs->device);
+    close(fs->mount);
+free_fs:
+    free(fs);
+    return NULL;
+}
+
+int filesystem_attach(struct filesystem *fs, struct loop *l, struct fault *f) {
+    if (post_open(&fs->post, l, take, f) < 0)
+        return -1;
+    if (kernel_start(&fs->kernel, fs->device, on_ask, f) < 0)
+        goto close_post;
+    if (door_open(fs->door, f) < 0)
+        goto stop_kernel;
+    fs->loop = l;
+    return 0;
+
+stop_kernel:
+    kernel_stop(&fs->kernel);
+close_post:
+    post_close(&fs->post);
+    return -1;
+}
+
+void filesystem_detach(struct filesystem *fs) {
+    stream_end(&fs->stream, ENETRESET);
+    on_patience(&fs->patience);
+    timer_cancel(fs->loop, &fs->patience);
+    timer_cancel(fs->loop, &fs->again);
+    post_close(&fs->post);
+    on_patience(&fs->patience); /* what was posted meanwhile */
+}
+
+void filesystem_free(struct filesystem *fs) {
+    if (fs->loop) {
+        door_close(fs->door);
+        kernel_stop(&fs->kernel);
+    }
+    close(fs->device); /* from here on nobody waits */
+    door_free(fs->door);
+    close(fs->mount);
+    ahead_clear(&fs->ahead);
+    pages_clear(&fs->pages);
+    tops_clear(&fs->tops);
+    free(fs);
+}
+
+void filesystem_counters(struct filesystem *fs, struct filesystem_counters *out) {
+    *out = (struct filesystem_counters){.asked = atomic_load(&fs->asked),
+                                        .ahead = atomic_load(&fs->from_ahead),
+                                        .octets = atomic_load(&fs->octets),
+                                        .opened = door_opened(fs->door)};
+}

@@ -1,0 +1,196 @@
+#include "layer/files/kernel.h"
+
+#include "native/files_words.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { SMALL = 16 * 1024, BACKGROUND = 64, STACK = 256 * 1024 };
+
+/* Without FUSE_ASYNC_DIO: a direct read would wait where no signal reaches it, not even SIGKILL. */
+#define WANTED                                                                                     \
+    (FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_ATOMIC_O_TRUNC | FUSE_AUTO_INVAL_DATA |              \
+     FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES |         \
+     FUSE_CACHE_SYMLINKS)
+
+bool kernel_awaits(uint32_t opcode) {
+    return opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET && opcode != FUSE_INTERRUPT;
+}
+
+/* --- answers ------------------------------------------------------------------------------------------------------------ */
+
+/* ENOENT: nobody waits for it any more. Whatever else is said, the request has ended. */
+static void write_answer(struct kernel *k, struct message *m) {
+    ssize_t n = write(k->device, m->data, m->len);
+    (void)n;
+    free(m);
+}
+
+void kernel_answer(struct kernel *k, struct message *m) {
+    pthread_mutex_lock(&k->lock);
+    bool ended = k->ended, large = m->len > SMALL;
+    if (k->in_flight-- >= FILES_IN_FLIGHT)
+        pthread_cond_broadcast(&k->changed);
+    if (!ended && large) {
+        messages_put(&k->large, m);
+        pthread_cond_broadcast(&k->changed);
+    }
+    pthread_mutex_unlock(&k->lock);
+    if (ended)
+        free(m);
+    else if (!large)
+        write_answer(k, m);
+}
+
+void kernel_error(struct kernel *k, uint64_t unique, int error) {
+    struct message *m = message_new(sizeof(struct fuse_out_header));
+    CHECK(
+        m !=
+        NULL); /* 80 octets: without them nothing here can go on, and the app would wait for ever */
+    *(struct fuse_out_header *)m->data =
+        (struct fuse_out_header){.len = m->len, .error = error, .unique = unique};
+    kernel_answer(k, m);
+}
+
+static void *write_large(void *arg) {
+    struct kernel *k = arg;
+    pthread_mutex_lock(&k->lock);
+    while (!k->ended) {
+        struct message *m = messages_take(&k->large);
+        if (!m) {
+            pthread_cond_wait(&k->changed, &k->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&k->lock);
+        write_answer(k, m);
+        pthread_mutex_lock(&k->lock);
+    }
+    pthread_mutex_unlock(&k->lock);
+    return NULL;
+}
+
+/* --- requests ----------------------------------------------------------------------------------------------------------- */
+
+static void init(struct kernel *k, const struct message *request) {
+    const struct fuse_in_header *head = (const void *)request->data;
+    const struct fuse_init_in *in = (const void *)(head + 1);
+    struct message *m = message_new(sizeof(struct fuse_out_header) + sizeof(struct fuse_init_out));
+    CHECK(m != NULL);
+    struct fuse_out_header *out = (void *)m->data;
+    *out = (struct fuse_out_header){.len = m->len, .unique = head->unique};
+    *(struct fuse_init_out *)(out + 1) = (struct fuse_init_out){
+        .major = FUSE_KERNEL_VERSION,
+        .minor = FILES_MINOR,
+        .max_readahead = FILES_IO,
+        .flags = in->flags & WANTED,
+        .max_background = BACKGROUND,
+        .congestion_threshold = BACKGROUND * 3 / 4,
+        .max_write = FILES_IO,
+        .time_gran = 1,
+        .max_pages = FILES_IO / 4096,
+    };
+    kernel_answer(k, m);
+}
+
+static void hand_on(struct kernel *k, size_t n) {
+    const struct fuse_in_header *head = (const void *)k->room;
+    if (n < sizeof *head || head->opcode == FUSE_DESTROY)
+        return;
+    struct message *m = message_new(n);
+    CHECK(m != NULL);
+    memcpy(m->data, k->room, n);
+    if (kernel_awaits(head->opcode)) {
+        pthread_mutex_lock(&k->lock);
+        k->in_flight++;
+        pthread_mutex_unlock(&k->lock);
+    }
+    if (head->opcode != FUSE_INIT) {
+        k->ask(k, m);
+        return;
+    }
+    init(k, m);
+    free(m);
+}
+
+/* While as many are in flight as may be, none is read: the kernel keeps them. Whether to go on. */
+static bool may_read(struct kernel *k) {
+    pthread_mutex_lock(&k->lock);
+    while (k->in_flight >= FILES_IN_FLIGHT && !k->ended)
+        pthread_cond_wait(&k->changed, &k->lock);
+    bool ended = k->ended;
+    pthread_mutex_unlock(&k->lock);
+    return !ended;
+}
+
+static void *read_requests(void *arg) {
+    struct kernel *k = arg;
+    struct pollfd fds[] = {{.fd = k->device, .events = POLLIN}, {.fd = k->stop, .events = POLLIN}};
+    while (may_read(k)) {
+        ssize_t n = read(k->device, k->room, FILES_MESSAGE);
+        if (n >= 0)
+            hand_on(k, (size_t)n);
+        else if (errno == EAGAIN)
+            poll(fds, 2, -1);
+        else if (errno != EINTR && errno != ENOENT) /* ENOENT: it was taken back meanwhile */
+            break;                                  /* ENODEV: the mount is gone */
+    }
+    return NULL;
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------------- */
+
+static int start_thread(pthread_t *thread, void *(*run)(void *), void *arg) {
+    sigset_t all, before;
+    pthread_attr_t attr;
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(thread, &attr, run, arg);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return err;
+}
+
+static void end(struct kernel *k) {
+    pthread_mutex_lock(&k->lock);
+    k->ended = true;
+    pthread_cond_broadcast(&k->changed);
+    pthread_mutex_unlock(&k->lock);
+    eventfd_write(k->stop, 1);
+}
+
+int kernel_start(struct kernel *k, int device, void (*ask)(struct kernel *, struct message *),
+                 struct fault *f) {
+    *k = (struct kernel){.device = device, .ask = ask};
+    messages_init(&k->large);
+    pthread_mutex_init(&k->lock, NULL);
+    pthread_cond_init(&k->changed, NULL);
+    k->stop = eventfd(0, EFD_CLOEXEC);
+    k->room = malloc(FILES_MESSAGE);
+    int err = k->stop < 0 || !k->room ? ENOMEM : start_thread(&k->reading, read_requests, k);
+    if (!err && (err = start_thread(&k->writing, write_large, k))) {
+        end(k);
+        pthread_join(k->reading, NULL);
+    }
+    if (!err)
+        return 0;
+    if (k->stop >= 0)
+        close(k->stop);
+    free(k->room);
+    return fault_set(f, err, "start the threads that serve files");
+}
+
+void kernel_stop(struct kernel *k) {
+    end(k);
+    pthread_join(k->reading, NULL);
+    pthread_join(k->writing, NULL);
+    messages_clear(&k->large);
+    free(k->room);
+    close(k->stop);
+}

@@ -1,0 +1,76 @@
+#include "layer/files/inner.h"
+
+#include <string.h>
+
+struct message *filesystem_own(struct filesystem *fs, uint32_t opcode, uint64_t node, size_t body) {
+    struct message *m = message_new(sizeof(struct fuse_in_header) + body);
+    if (!m)
+        return NULL;
+    struct fuse_in_header *head = (void *)m->data;
+    memset(head, 0, m->len);
+    *head = (struct fuse_in_header){.len = m->len,
+                                    .opcode = opcode,
+                                    .unique = FILESYSTEM_OWN | atomic_fetch_add(&fs->own, 2),
+                                    .nodeid = node};
+    return m;
+}
+
+void filesystem_forget(struct filesystem *fs, uint64_t node) {
+    struct message *m = filesystem_own(fs, FUSE_FORGET, node, sizeof(struct fuse_forget_in));
+    if (!m)
+        return; /* the agent remembers it for as long as the channel lives */
+    ((struct fuse_forget_in *)(m->data + sizeof(struct fuse_in_header)))->nlookup = 1;
+    filesystem_post(fs, m);
+}
+
+void filesystem_release(struct filesystem *fs, uint64_t node, uint64_t handle) {
+    struct message *m = filesystem_own(fs, FUSE_RELEASE, node, sizeof(struct fuse_release_in));
+    if (!m)
+        return;
+    ((struct fuse_release_in *)(m->data + sizeof(struct fuse_in_header)))->fh = handle;
+    filesystem_post(fs, m);
+}
+
+uint64_t walk_ahead(struct filesystem *fs, const char *path, bool open, int flags, bool no_follow) {
+    size_t n = strlen(path) + 1;
+    struct message *m = filesystem_own(fs, FILES_WALK, FUSE_ROOT_ID, sizeof(struct files_walk) + n);
+    if (!m)
+        return 0;
+    struct fuse_in_header *head = (void *)m->data;
+    struct files_walk in = {
+        .open = open, .flags = (uint32_t)flags, .size = FILES_AHEAD, .no_follow = no_follow};
+    memcpy(head + 1, &in, sizeof in);
+    memcpy((uint8_t *)(head + 1) + sizeof in, path, n);
+    struct walk w = {.number = head->unique};
+    m->owner = &w;
+    if (!filesystem_post(fs, m))
+        return 0;
+    pthread_mutex_lock(&fs->lock);
+    while (!w.done)
+        pthread_cond_wait(&fs->walked, &fs->lock);
+    pthread_mutex_unlock(&fs->lock);
+    return w.number;
+}
+
+static void give_back(void *ctx, const struct ahead_answer *one) {
+    struct filesystem *fs = ctx;
+    if (one->opcode == FUSE_LOOKUP) {
+        struct fuse_entry_out entry;
+        memcpy(&entry, one->octets + one->name_len, sizeof entry);
+        if (entry.nodeid)
+            filesystem_forget(fs, entry.nodeid);
+    } else if (one->opcode == FUSE_OPEN) {
+        struct fuse_open_out open;
+        memcpy(&open, one->octets, sizeof open);
+        filesystem_release(fs, one->node, open.fh);
+    }
+}
+
+void walk_over(struct filesystem *fs, uint64_t walk) {
+    if (walk)
+        ahead_drop(&fs->ahead, walk, give_back, fs);
+}
+
+void walk_refresh(struct filesystem *fs) {
+    tops_refresh(&fs->tops, fs->device);
+}

@@ -1,0 +1,15 @@
+/* A path asked for ahead, by the door: one round trip for all that the kernel will want to know of it. */
+#pragma once
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct filesystem;
+
+/* Returns when what the agent knows of the path is here, or is not to be had: the kernel then asks by itself. The number is for
+ * walk_over, which gives back what the kernel did not ask for. `open`: with OPEN and the first octets; `flags` are open(2)'s. */
+uint64_t walk_ahead(struct filesystem *fs, const char *path, bool open, int flags, bool no_follow);
+/* Before a path is resolved: the kernel lets go of what an agent told that is gone. */
+void walk_refresh(struct filesystem *fs);
+void walk_over(struct filesystem *fs, uint64_t walk);

@@ -1,0 +1,196 @@
+"""What the app sees of the target's files by the door, and how many round trips it costs."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.net.files.door import NOFOLLOW, Door
+from tests.net.files.lab import APP_GID, APP_UID, TARGET_UID, Files, Target
+
+LISTED = 3000
+
+
+def test_a_file_comes_whole(door: Door, target: Target) -> None:
+    assert door.read("/data/large") == (target.root / "data/large").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/hosts", "/etc/absolute", "/etc/../etc/./hosts", "/../../etc/hosts", "//etc//hosts"]
+)
+def test_by_whatever_path(door: Door, path: str) -> None:
+    assert door.read(path) == b"198.18.0.1 target\n"
+
+
+def test_a_small_file_costs_one_round_trip(files: Files, target: Target) -> None:
+    (target.root / "etc/small").write_text("small")
+
+    def deed() -> None:
+        fd = files.door.open("/etc/small")
+        assert os.read(fd, 4096) == b"small"
+        assert os.fstat(fd).st_size == 5
+        assert not os.isatty(fd)
+        os.close(fd)
+
+    assert files.asked(deed) <= 2  # WALK, and the RELEASE that nobody waits for
+
+
+def test_through_links_too_and_again_for_what_is_known(files: Files) -> None:
+    assert files.asked(lambda: files.door.read("/volume/token")) <= 2
+    assert files.asked(lambda: files.door.stat("/volume/token")) <= 1
+    assert files.asked(lambda: files.door.stat("/volume/token")) == 0
+
+
+def test_what_is_not_there_is_remembered_for_a_moment(files: Files) -> None:
+    def deed() -> None:
+        with pytest.raises(FileNotFoundError):
+            files.door.stat("/etc/none")
+
+    assert files.asked(deed) == 1
+    assert files.asked(deed) == 0
+
+
+def test_the_page_cache_serves_a_second_read(files: Files) -> None:
+    files.door.read("/data/large")
+    before = files.tell("counters")["octets"]
+    files.door.read("/data/large")
+    assert files.tell("counters")["octets"] == before
+
+
+def test_a_descriptor_is_the_kernels(door: Door, target: Target) -> None:
+    large = (target.root / "data/large").read_bytes()
+    fd = door.open("/data/large")
+    with mmap.mmap(fd, 0, prot=mmap.PROT_READ) as mapped:
+        assert mapped[-100:] == large[-100:]
+    assert os.pread(fd, 100, 5_000_000) == large[5_000_000:5_000_100]
+    assert os.lseek(fd, 0, os.SEEK_END) == len(large)
+    with pytest.raises(OSError, match="Inappropriate ioctl"):
+        os.ttyname(fd)
+    os.close(fd)
+    folder = door.open("/etc", os.O_RDONLY | os.O_DIRECTORY)
+    assert sorted(os.listdir(folder)) == sorted(os.listdir(target.root / "etc"))
+    inner = os.open("hosts", os.O_RDONLY, dir_fd=folder)
+    assert os.read(inner, 100) == b"198.18.0.1 target\n"
+    os.close(inner)
+    os.close(folder)
+
+
+def test_names_that_are_not_utf8(door: Door) -> None:
+    folder = door.open("/data", os.O_RDONLY | os.O_DIRECTORY)
+    assert b"name-\xff\xfe" in map(os.fsencode, os.listdir(folder))
+    assert door.read(b"/data/name-\xff\xfe") == b"not UTF-8"
+    os.close(folder)
+
+
+def test_a_folder_of_many_comes_in_few_pieces(files: Files, target: Target) -> None:
+    for number in range(LISTED):
+        (target.root / "many" / f"entry-{number}").touch()
+
+    def deed() -> None:
+        folder = files.door.open("/many", os.O_RDONLY | os.O_DIRECTORY)
+        with os.scandir(folder) as entries:
+            found = {entry.name: entry.stat(follow_symlinks=False).st_size for entry in entries}
+        assert len(found) == LISTED
+        os.close(folder)
+
+    asked = files.asked(deed)
+    assert asked < 20, "names with their attributes: 700 entries a round trip"
+
+
+def test_the_processs_own_files_are_shown_as_the_apps(door: Door, target: Target) -> None:
+    own = door.stat("/own")
+    assert (own["uid"], own["gid"]) == (APP_UID, APP_GID)
+    assert door.stat("/etc/hosts")["uid"] == 0
+    assert (target.root / "own").stat().st_uid == TARGET_UID
+
+
+def test_who_reads_is_the_targets_process(door: Door) -> None:
+    assert door.read("/grouped") == b"of the group"
+    for path in ("/secret", "/closed/inner"):
+        with pytest.raises(PermissionError):
+            door.open(path)
+    assert door.ask("access", "/etc/hosts", mode=os.R_OK).result == 0
+    assert door.ask("access", "/secret", mode=os.R_OK).result == -errno.EACCES
+    assert door.ask("access", "/secret", mode=os.F_OK).result == 0
+
+
+def test_what_is_asked_of_a_path(door: Door, target: Target) -> None:
+    assert stat.S_ISLNK(door.stat("/etc/absolute", NOFOLLOW)["mode"])
+    assert stat.S_ISREG(door.stat("/etc/absolute")["mode"])
+    assert door.ask("readlink", "/etc/absolute").body == b"/etc/hosts"
+    assert door.ask("readlink", "/etc/hosts").result == -errno.EINVAL
+    assert door.ask("statfs", "/data").result == 0
+    os.setxattr(target.root / "data/large", "user.kind", b"random")
+    assert door.ask("getxattr", "/data/large", "user.kind", size=100).body == b"random"
+    assert door.ask("getxattr", "/data/large", "user.kind", size=0).result == 6
+    assert door.ask("getxattr", "/data/large", "user.kind", size=2).result == -errno.ERANGE
+    assert b"user.kind" in door.ask("listxattr", "/data/large", size=1000).body.split(b"\0")
+    assert door.ask("getxattr", "/data/large", "user.none", size=100).result == -errno.ENODATA
+
+
+def test_what_is_open_stays_what_it_was(door: Door, target: Target) -> None:
+    victim = target.root / "data/victim"
+    victim.write_bytes(b"v" * 300_000)
+    fd = door.open("/data/victim")
+    victim.unlink()
+    assert os.pread(fd, 300_000, 0) == b"v" * 300_000
+    assert os.fstat(fd).st_size == 300_000
+    os.close(fd)
+
+
+def test_a_rotated_volume_is_seen_within_a_second(door: Door, target: Target) -> None:
+    assert door.read("/volume/token") == b"first"
+    (target.root / "volume/..2025").mkdir()
+    (target.root / "volume/..2025/token").write_text("second")
+    (target.root / "volume/..new").symlink_to("..2025")
+    (target.root / "volume/..new").rename(target.root / "volume/..data")
+    wait_until(lambda: door.read("/volume/token") == b"second", 2.0)
+
+
+def test_a_file_that_grows(door: Door, target: Target) -> None:
+    path = target.root / "data/log"
+    path.write_text("one\n")
+    fd = door.open("/data/log")
+    assert os.read(fd, 100) == b"one\n"
+    with path.open("a") as log:
+        log.write("two\n")
+    wait_until(lambda: os.fstat(fd).st_size == 8, 2.0)
+    assert os.read(fd, 100) == b"two\n"
+    os.close(fd)
+
+
+def test_holes_and_more_than_4_gib(door: Door, target: Target) -> None:
+    path: Path = target.root / "data/sparse"
+    with path.open("wb") as file:
+        file.seek(5 << 30)
+        file.write(b"the end")
+    fd = door.open("/data/sparse")
+    assert os.pread(fd, 100, 5 << 30) == b"the end"
+    assert os.lseek(fd, 0, os.SEEK_DATA) == 5 << 30
+    os.close(fd)
+    path.unlink()
+
+
+def test_nothing_can_be_changed(door: Door) -> None:
+    for flags in (os.O_RDWR, os.O_WRONLY, os.O_RDONLY | os.O_TRUNC, os.O_WRONLY | os.O_CREAT):
+        assert (
+            door.ask("open", "/own/new" if flags & os.O_CREAT else "/etc/hosts", flags=flags).result
+            == -errno.EROFS
+        )
+    assert door.ask("mkdir", "/own/folder", mode=0o755).result == -errno.EROFS
+    assert door.ask("unlink", "/etc/hosts").result == -errno.EROFS
+
+
+def wait_until(true: object, seconds: float) -> None:
+    """The cache's own time is the fact tested: asked again until it is over."""
+    import time
+
+    deadline = time.monotonic() + seconds
+    while not true():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
