@@ -296,9 +296,8 @@ void conn_link(struct gate *g, uint64_t session, bool up) {
 void conn_gone(struct port *port, uint32_t slots) {
     for (struct conn *c = port->gate->conns, *next; slots && c; c = next) {
         next = c->next;
-        for (unsigned k = 0; c->port == port && k < EXCHANGE_APPS; k++)
-            if (slots & 1u << k && c->filtered)
-                filtered_gone(c->filtered, k);
+        if (c->port == port && c->filtered)
+            filtered_gone(c->filtered, slots);
     }
 }
 

@@ -465,8 +465,9 @@ void filtered_link(struct filtered *f, unsigned slot, bool up) {
     settle(f);
 }
 
-void filtered_gone(struct filtered *f, unsigned slot) {
-    exchange_gone(f->exchange, slot, now_of(f));
+void filtered_gone(struct filtered *f, uint32_t slots) {
+    for (; slots && !f->cut && f->raw == NOT_RAW; slots &= slots - 1)
+        exchange_gone(f->exchange, (unsigned)__builtin_ctz(slots), now_of(f));
     settle(f);
 }
 

@@ -15,5 +15,5 @@ void filtered_free(struct filtered *f, bool reset);
 
 /* Of a slot at its port. After each of these the connection may be no more. */
 void filtered_link(struct filtered *f, unsigned slot, bool up);
-void filtered_gone(struct filtered *f, unsigned slot);
+void filtered_gone(struct filtered *f, uint32_t slots); /* bits */
 void filtered_drain(struct filtered *f);

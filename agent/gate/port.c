@@ -28,10 +28,12 @@ bool port_fits(const struct port *p, const struct want *w) {
     return count <= EXCHANGE_APPS;
 }
 
+/* What becomes of the requests that its app had is still asked for, when its exchanges are told. */
 static void clear(struct port *p, int k) {
     http_filter_free(p->slot[k].filter);
     p->slot[k] = (struct port_slot){0};
-    p->rules.slot[k] = (struct exchange_rule){0};
+    p->rules.slot[k].filter = NULL;
+    p->rules.slot[k].takes = false;
 }
 
 uint32_t port_leave(struct port *p, const struct want *w) {
