@@ -4,8 +4,8 @@ clang).
     python3 tests/fuzz/run.py [--seconds 600] [NAME ...]
 
 A C fuzzer names the files it is linked with in its first comment: ``Sources: native/span.c native/view.c``;
-``native`` alone stands for all of native's. Corpora grow in build/fuzz/NAME, findings land beside them; the
-exit code is 1 if there was one.
+``native`` alone stands for all of native's, ``exchange`` for the gate's that know no socket. Corpora grow in
+build/fuzz/NAME, findings land beside them; the exit code is 1 if there was one.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ SANITIZERS = (
 )
 
 
+EXCHANGE = ("agent/gate/exchange.c", "agent/gate/filter.c", "agent/gate/http*.c")
+EXCHANGE_CXX = "agent/gate/pattern.cc"
+EXCHANGE_LIBRARIES = ("-lre2", "-lnghttp2", "-lstdc++")
+
+
 def fuzzers() -> list[str]:
     """Their file names, sorted."""
     return sorted(path.name for path in HERE.glob("fuzz_*") if path.suffix in (".py", ".c"))
@@ -46,8 +51,22 @@ def linked_with(source: Path) -> list[str]:
         raise SystemExit(f"{source.name} does not say what it is linked with: 'Sources: native/span.c …'")
     found: list[str] = []
     for word in named[1].replace("*", " ").split():
-        found += native.sources() if word == "native" else [str(ROOT / word)]
+        if word == "exchange":
+            found += [str(path) for pattern in EXCHANGE for path in sorted(ROOT.glob(pattern))]
+            found += [compiled_cxx(OUT), *EXCHANGE_LIBRARIES]
+        else:
+            found += native.sources() if word == "native" else [str(ROOT / word)]
     return found
+
+
+def compiled_cxx(out: Path) -> str:
+    """The exchange's one file of C++, as an object: clang takes no ``-std=gnu11`` beside it."""
+    out.mkdir(parents=True, exist_ok=True)
+    made = out / "pattern.o"
+    sanitizers = [option.replace("=fuzzer,", "=fuzzer-no-link,") for option in SANITIZERS]
+    words = ["clang++", f"-I{ROOT}", *sanitizers, "-c", str(ROOT / EXCHANGE_CXX), "-o", str(made)]
+    subprocess.run(words, check=True)
+    return str(made)
 
 
 def command(name: str, out: Path = OUT) -> list[str]:

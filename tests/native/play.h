@@ -17,7 +17,7 @@ struct play {
     struct octets says[EXCHANGE_PARTIES], told[EXCHANGE_PARTIES];
     bool ends[EXCHANGE_PARTIES];  /* its end follows what it says */
     bool ended[EXCHANGE_PARTIES]; /* it was told an end */
-    bool asked[EXCHANGE_PARTIES];
+    bool asked[EXCHANGE_PARTIES], accepted[EXCHANGE_PARTIES];
     unsigned cuts[EXCHANGE_PARTIES], asks[EXCHANGE_PARTIES];
     bool accept_at_once;
     size_t backlog[EXCHANGE_PARTIES]; /* what the shell pretends */
@@ -26,6 +26,10 @@ struct play {
     unsigned seen, matched;
     char line[EXCHANGE_LINE + 1]; /* the last that was seen */
     uint64_t now;
+    struct octets given; /* all that parties but the client were told, in order */
+    bool pure; /* the client is told only octets of the offer at hand (and a 502 of ours) */
+    const uint8_t *offered;
+    size_t offered_n;
 };
 
 void play_begin(struct play *y);
