@@ -6,8 +6,8 @@
 #include "agent/gate/http2_fields.h"
 
 enum {
-    HTTP2_STREAMS = 1000,    /* taken at once; the next is the target's */
-    HTTP2_SETTINGS_OPEN = 8, /* not acknowledged yet */
+    HTTP2_STREAMS = 1000,     /* taken at once; the next is the target's */
+    HTTP2_SETTINGS_OPEN = 32, /* not acknowledged yet */
     HTTP2_MINE =
         4096, /* numbers of taken streams that are remembered: a client may still speak of one that has ended */
     HTTP2_CONTROL =

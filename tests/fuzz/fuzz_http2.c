@@ -56,15 +56,20 @@ static struct twin client, target, app;
 static struct twin *all[] = {&client, &target, &app};
 static bool early[TWIN_STREAMS]; /* its end may be any */
 static unsigned count;
+static uint32_t window;
+static unsigned sets;
 static size_t total; /* octets of bodies: a play is to be quick */
 
 static void ask(uint8_t with, uint8_t more) {
     if (count >= 100 || !nghttp2_session_check_request_allowed(client.session))
         return;
     bool ours = with & 1;
-    size_t body = (size_t)more * (with & 2 && total < 200000 ? 300 : 3);
+    size_t body = (size_t)more * (with & 2 && total < 100000 ? 300 : 3);
     int32_t id = twin_ask(&client, ours ? "/ours" : "/t", ours ? "anna" : "bert", body, with & 4);
     total += body;
+    for (unsigned k = 0; total > 4000 && k < 3; k++)
+        if (all[k]->split > 0 && all[k]->split < 500)
+            all[k]->split += 500;
     twin_seen(&client, id)->streams = (with & 8) && (more > 0 || (with & 4));
     early[id / 2] = false;
     count++;
@@ -93,13 +98,14 @@ static void reset(uint8_t with, uint8_t more) {
     nghttp2_submit_rst_stream(by->session, 0, id, with % 2 ? NGHTTP2_CANCEL : NGHTTP2_NO_ERROR);
 }
 
+/* Windows only grow: one that shrinks under what was sent makes nghttp2 itself reset the stream. */
 static void set(uint8_t with, uint8_t more) {
     static const uint32_t tables[] = {0, 40, 200, 4096, 70000};
-    static const uint32_t windows[] = {10, 1000, 65535, 200000};
     nghttp2_settings_entry e = {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, tables[more % 5]};
     if (with & 4)
-        e = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, windows[more % 4]};
-    nghttp2_submit_settings(all[with % 3]->session, 0, &e, 1);
+        e = (nghttp2_settings_entry){NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window += more};
+    if (sets++ < 20) /* more that are not acknowledged end the connection */
+        nghttp2_submit_settings(all[with % 3]->session, 0, &e, 1);
 }
 
 static void renew_app(void) {
@@ -151,7 +157,7 @@ static void step(uint8_t what, uint8_t with, uint8_t more) {
         nghttp2_submit_ping(all[with % 3]->session, 0, NULL);
         break;
     case 8:
-        all[with % 3]->split = more;
+        all[with % 3]->split = more > 0 && total > 4000 ? more + 500 : more;
         break;
     case 9:
         y.backlog[with % 3] = more & 1 ? EXCHANGE_BACKLOG : 0;
@@ -188,7 +194,8 @@ static void sessions(const uint8_t *p, size_t n) {
     twin_server(&app, &y, APP, "anna", NULL, 0);
     memset(early, 0, sizeof early);
     count = 0;
-    total = 0;
+    total = sets = 0;
+    window = 65535;
     for (; n >= 3; p += 3, n -= 3) {
         step(p[0], p[1], p[2]);
         if (p[0] & 0x80)

@@ -196,7 +196,7 @@ int32_t twin_ask(struct twin *t, const char *path, const char *who, size_t body,
 static bool move(struct twin *t) {
     const uint8_t *p;
     bool any = false;
-    if (t->party >= EXCHANGE_APP && !t->y->asked[t->party])
+    if (t->party >= EXCHANGE_APP && !(t->y->asked[t->party] && t->y->accepted[t->party]))
         return false;
     struct octets told = t->y->told[t->party];
     t->y->told[t->party] = (struct octets){0};
