@@ -5,7 +5,8 @@
  * the loop from the others.
  *
  * Writing: large payload goes to the socket straight from its owner's memory, behind what waits, and only what the socket
- * does not take is copied. Small frames gather in the queue and leave at the end of the batch.
+ * does not take is copied. Small frames gather in the queue and leave at the end of the batch. A kept link copies all of its
+ * payload, and so gathers that too: whoever is woken by each piece costs more than the wait.
  *
  * The queue is bounded. Payload stops at MUX_QUEUE (and a frame). The rest, 3 MiB, is for frames without credit, which
  * always fit: a channel has at most OPEN (64 octets), OPENED, EOF, RESET (17 each) and, since a peer that has not heard of
@@ -26,9 +27,10 @@
 
 enum {
     READ_BUFFER = 256 * 1024,
-    READS = 4,          /* of a batch */
-    DIRECT = 16 * 1024, /* payload from here on is not copied if the socket takes it */
-    GATHER = 64 * 1024, /* so much in the queue is not kept for the end of the batch */
+    READS = 4,                   /* of a batch */
+    DIRECT = 16 * 1024,          /* payload from here on is not copied if the socket takes it */
+    GATHER = 64 * 1024,          /* so much in the queue is not kept for the end of the batch */
+    KEPT_GATHER = 4 * 64 * 1024, /* of a kept link: four frames by one call */
     CONTROL = 2 * 1024 * 1024 + 768 * 1024,
     LAST_READS = 64, /* when writing has failed: what the peer may have said before it went */
 };
@@ -184,7 +186,7 @@ void mux_payload(struct mux *m, const struct iovec *frame, int count, size_t n) 
         put(m, frame[i].iov_base, frame[i].iov_len);
     if (m->blocked || m->dead)
         return;
-    if (n >= DIRECT || mux_unsent(m) >= GATHER)
+    if (mux_unsent(m) >= (m->kept.sent != NULL ? KEPT_GATHER : GATHER))
         push(m, NULL, 0);
     else
         mux_kick(m);
