@@ -9,6 +9,8 @@
  *   load push HOST PORT SECONDS GBIT       the same, no faster than this
  *   load count PORT                        takes all that comes on any connection; at SIGTERM prints "octets connections"
  *   load pull HOST PORT SECONDS            one stream down; prints the same
+ *   load pull HOST PORT SECONDS AT         the same beside others: connects at once, reads from AT on (CLOCK_MONOTONIC, seconds),
+ *                                          counts from WARM seconds later
  *   load rtt HOST PORT COUNT               COUNT round trips of 1 octet; prints "p50_us p99_us"
  *   load churn HOST PORT SECONDS WORKERS   connect, request, answer, end; prints "per_second failed"
  *   load hold HOST PORT COUNT              prints "held N", waits for the end of stdin
@@ -39,6 +41,9 @@ enum { REQUEST = 64, EVENTS = 256, CHUNK = 128 * 1024 };
 
 /* The octet that ends a push; all before it are zero. Not a half-close: sing-box 1.14 ends the whole connection at one. */
 enum { LAST = 1 };
+
+/* What windows and buffers held before the reading began has been read by then, and everybody is at work. */
+enum { WARM = 2 };
 
 static const char ANSWER[] =
     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok";
@@ -219,16 +224,44 @@ static int push(const struct sockaddr_in *sa, double seconds, double gbit) {
     return told(sent, start);
 }
 
-static int pull(const struct sockaddr_in *sa, double seconds) {
+/* Reads until then; the octets. */
+static uint64_t read_until(int fd, uint64_t until) {
     static char buf[CHUNK];
-    int fd = dial(sa);
-    uint64_t start = now_ns(), until = start + (uint64_t)(seconds * 1e9), have = 0;
-    ssize_t n = 0;
-    while (fd >= 0 && now_ns() < until && (n = read(fd, buf, sizeof buf)) > 0)
+    uint64_t have = 0;
+    ssize_t n;
+    while (now_ns() < until) {
+        if ((n = read(fd, buf, sizeof buf)) <= 0)
+            die("pull");
         have += (uint64_t)n;
-    if (fd < 0 || n <= 0)
+    }
+    return have;
+}
+
+static int pull(const struct sockaddr_in *sa, double seconds) {
+    int fd = dial(sa);
+    uint64_t start = now_ns();
+    if (fd < 0)
         die("pull");
-    return told(have, start);
+    return told(read_until(fd, start + (uint64_t)(seconds * 1e9)), start);
+}
+
+/* One that came too late has not had its share for the whole of the time, and is no measurement. */
+static int pull_together(const struct sockaddr_in *sa, double seconds, double at) {
+    int fd = dial(sa);
+    uint64_t begin = (uint64_t)(at * 1e9);
+    struct timespec until = {.tv_sec = (time_t)(begin / 1000000000),
+                             .tv_nsec = (long)(begin % 1000000000)};
+    if (fd < 0)
+        die("pull");
+    if (now_ns() > begin) {
+        fprintf(stderr, "connected after the others began\n");
+        return 1;
+    }
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+        continue;
+    read_until(fd, begin + WARM * 1000000000ull);
+    uint64_t start = now_ns();
+    return told(read_until(fd, start + (uint64_t)(seconds * 1e9)), start);
 }
 
 /* --- one by one -------------------------------------------------------------------------------------------------- */
@@ -506,6 +539,8 @@ int main(int argc, char **argv) {
         return push(&sa, atof(argv[4]), atof(argv[5]));
     if (argc == 5 && !strcmp(mode, "pull"))
         return pull(&sa, atof(argv[4]));
+    if (argc == 6 && !strcmp(mode, "pull"))
+        return pull_together(&sa, atof(argv[4]), atof(argv[5]));
     if (argc == 5 && !strcmp(mode, "rtt"))
         return rtt(&sa, atoi(argv[4]));
     if (argc == 5 && !strcmp(mode, "hold"))

@@ -8,9 +8,11 @@ hops between the API server and the server.
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ import yaml
 
 from runner import images as product
 from runner.base import ensure_base
-from tests.bench import peers, start
+from tests.bench import machine, peers, start
 from tests.bench.rows import PORT
 from tests.cluster import cluster as made
 from tests.cluster import images as nodes
@@ -108,6 +110,53 @@ def installed(kubectl: Kubectl, *words: str) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"mirror-run {words[0]}: {done.stderr[-600:]}")
+
+
+# --- quiet between two loads ------------------------------------------------------------------------------------------
+
+ON_THE_WAY = (b"kube-apiserver", b"kubelet", b"containerd", b"kubectl")
+"""Programs that go on carrying, for nobody, what a load that has ended had asked for: a forward has no window. Seen:
+who loads right after a kubectl's download loses half a second of two CPUs."""
+AT_REST = 0.15
+"""CPUs that these together use in a cluster with nothing to do, at most: 0.03 to 0.08 were seen."""
+LOOK = 0.2
+"""Seconds of one look. There is no event for "idle": it takes a while to see."""
+
+
+PATIENCE = 5.0
+"""Seconds. On a machine that others use it may never be quiet."""
+
+
+def settle() -> None:
+    """Return when nothing of the load before is left: no connection to the server, and nobody on the way at work."""
+    until = time.monotonic() + PATIENCE
+    while connections() and time.monotonic() < until:
+        time.sleep(LOOK / 10)
+    while True:
+        pids = programs(*ON_THE_WAY)
+        before, began = machine.cpu_seconds(pids), time.monotonic()
+        time.sleep(LOOK)
+        used = (machine.cpu_seconds(pids) - before) / (time.monotonic() - began)
+        if used < AT_REST or time.monotonic() > until:
+            return
+
+
+def connections() -> int:
+    """How many sink or source just now: the server has a process for each (load.c), whose parent serves too."""
+    serving = set(programs(b"serve"))
+    table = machine.processes()
+    return sum(table[pid].parent in serving for pid in serving if pid in table)
+
+
+def programs(*words: bytes) -> list[int]:
+    """The pids, as this machine counts them, of what has one of these in the first words of its command line."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            line = (folder / "cmdline").read_bytes().split(b"\0")[:3]
+            if any(os.path.basename(word) in words for word in line):
+                found.append(int(folder.name))
+    return found
 
 
 # --- the two ways ---------------------------------------------------------------------------------------------------
@@ -203,12 +252,12 @@ def carried(port: int, mode: str, *words: object) -> list[float]:
 
 
 @contextlib.contextmanager
-def farther(stage: Stage) -> Iterator[Path]:
-    """A kubeconfig by which the API server is ONE_WAY farther away."""
+def relayed(stage: Stage, one_way: float) -> Iterator[Path]:
+    """A kubeconfig by which the API server is reached through a relay, ``one_way`` seconds farther away."""
     whole = yaml.safe_load(stage.kubectl.kubeconfig.read_text())
     cluster = whole["clusters"][0]["cluster"]
     host, _, port = cluster["server"].removeprefix("https://").partition(":")
-    words = [sys.executable, "-m", "tests.net.delay", f"{host}:{port}", "--one-way", str(ONE_WAY)]
+    words = [sys.executable, "-m", "tests.net.delay", f"{host}:{port}", "--one-way", str(one_way)]
     with (
         subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=start.ROOT
