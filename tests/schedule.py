@@ -21,10 +21,11 @@ from xdist.scheduler import LoadScopeScheduling
 ALONE: dict[str, str] = {
     "tests/net/mirror/test_load.py": "a rate at which nothing may be lost",
     "tests/e2e/docker/test_bystanders.py": "kills the agent, which all sessions on the engine share",
+    "tests/e2e/docker/test_steal.py::test_kill_9_of_each_part": "the same",
     "tests/e2e/docker/test_lifecycle.py::test_twenty_sessions_leave_the_engine_as_it_was": "counts the engine's",
     "tests/demo/": "counts this machine's sockets and rules",
-    "tests/e2e/kubernetes/test_faults.py": "restarts what the cluster is made of",
     "tests/e2e/kubernetes/test_bystanders.py": "two seconds in which a new pod is followed",
+    "tests/e2e/kubernetes/test_faults.py": "restarts what the cluster is made of",
     "tests/e2e/kubernetes/test_cluster.py::test_pods_do_not_notice_that_the_kubelet_was_killed": "the same",
     "tests/e2e/kubernetes/test_cluster.py::test_the_api_server_comes_back_with_all_it_knew": "the same",
     "tests/e2e/kubernetes/test_cluster.py::test_a_drained_nodes_pods_go_to_the_other": "the same",
@@ -46,8 +47,22 @@ FAMILIES: dict[str, str] = {
 APART: tuple[str, ...] = ()
 """Paths whose tests share no fixture of their file and are long: each is a unit."""
 
-RANKS: tuple[str, ...] = ("tests/",)
-"""Beginnings of paths: what fits an earlier one begins earlier. The longest first; the cluster's when it may stand."""
+RANKS: tuple[str, ...] = (
+    "tests/net/agent/test_sanitized.py",
+    "tests/net/netstack/test_sanitized.py",
+    "tests/test_wheel.py",
+    "tests/native/",
+    "tests/fuzz/",
+    "tests/net/",
+    "tests/",
+    "tests/e2e/docker/",
+    "tests/e2e/images/",
+    "tests/e2e/kubernetes/test_rights.py",
+    "tests/e2e/kubernetes/test_main_job.py",
+    "tests/e2e/kubernetes/",
+)
+"""Beginnings of paths: what fits an earlier one (the longest that fits) begins earlier. What is long comes before what is
+short, what needs the cluster last: the first time it is being compiled meanwhile."""
 
 
 def place(nodeid: str, listed: Iterable[str]) -> str:
