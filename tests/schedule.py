@@ -20,6 +20,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 ALONE: dict[str, str] = {
     "tests/net/mirror/test_load.py": "a rate at which nothing may be lost",
+    "tests/net/gate/test_ends.py::test_one_port_of_a_clients_a_thousand_times": "50 ms, a thousand times",
     "tests/e2e/docker/test_bystanders.py": "kills the agent, which all sessions on the engine share",
     "tests/e2e/docker/test_steal.py::test_kill_9_of_each_part": "the same",
     "tests/e2e/docker/test_lifecycle.py::test_twenty_sessions_leave_the_engine_as_it_was": "counts the engine's",
@@ -35,6 +36,8 @@ ALONE: dict[str, str] = {
 
 INSTALLED = "an installation in the cluster"
 FAMILIES: dict[str, str] = {
+    "tests/net/mirror/": "the mirror",  # one program, compiled for all of them
+    "tests/net/gate/": "the gate",
     "tests/e2e/kubernetes/test_rights.py": INSTALLED,
     "tests/e2e/kubernetes/test_main_rights.py": INSTALLED,
     "tests/e2e/kubernetes/test_kinds.py": INSTALLED,
@@ -61,8 +64,8 @@ RANKS: tuple[str, ...] = (
     "tests/e2e/kubernetes/test_main_job.py",
     "tests/e2e/kubernetes/",
 )
-"""Beginnings of paths: what fits an earlier one (the longest that fits) begins earlier. What is long comes before what is
-short, what needs the cluster last: the first time it is being compiled meanwhile."""
+"""Beginnings of paths: what fits an earlier one (the longest that fits) begins earlier. What is long comes before what
+is short, what needs the cluster last: the first time it is being compiled meanwhile."""
 
 
 def place(nodeid: str, listed: Iterable[str]) -> str:
@@ -74,11 +77,11 @@ def place(nodeid: str, listed: Iterable[str]) -> str:
 
 def unit(nodeid: str) -> str:
     """The name of the unit of a test."""
+    path = nodeid.partition("::")[0]
+    if place(nodeid, ALONE):
+        return f"{path} alone"
     if entry := place(nodeid, FAMILIES):
         return FAMILIES[entry]
-    path = nodeid.partition("::")[0]
-    if entry := place(nodeid, ALONE):
-        return f"{path} alone"
     return nodeid if place(nodeid, APART) else path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import select
 import socket
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,6 +37,7 @@ class FakeGate:
         for ip, port in (client, own):
             words += [ipaddress.ip_address(ip).packed, port]
         with engines:
+            select.select([], [self.ours], [])  # the engine may be behind
             socket.send_fds(self.ours, [msgpack.packb(words)], [engines.fileno()])
         mine.setblocking(False)
         return mine

@@ -29,8 +29,9 @@ def state(lab: Lab) -> dict[str, str]:
         "sockets": "ss -Hant",
     }
     made = {name: run("ip", "netns", "exec", lab.target, *text.split()) for name, text in commands.items()}
-    # What ended in order is remembered for a minute, as it is without a gate.
-    made["sockets"] = "\n".join(line for line in made["sockets"].splitlines() if "TIME-WAIT" not in line)
+    # What ended in order is remembered for a minute, as it is without a gate; columns are as wide as all lines need.
+    lines = (" ".join(line.split()) for line in made["sockets"].splitlines())
+    made["sockets"] = "\n".join(line for line in lines if not line.startswith("TIME-WAIT"))
     return made
 
 

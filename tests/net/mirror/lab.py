@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -73,7 +74,12 @@ class Lab:
         for name, four, six in ((self.target, TARGET4, TARGET6), (self.client, CLIENT4, CLIENT6)):
             run("ip", "-n", name, "addr", "add", f"{four}/24", "dev", "mir0")
             run("ip", "-n", name, "addr", "add", f"{six}/64", "dev", "mir0", "nodad")
+            # Or else the link's own address comes a second later, and with it a route: tests compare routes.
+            run("ip", "netns", "exec", name, "sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/mir0/accept_dad")
             run("ip", "-n", name, "link", "set", "mir0", "up")
+        for name in (self.target, self.client):
+            while "linkdown" in run("ip", "-n", name, "route", "show", "table", "all"):
+                time.sleep(0.01)  # the kernel looks at carriers when it comes to it
 
     def destroy(self) -> None:
         """Whatever is left of it."""
