@@ -60,9 +60,11 @@ struct exchange_rule {
  * borrows these rules. */
 struct exchange_rules {
     struct exchange_rule slot[EXCHANGE_APPS];
-    uint8_t
-        order[EXCHANGE_APPS]; /* slots, the oldest session's first: they are asked in this order */
-    uint8_t count;            /* how many of `order` hold */
+    /* Slots, the oldest session's first: they are asked in this order; `count` of them hold. */
+    uint8_t order[EXCHANGE_APPS];
+    uint8_t count;
+    /* Another number whenever a filter or the order is another one: a head that is half there is judged anew. */
+    uint32_t generation;
 };
 
 enum exchange_why {

@@ -66,6 +66,8 @@ void http1_settled(struct http1 *h, uint64_t now) {
         http1_close(h, now);
     else if (h->phase == HTTP1_GIVEN_UP)
         exchange_raw(h->x, EXCHANGE_TARGET, h->why);
+    else if (h->target_ended && !http1_apps_turn(h))
+        exchange_raw(h->x, EXCHANGE_TARGET, EXCHANGE_WHY_ENDED);
     else if (h->phase == HTTP1_AWAITS)
         h->phase = HTTP1_IN_HEAD;
 }
@@ -99,7 +101,7 @@ void http1_lost(struct http1 *h, uint64_t now) {
 void http1_reset(struct http1 *h, unsigned party, uint64_t now) {
     if (h->phase == HTTP1_CLOSING)
         return;
-    bool busy = http1_app_owes(h) || (h->phase == HTTP1_IN_BODY && h->dest >= EXCHANGE_APP);
+    bool busy = http1_apps_turn(h);
     if (party == EXCHANGE_TARGET) {
         h->target_lost = true;
         if (!busy)

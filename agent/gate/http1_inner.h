@@ -32,13 +32,15 @@ struct http1 {
     uint8_t next;               /* ROUTED: whom this one is to be given to */
     bool any;                   /* a request was seen */
     bool client_ended;          /* and an app was told */
+    bool target_ended;          /* likewise its end: it was told in an app's turn */
     bool target_lost;           /* reset while an app's answer was under way */
     bool last;                  /* the app's answer that is under way is the connection's last */
     uint8_t leg[EXCHANGE_APPS]; /* enum http1_leg */
     uint8_t pending[HTTP1_PENDING]; /* methods that `dest` owes an answer to, a ring */
     uint8_t first, count;
-    uint64_t lost_at;   /* when the app of `dest` is given up, or EXCHANGE_NEVER */
-    uint64_t linger_at; /* CLOSING, or draining and idle */
+    uint64_t lost_at;    /* when the app of `dest` is given up, or EXCHANGE_NEVER */
+    uint64_t linger_at;  /* CLOSING, or draining and idle */
+    uint32_t generation; /* of the rules that `judge` is about */
     struct exchange_judge judge;
     struct http1_head head;
     struct http1_body body; /* the request's */
@@ -47,6 +49,11 @@ struct http1 {
 
 static inline bool http1_app_owes(const struct http1 *h) {
     return h->count > 0 && h->dest >= EXCHANGE_APP;
+}
+
+/* It owes an answer, or is still being told its request. */
+static inline bool http1_apps_turn(const struct http1 *h) {
+    return h->dest >= EXCHANGE_APP && (h->count > 0 || h->phase == HTTP1_IN_BODY);
 }
 
 size_t http1_request(struct http1 *h, const uint8_t *p, size_t n, bool end, uint64_t now);

@@ -108,8 +108,10 @@ size_t http1_reply(struct http1 *h, unsigned party, const uint8_t *p, size_t n, 
         return n;
     if (party >= EXCHANGE_APP)
         return from_app(h, party, p, n, end, now);
-    if (http1_app_owes(h) || (h->phase == HTTP1_IN_BODY && h->dest >= EXCHANGE_APP))
-        return 0; /* an app's turn */
+    if (http1_apps_turn(h)) {
+        h->target_ended |= end && n == 0;
+        return 0;
+    }
     size_t at = h->count > 0 ? answer(h, p, n, now) : 0;
     if (h->x->kind != EXCHANGE_HTTP1)
         return at;

@@ -39,6 +39,8 @@ static void end_request(struct http1 *h, uint64_t now) {
         http1_close(h, now); /* it was answered before it was whole */
     else if (awaits && h->count > 0)
         h->phase = HTTP1_AWAITS;
+    else if (h->target_ended && h->count == 0)
+        exchange_raw(h->x, EXCHANGE_TARGET, EXCHANGE_WHY_ENDED);
 }
 
 static void judge_header(struct http1 *h, const uint8_t *p) {
@@ -59,6 +61,10 @@ static enum turn give_up(struct http1 *h, enum exchange_why why) {
 
 static enum turn in_head(struct http1 *h, const uint8_t *p, size_t n, bool end) {
     const struct http1_head *head = &h->head;
+    if (h->generation != h->x->rules->generation) {
+        h->generation = h->x->rules->generation;
+        next_request(h); /* of this head nothing was taken yet */
+    }
     for (;;) {
         switch (http1_head_step(&h->head, p, n)) {
         case HTTP1_HEAD_LINE:
@@ -174,7 +180,7 @@ static enum turn in_body(struct http1 *h, const uint8_t *p, size_t n, uint64_t n
     }
     if (h->body.state == HTTP1_BODY_DONE) {
         end_request(h, now);
-        return TURN_AGAIN;
+        return h->x->kind == EXCHANGE_HTTP1 ? TURN_AGAIN : TURN_OVER;
     }
     if (h->body.state != HTTP1_BODY_BAD)
         return TURN_WAIT;

@@ -39,6 +39,7 @@ static void clear(struct port *p, int k) {
 uint32_t port_leave(struct port *p, const struct want *w) {
     uint32_t gone = 0;
     p->rules.count = 0;
+    p->rules.generation++;
     for (int k = 0; k < EXCHANGE_APPS; k++) {
         p->slot[k].ruled = false;
         p->rules.slot[k].takes = false;
@@ -58,6 +59,7 @@ static int free_slot(const struct port *p) {
 }
 
 void port_join(struct port *p, struct want *w) {
+    p->rules.generation++;
     for (uint32_t i = 0; i < w->rules; i++) {
         struct want_rule *r = &w->rule[i];
         if (!is_of(r, p))

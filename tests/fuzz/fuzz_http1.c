@@ -22,7 +22,7 @@ static void says(struct play *y, unsigned party, const uint8_t *p, size_t n) {
 }
 
 static void forget(struct play *y, unsigned party) {
-    y->asked[party] = y->ended[party] = y->ends[party] = false;
+    y->asked[party] = y->ended[party] = y->ends[party] = y->taken[party] = false;
     y->says[party].n = 0;
 }
 

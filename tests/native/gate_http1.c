@@ -1,4 +1,5 @@
 /* HTTP/1 through the exchange, as transcripts: who is told what, and when. */
+#include "agent/gate/filter.h"
 #include "play.h"
 
 #define ANNA    "Host: cart\r\nx-for: anna\r\n"
@@ -372,6 +373,16 @@ static void the_target_ends_while_an_app_answers(void) {
     TOLD(&y, CLIENT, OK2 "a1");
     play_end(&y);
 
+    begin_anna(); /* answered, but not yet told all */
+    play_text(&y, CLIENT, "POST /a HTTP/1.1\r\n" ANNA "Content-Length: 4\r\n\r\nab");
+    play_ends(&y, TARGET);
+    play_text(&y, APP, OK2 "a1");
+    EXPECT(y.raw < 0);
+    play_text(&y, CLIENT, "cd");
+    EXPECT(y.raw == TARGET && y.ended[CLIENT]);
+    TOLD(&y, APP, "POST /a HTTP/1.1\r\n" ANNA "Content-Length: 4\r\n\r\nabcd");
+    play_end(&y);
+
     begin_anna();
     play_text(&y, CLIENT, TO_APP);
     exchange_reset(y.x, TARGET, y.now);
@@ -475,6 +486,25 @@ static void a_session_is_gone(void) {
     play_end(&y);
 }
 
+/* What half a head matched of filters that are no more, says nothing. */
+static void rules_change_within_a_head(void) {
+    begin("P:^/a$\nH:^x-for: (anna|both)$");
+    play_text(&y, CLIENT, "GET /a HTTP/1.1\r\nHost: cart\r\nx-for: anna\r\n");
+    struct http_filter *old = (struct http_filter *)y.rules.slot[0].filter;
+    y.rules.count = 0;
+    play_rule(&y, "P:^/b$\nH:^x-for: anna$");
+    y.rules.generation++;
+    http_filter_free(old);
+    play_text(&y, CLIENT, "\r\n");
+    TOLD(&y, TARGET, TO_APP);
+    play_text(&y, TARGET, OK2 "t1");
+    play_text(&y, CLIENT, "GET /b HTTP/1.1\r\n" ANNA);
+    y.rules.generation++;
+    play_text(&y, CLIENT, "\r\n");
+    TOLD(&y, APP, "GET /b HTTP/1.1\r\n" ANNA "\r\n");
+    play_end(&y);
+}
+
 /* Many pipelined requests of one client: bounded, none lost. */
 static void pipelined_deeply(void) {
     begin_anna();
@@ -517,6 +547,7 @@ static const struct test tests[] = {
     TEST(bad_chunks),
     TEST(drained),
     TEST(a_session_is_gone),
+    TEST(rules_change_within_a_head),
     TEST(pipelined_deeply),
 };
 CHECK_MAIN(tests)

@@ -37,7 +37,8 @@ static void end(void *shell, unsigned party) {
     EXPECT(!y->ended[party] && y->raw < 0);
     y->ended[party] = true;
     if (party >= EXCHANGE_APP && y->ends[party])
-        y->ended[party] = y->ends[party] = y->asked[party] = false; /* forgotten */
+        y->ended[party] = y->ends[party] = y->taken[party] = y->asked[party] =
+            false; /* forgotten */
 }
 
 static void ask(void *shell, unsigned party) {
@@ -46,14 +47,14 @@ static void ask(void *shell, unsigned party) {
     y->asked[party] = true;
     y->accepted[party] = false;
     y->asks[party]++;
-    y->ended[party] = y->ends[party] = false;
+    y->ended[party] = y->ends[party] = y->taken[party] = false;
     y->says[party].n = 0;
 }
 
 static void cut(void *shell, unsigned party) {
     struct play *y = shell;
     y->cuts[party]++;
-    y->asked[party] = y->ended[party] = y->ends[party] = false;
+    y->asked[party] = y->ended[party] = y->ends[party] = y->taken[party] = false;
     y->says[party].n = 0;
 }
 
@@ -141,7 +142,7 @@ void play_rule(struct play *y, const char *terms) {
 
 static bool offer(struct play *y, unsigned party) {
     struct octets *o = &y->says[party];
-    if (o->n == 0 && !y->ends[party])
+    if (o->n == 0 && (!y->ends[party] || y->taken[party]))
         return false;
     uint8_t *exact = malloc(o->n ? o->n : 1);
     size_t n = o->n < EXCHANGE_HEAD ? o->n : EXCHANGE_HEAD;
@@ -155,6 +156,7 @@ static bool offer(struct play *y, unsigned party) {
     y->offered_n = 0;
     free(exact);
     EXPECT(taken <= n);
+    y->taken[party] |= last && taken == n && y->ends[party];
     if (o->n == 0)
         return false;
     octets_drop(o, taken < o->n ? taken : o->n);

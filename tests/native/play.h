@@ -16,6 +16,7 @@ struct play {
     struct exchange_rules rules;
     struct octets says[EXCHANGE_PARTIES], told[EXCHANGE_PARTIES];
     bool ends[EXCHANGE_PARTIES];  /* its end follows what it says */
+    bool taken[EXCHANGE_PARTIES]; /* and was taken: it is offered no more */
     bool ended[EXCHANGE_PARTIES]; /* it was told an end */
     bool asked[EXCHANGE_PARTIES], accepted[EXCHANGE_PARTIES];
     unsigned cuts[EXCHANGE_PARTIES], asks[EXCHANGE_PARTIES];
