@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import subprocess
 import time
@@ -43,6 +44,23 @@ def settled(lab: Lab, before: dict[str, str]) -> None:
     assert state(lab) == before
 
 
+def all_reset(socks: list[socket.socket], within: float) -> None:
+    """The kernel has it of each in that time; reading through to it may take longer."""
+    told = select.poll()
+    waiting = {sock.fileno() for sock in socks}
+    for fd in waiting:
+        told.register(fd, 0)
+    deadline = time.monotonic() + within
+    while waiting and (left := deadline - time.monotonic()) > 0:
+        for fd, _ in told.poll(left * 1000):
+            told.unregister(fd)
+            waiting.discard(fd)
+    assert not waiting
+    for sock in socks:
+        with pytest.raises(ConnectionResetError):
+            read_to_the_end(sock)
+
+
 def read_to_the_end(sock: socket.socket) -> None:
     while sock.recv(1 << 20):
         pass
@@ -78,16 +96,7 @@ def test_killed_over_a_hundred_connections(lab: Lab, fast_gate: Start, target: s
                 except BlockingIOError:
                     sender.settimeout(20)
         made.kill()
-        killed = time.monotonic()
-        for caller in callers:
-            caller.settimeout(max(0.01, killed + 1 - time.monotonic()))
-            with pytest.raises(ConnectionResetError):
-                read_to_the_end(caller)
-        for i, other in enumerate(others):
-            if i % 2 == 0:
-                other.settimeout(1)
-                with pytest.raises(ConnectionResetError):
-                    read_to_the_end(other)
+        all_reset([*callers, *others[::2]], within=1)
         with lab.connect(target, port) as caller, listener.accept()[0] as server:
             assert server.getpeername() == caller.getsockname()
             stack.close()
@@ -100,14 +109,14 @@ def test_killed_over_a_hundred_connections(lab: Lab, fast_gate: Start, target: s
 def test_one_port_of_a_clients_a_thousand_times(
     lab: Lab, fast_gate: Start, target: str, client: str, closes: str
 ) -> None:
-    """As load balancers and probes do. Each reaches the target in its own name, in less than 50 ms."""
+    """As load balancers and probes do. Each reaches the target in its own name, and none waits for a second SYN."""
     made = fast_gate()
     family = socket.AF_INET6 if ":" in target else socket.AF_INET
     with lab.listen(target) as listener:
         port = listener.getsockname()[1]
         made.want(Rule(port=port))
         made.link(up=False)
-        slowest = 0.0
+        took = []
         for i in range(1000):
             with lab.inside(lab.client):
                 caller = socket.socket(family)
@@ -120,7 +129,7 @@ def test_one_port_of_a_clients_a_thousand_times(
                 caller.sendall(b"x")
                 with listener.accept()[0] as server:
                     assert server.recv(1) == b"x"
-                    slowest = max(slowest, time.monotonic() - started)
+                    took.append(time.monotonic() - started)
                     assert server.getpeername()[:2] == (client, 45000), i
                     if closes == "server":
                         server.close()
@@ -136,7 +145,9 @@ def test_one_port_of_a_clients_a_thousand_times(
                         caller.close()
                         with pytest.raises(ConnectionResetError):
                             server.recv(1)
-        assert slowest < 0.05
+        took.sort()
+        assert took[980] < 0.05  # the rest is the machine's, which may be busy
+        assert took[-1] < 0.9  # a SYN is repeated after a second
 
 
 def test_a_drain_lets_everybody_finish(lab: Lab, gate: Start) -> None:
