@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <linux/netlink.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -232,6 +233,19 @@ static void session_del(void *arg) {
 void engine_session_del(struct engine *e, uint32_t session) {
     struct call c = {.engine = e, .session = session};
     loop_call(e->loop, session_del, &c);
+}
+
+static void rest(void *arg) {
+    struct call *c = arg;
+    if (c->engine->sessions)
+        return;
+    chunk_pool_free(&c->engine->desk.pool);
+    malloc_trim(0); /* by itself it gives back only what lies at an arena's very end */
+}
+
+void engine_rest(struct engine *e) {
+    struct call c = {.engine = e};
+    loop_call(e->loop, rest, &c);
 }
 
 static void session_limits(void *arg) {

@@ -63,6 +63,9 @@ int engine_session_add(struct engine *e, uint32_t session, struct fault *f);
 void engine_session_del(struct engine *e,
                         uint32_t session); /* its link and connections at once; unknown: nothing */
 
+/* While there is no session: the memory that the last ones left behind goes back to the machine, the caller's too. */
+void engine_rest(struct engine *e);
+
 /* From now on; what is open stays. A session begins with everything allowed and no limit. */
 int engine_session_limits(struct engine *e, uint32_t session, const struct engine_limits *limits,
                           struct fault *f);

@@ -109,6 +109,11 @@ class Engine:
         """Its link, its connections and its mirrors end at once."""
         lib.engine_session_del(self._engine, session)
 
+    def rest(self) -> None:
+        """Gives memory back to the machine, this process's own too, if there is no session: the next may be long in
+        coming."""
+        lib.engine_rest(self._engine)
+
     def limits(
         self,
         session: int,

@@ -234,6 +234,8 @@ class Server:
             self._lifetime.session_ended(session.number, asyncio.get_running_loop().time())
             self._changed.set()
         await session.report()
+        if not self._sessions:
+            self._engine.rest()
 
     def _gates_changed(self) -> None:
         """The agent stays as long as a gate does: connections of the target's clients go through it."""

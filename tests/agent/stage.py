@@ -66,6 +66,7 @@ class PlayedEngine:
         self.forgets = False
         self.counted = Counters(connections=1)
         self.went = Outgoing()
+        self.rested = 0
 
     @property
     def outbox(self) -> int:
@@ -86,6 +87,10 @@ class PlayedEngine:
     def session_del(self, session: int) -> None:
         self.link_del(session)
         del self.sessions[session]
+
+    def rest(self) -> None:
+        self.rested += 1
+        assert not self.sessions
 
     def limits(self, session: int, **limits: object) -> None:
         self.allowed[session] = limits

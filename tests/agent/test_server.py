@@ -459,6 +459,16 @@ async def test_the_warrant_is_told_what_the_app_gets(monkeypatch: pytest.MonkeyP
         assert warrants.warrants[0].got == [("cart-1", (HTTP,)), ("cart-1", ())]
 
 
+async def test_after_the_last_session_the_engine_rests(stage: Stage) -> None:
+    async with await stage.founder() as first:
+        await first.close("enough")
+        await until(lambda: stage.engine.rested)
+    async with await stage.founder() as runner:
+        await runner.call(Ping(0))
+        assert stage.engine.rested == 1
+    await until(lambda: stage.engine.rested == 2)
+
+
 async def test_a_refusal_is_told_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     warrants = NarrowWarrants()
     warrants.refuses = "the cluster's MirrorSession policy is missing"

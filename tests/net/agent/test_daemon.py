@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -107,8 +107,8 @@ class Daemon:
         sock = await dial(path, self.hello(LinkKind.CONTROL, **options), 5)  # type: ignore[arg-type]
         return Link(*await adopt(sock), name="agent")
 
-    async def data(self) -> Bridge:
-        sock = await dial(self.path, self.hello(LinkKind.DATA), 5)
+    async def data(self, **options: object) -> Bridge:
+        sock = await dial(self.path, self.hello(LinkKind.DATA, **options), 5)  # type: ignore[arg-type]
         return Bridge(*await asyncio.open_unix_connection(sock=sock))
 
 
@@ -354,3 +354,47 @@ def test_what_is_missing_is_said(tmp_path: Path, name: str) -> None:
     assert done.returncode == 1
     assert f"lacks CAP_{name.upper()}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def resident(process: asyncio.subprocess.Process) -> float:
+    """MB that are this process's own (proc(5), RssAnon)."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    return next(int(line.split()[1]) / 1000 for line in status.splitlines() if line.startswith("RssAnon:"))
+
+
+@pytest.mark.parametrize("container", ["root"], indirect=True)
+async def test_an_idle_agent_keeps_nothing_of_its_last_sessions(daemon: Daemon, container: Container) -> None:
+    """Which had slow takers, all at a time: what waited lies in pieces among each other, and the allocator keeps those.
+    The agent ends two seconds later, and is not there to be looked at any more."""
+    before = resident(daemon.process)
+    network = next(iter(container.attrs["NetworkSettings"]["Networks"].values()))
+    full, over = asyncio.Event(), asyncio.Barrier(20)
+
+    async def session(name: str, listener: socket.socket) -> None:
+        own = {"session": name, "secret": secrets.token_bytes(32)}
+        async with await daemon.control(founder=True, **own) as runner:
+            await runner.call(Attach(0, 0, container.id))
+            bridge = await daemon.data(**own)
+            flow = await bridge.tcp(network["IPAddress"], listener.getsockname()[1])
+            # More than the kernel takes for somebody who never reads.
+            sending = asyncio.create_task(flow.send(bytes(16 * 1024 * 1024)))
+            await full.wait()
+            sending.cancel()
+            await over.wait()
+            await bridge.close()
+            await runner.close("the command has ended")
+
+    with listener_in(container) as listener:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(20):
+                tasks.create_task(session(f"s{number}", listener))
+            await until(lambda: resident(daemon.process) > before + 18)
+            full.set()
+    await until(lambda: resident(daemon.process) < before + 6)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Nobody tells what a process holds."""
+    async with asyncio.timeout(20):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
