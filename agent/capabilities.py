@@ -5,6 +5,17 @@ from __future__ import annotations
 NEEDED = {"SYS_ADMIN": 21, "SYS_PTRACE": 19, "NET_ADMIN": 12, "NET_RAW": 13}
 """capabilities(7): the name without CAP_, and the bit (linux/capability.h)."""
 
+FOR_FILES = {
+    "CHOWN": 0,
+    "DAC_OVERRIDE": 1,
+    "DAC_READ_SEARCH": 2,
+    "FOWNER": 3,
+    "FSETID": 4,
+    "SETGID": 6,
+    "SETUID": 7,
+}
+"""And these where files are served; without them a service of files is refused (agent/files/credentials.h)."""
+
 TO_ENTER = "SYS_ADMIN"
 """The one that is for entering namespaces: not needed where targets share the agent's own."""
 

@@ -25,7 +25,7 @@ struct session *session_find(const struct engine *e, uint32_t number) {
     return NULL;
 }
 
-static struct place *place_find(const struct session *s, uint32_t index) {
+struct place *place_find(const struct session *s, uint32_t index) {
     for (struct place *p = s->places; p; p = p->next)
         if (p->index == index)
             return p;
@@ -56,6 +56,7 @@ static void place_mirror_end(struct session *s, struct place *p) {
 /* ENETDOWN: the app sees a reset; the target it had spoken from is no more. */
 static void place_free(struct session *s, struct place *p) {
     place_mirror_end(s, p);
+    place_files_end(s->engine, p);
     target_fini(&p->target, ENETDOWN);
     free(p);
 }
@@ -96,6 +97,8 @@ static struct channel *on_open(void *owner, const struct channel_open *o, int *e
         *err = EMFILE;
         return NULL;
     }
+    if (o->kind == CHANNEL_FILES)
+        return files_open(s->engine->files, &p->files, p, o, err);
     return dial_open(&p->target, o, err);
 }
 
@@ -143,9 +146,15 @@ struct engine *engine_new(struct fault *f) {
     if (e->desk.home < 0)
         goto no_home;
     e->desk.scratch = malloc(DIAL_SCRATCH);
-    if (e->desk.scratch)
+    if (!e->desk.scratch) {
+        fault_set(f, ENOMEM, "a buffer of %d octets", DIAL_SCRATCH);
+        goto no_scratch;
+    }
+    e->files = files_desk_new(e->loop, f);
+    if (e->files)
         return e;
-    fault_set(f, ENOMEM, "a buffer of %d octets", DIAL_SCRATCH);
+    free(e->desk.scratch);
+no_scratch:
     close(e->desk.home);
 no_home:
     outbox_free(e->outbox);
@@ -171,6 +180,7 @@ void engine_free(struct engine *e) {
         e->sessions = s->next;
         session_free(s);
     }
+    files_desk_free(e->files);
     chunk_pool_free(&e->desk.pool);
     free(e->desk.scratch);
     close(e->desk.home);
@@ -381,6 +391,7 @@ static void target_set(void *arg) {
     }
     place_remove(s, c->target);
     p->index = c->target;
+    p->files.pidfd = -1;
     p->next = s->places;
     s->places = p;
 }

@@ -88,6 +88,11 @@ int engine_target_set(struct engine *e, uint32_t session, uint32_t target, int n
                       struct fault *f);
 void engine_target_del(struct engine *e, uint32_t session, uint32_t target);
 
+/* Files of this target are served from now on, as its process `pid` sees and may use them; `writes`: and changed. `pidfd`, which
+ * is duplicated, says whether it is still that process. */
+int engine_target_files(struct engine *e, uint32_t session, uint32_t target, int pid, int pidfd,
+                        bool writes, struct fault *f);
+
 /* What of this target is mirrored from now on; none ends it. -1 too when the session has no link, or no such target. */
 int engine_mirror_ports(struct engine *e, uint32_t session, uint32_t target,
                         const struct engine_port *ports, size_t n, struct fault *f);

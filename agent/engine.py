@@ -167,6 +167,10 @@ class Engine:
         """From now on this index means this network namespace (an fd, which stays the caller's)."""
         self._check(lib.engine_target_set, session, target, netns)
 
+    def target_files(self, session: int, target: int, pid: int, pidfd: int, *, writes: bool) -> None:
+        """Files of this target are served from now on, as this process of it sees them. ``pidfd`` stays theirs."""
+        self._check(lib.engine_target_files, session, target, pid, pidfd, writes)
+
     def target_del(self, session: int, target: int) -> None:
         """What was open from this target is reset, its mirror ends."""
         lib.engine_target_del(self._engine, session, target)

@@ -3,6 +3,7 @@
 
 #include "agent/dial.h"
 #include "agent/engine.h"
+#include "agent/files/files.h"
 #include "agent/mirror.h"
 #include "agent/steal.h"
 #include "native/loop.h"
@@ -15,6 +16,7 @@ struct engine {
     struct dial_desk desk;
     struct session *sessions;
     struct gate *gates;
+    struct files_desk *files;
     uint32_t last_link, last_gate;
 };
 
@@ -24,6 +26,7 @@ struct place {
     uint32_t index;
     struct target target;
     struct mirror *mirror;
+    struct files_target files;
 };
 
 struct session {
@@ -52,14 +55,19 @@ struct call {
     const struct engine_port *ports;
     size_t n;
     const struct engine_limits *limits;
+    const struct files_target *files;
     struct engine_counters *counters;
     struct fault *fault;
     int64_t result;
 };
 
 struct session *session_find(const struct engine *e, uint32_t number); /* or NULL */
+struct place *place_find(const struct session *s, uint32_t index);
 /* That a call is about; NULL: there is none, and the call's result says so. */
 struct session *session_of(struct call *c);
+
+/* engine_files.c */
+void place_files_end(struct engine *e, struct place *p);
 
 /* engine_gate.c */
 void gates_session(

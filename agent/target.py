@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import select
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from agent import containers, engine
@@ -62,6 +63,16 @@ class Target:
     def listening(self) -> frozenset[Port]:
         """What it accepts on now. EngineFault if the kernel does not say."""
         return engine.listening(self.diag)
+
+    @contextmanager
+    def service(self) -> Iterator[tuple[int, int]]:
+        """The process whose files and rights are the service's, and a descriptor by which it stays that process."""
+        pid = containers.service_pid(self.pid)
+        pidfd = os.pidfd_open(pid)
+        try:
+            yield pid, pidfd
+        finally:
+            os.close(pidfd)
 
     def environ(self) -> tuple[tuple[bytes, ...], str]:
         """The service's variables, b"NAME=value" each, and its working directory. OSError, EngineFault: it is gone."""

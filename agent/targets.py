@@ -94,6 +94,10 @@ class Targets(Mapping[int, Target]):
         if not still():
             raise ValueError("the runner has another link by now")
         self._engine.target_set(self._session, target.index, target.netns)
+        if "files" in self._warrant.rights:
+            with target.service() as (pid, pidfd):
+                writes = "files-write" in self._warrant.rights
+                self._engine.target_files(self._session, target.index, pid, pidfd, writes=writes)
 
     def _has_ended(self, target: Target) -> None:
         if self._targets.get(target.index) is target:

@@ -23,7 +23,17 @@ from layer.former import Former
 from layer.nft import Nft
 from layer.ports import Listener, Wishes
 from layer.relay import Relays
-from wire.messages import Address, AppListens, Configure, Identity, Listening, Message, Proto, Start
+from wire.messages import (
+    Address,
+    AppListens,
+    Configure,
+    FilesMode,
+    Identity,
+    Listening,
+    Message,
+    Proto,
+    Start,
+)
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +61,9 @@ class Engine(LinkEngine, Protocol):
 
     def addresses(self, ips: list[bytes]) -> None:
         """The target's own addresses."""
+
+    def files(self, uid: int, gid: int, *, writes: bool) -> None:
+        """Serves the target's files and their door in this namespace; the target's own are shown as this user's."""
 
     def fileno(self) -> int:
         """Readable while a report waits."""
@@ -96,6 +109,9 @@ class Bridge:
             identity.write(asked.identity)
             tun_fd = tun.make()
             self._engine = self._make_engine(tun_fd)
+            if asked.files != FilesMode.NONE:
+                # privileged CAP_SYS_ADMIN: a FUSE file system is made, and mounted where no path leads.
+                self._engine.files(asked.user.uid, asked.user.gid, writes=asked.files == FilesMode.WRITE)
             ways.prepare(asked.identity.addresses)
             self._ground(asked.identity)
             self._nft.apply(rules.whole(self._grounds, self._sockets))

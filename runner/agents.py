@@ -49,9 +49,8 @@ class Words:
                 self._also(text)
 
 
-async def find(engine: Engine, image_id: str, config: dict[str, Any]) -> str:
+async def find(engine: Engine, name: str, config: dict[str, Any]) -> str:
     """The agent's container, made if there is none (created or running; not yet started by us). Returns its id."""
-    name = plan.agent_name(image_id)
     for _ in range(TRIES):
         try:
             found = await engine.inspect(name)

@@ -255,6 +255,8 @@ AGENTS = [
 ]
 
 ENGINE = [
+    # Hidden until programs in the app can ask: what serves them is there, and tested with this.
+    click.option("--fs-mode", type=click.Choice(["local", "read", "write"]), default="local", hidden=True),
     click.option("--docker-context", default="", metavar="NAME", help="The docker context of the engine."),
     click.option("-q", "--quiet", is_flag=True, help="Errors only."),
     click.option("--verbose", is_flag=True, help="Say more (--log-level info)."),

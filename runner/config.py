@@ -89,6 +89,7 @@ class RunOptions:
     on_link_lost_after: float = 5.0  # seconds, as drain
     drain: float = 600.0
     cluster: ClusterOptions = ClusterOptions()
+    fs_mode: str = "local"
     docker_context: str = ""
     quiet: bool = False
     log_level: int = 30

@@ -56,8 +56,10 @@ class DockerPlace:
 
     async def way(self, ours: Images, traits: plan.EngineTraits) -> Json:
         """The agent's container, made if there is none, and its volume."""
-        body = plan.agent(ours.agent, traits, self.proof.author)
-        self._agent_container = await agents.find(self.engine, ours.agent, body)
+        files = plan.serves_files(self.options)
+        body = plan.agent(ours.agent, traits, self.proof.author, files=files)
+        name = plan.agent_name(ours.agent, files=files)
+        self._agent_container = await agents.find(self.engine, name, body)
         return {"VolumesFrom": [self._agent_container]}
 
     async def open(self) -> Founded:

@@ -19,7 +19,7 @@ from runner.config import Caller, RunOptions
 from runner.errors import Refusal
 from runner.labels import RELEASE, ROLE, Marks
 from runner.worktree import WorkTree
-from wire.messages import Identity
+from wire.messages import FilesMode, Identity
 
 Json = dict[str, Any]
 
@@ -34,6 +34,14 @@ INIT = "/.mirror-run/init"
 
 AGENT_CAPABILITIES = ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN", "NET_RAW"]
 BRIDGE_CAPABILITIES = ["NET_ADMIN", "DAC_OVERRIDE"]
+AGENT_FILES_CAPABILITIES = [
+    *("SETUID", "SETGID", "DAC_OVERRIDE", "DAC_READ_SEARCH", "CHOWN", "FOWNER", "FSETID"),
+]
+BRIDGE_FILES_CAPABILITIES = ["SYS_ADMIN"]
+"""And these only for sessions that have the target's files: docs/plan-files.md."""
+
+FILES_MODES = {"local": FilesMode.NONE, "read": FilesMode.READ, "write": FilesMode.WRITE}
+"""--fs-mode."""
 
 BRIDGE_SYSCTLS = {
     "net.ipv4.conf.all.accept_local": "1",
@@ -52,6 +60,12 @@ IPV6_SYSCTLS = {
 
 
 TUN = {"PathOnHost": "/dev/net/tun", "PathInContainer": "/dev/net/tun", "CgroupPermissions": "rwm"}
+FUSE = {"PathOnHost": "/dev/fuse", "PathInContainer": "/dev/fuse", "CgroupPermissions": "rwm"}
+
+
+def serves_files(options: RunOptions) -> bool:
+    """Whether the session has the target's files at all."""
+    return FILES_MODES[options.fs_mode] != FilesMode.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +128,14 @@ def streams(options: RunOptions, caller: Caller) -> Streams:
     return Streams(stdin, terminal)
 
 
-def agent_name(image_id: str) -> str:
-    """One agent for each version of it: a newer runner never speaks to an older agent by accident."""
-    return f"mirror-run-agent-{hashlib.sha256(image_id.encode()).hexdigest()[:12]}"
+def agent_name(image_id: str, *, files: bool = False) -> str:
+    """One agent for each version of it: a newer runner never speaks to an older agent by accident. Those that serve
+    files have more capabilities, and so are others."""
+    return f"mirror-run-agent-{hashlib.sha256(image_id.encode()).hexdigest()[:12]}" + "-files" * files
 
 
-def agent(image: str, engine: EngineTraits, author: str) -> Json:
-    """The agent's container: the host's pids, no network, four capabilities, and a volume for its socket."""
+def agent(image: str, engine: EngineTraits, author: str, *, files: bool = False) -> Json:
+    """The agent's container: the host's pids, no network, its capabilities, and a volume for its socket."""
     return {
         "Image": image,
         "Cmd": ["--founders", AGENT_FOUNDERS],
@@ -136,7 +151,7 @@ def agent(image: str, engine: EngineTraits, author: str) -> Json:
             "ReadonlyRootfs": True,
             "Tmpfs": {AGENT_FOUNDERS_FOLDER: "mode=0700,size=64k"},
             "CapDrop": ["ALL"],
-            "CapAdd": AGENT_CAPABILITIES,
+            "CapAdd": AGENT_CAPABILITIES + AGENT_FILES_CAPABILITIES * files,
             "SecurityOpt": engine.security,
             "LogConfig": {
                 "Type": "local",
@@ -188,8 +203,8 @@ def bridge(
             "NetworkMode": network,
             "PortBindings": bindings,
             "CapDrop": ["ALL"],
-            "CapAdd": BRIDGE_CAPABILITIES,
-            "Devices": [TUN],
+            "CapAdd": BRIDGE_CAPABILITIES + BRIDGE_FILES_CAPABILITIES * serves_files(options),
+            "Devices": [TUN] + [FUSE] * serves_files(options),
             "SecurityOpt": engine.security,
             "Sysctls": sysctls(engine),
             "LogConfig": {"Type": "none"},

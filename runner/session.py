@@ -215,6 +215,7 @@ class Session:
             declared=ports.declared(self.place.original.config.get("ExposedPorts")),
             log_level=options.log_level,
             keeps=self.place.keeps,
+            files=plan.FILES_MODES[options.fs_mode],
         )
 
     # --- the end ---------------------------------------------------------------------------------------------------

@@ -57,6 +57,14 @@ class Proto(IntEnum):
     UDP = 17
 
 
+class FilesMode(IntEnum):
+    """What of the target's files a session serves to its app."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2  # where the agent allows it
+
+
 class ChannelKind(IntEnum):
     """What a channel of a data link carries."""
 
@@ -464,6 +472,7 @@ class Configure(Message):
     declared: tuple[Port, ...] = ()  # ports the target's image or configuration names
     log_level: Level = 30  # as of Python's logging
     keeps: bool = False  # the way to agents may be cut: data links are resumed
+    files: U8 = 0  # a FilesMode
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 /* The netstack as its files see it: one struct, its parts each with a header of its own. */
 #pragma once
 
+#include "layer/files/filesystem.h"
 #include "layer/netstack/netstack.h"
 #include "layer/netstack/assoc.h"
 #include "layer/netstack/events.h"
@@ -33,6 +34,7 @@ struct netstack {
     struct tun tun;
 
     struct link *links, *primary;
+    struct filesystem *files; /* NULL: none are served */
     int last_link;
 
     struct flow_table flows;

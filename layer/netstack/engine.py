@@ -42,6 +42,16 @@ class Counters:
     held: int
 
 
+@dataclass(frozen=True, slots=True)
+class FilesCounters:
+    """As ``struct netstack_files_counters``."""
+
+    asked: int
+    ahead: int
+    octets: int
+    opened: int
+
+
 class Netstack:
     """One engine on one tun device. Its maker calls ``run`` in a thread, ``stop``, joins it, and then ``close``."""
 
@@ -126,6 +136,18 @@ class Netstack:
         fault = ffi.new("struct fault *")
         if lib.netstack_addresses(self._netstack, packed, len(packed), fault) < 0:
             raise _error(fault)
+
+    def files(self, uid: int, gid: int, *, writes: bool) -> None:
+        """Serves the target's files, and the files' door in this thread's network namespace, until ``close``. Once."""
+        fault = ffi.new("struct fault *")
+        if lib.netstack_files(self._netstack, uid, gid, writes, fault) < 0:
+            raise _error(fault)
+
+    def files_counters(self) -> FilesCounters:
+        """As they are now."""
+        out = ffi.new("struct netstack_files_counters *")
+        lib.netstack_files_counters(self._netstack, out)
+        return FilesCounters(*(int(getattr(out, field.name)) for field in fields(FilesCounters)))
 
     def counters(self) -> Counters:
         """As they are now."""

@@ -126,11 +126,18 @@ static struct channel *on_open(void *owner, const struct channel_open *o, int *e
     }
 }
 
+/* Files are the primary's, as new connections are. */
+static void set_primary(struct netstack *ns, struct link *l) {
+    ns->primary = l;
+    if (ns->files)
+        filesystem_link(ns->files, l ? l->mux : NULL, l ? l->target : 0);
+}
+
 static void link_end(struct link *l) {
     struct mux *m = l->mux;
-    l->mux = NULL;
     if (l->ns->primary == l)
-        l->ns->primary = NULL;
+        set_primary(l->ns, NULL);
+    l->mux = NULL;
     mux_free(m);
 }
 
@@ -187,7 +194,7 @@ static void do_link_add(void *arg) {
     l->next = ns->links;
     ns->links = l;
     if (c->primary)
-        ns->primary = l;
+        set_primary(ns, l);
 }
 
 static void do_link_del(void *arg) {
@@ -233,7 +240,7 @@ static void do_link_primary(void *arg) {
     if (!l)
         return;
     l->target = c->target;
-    c->ns->primary = l;
+    set_primary(c->ns, l);
 }
 
 int netstack_link_primary(struct netstack *ns, int link, uint32_t target, struct fault *f) {
@@ -271,6 +278,44 @@ int netstack_link_resume(struct netstack *ns, int link, int fd, uint64_t receive
     struct link_call c = {.ns = ns, .link = link, .fd = fd, .received = received, .f = f};
     loop_call(ns->loop, do_link_resume, &c);
     return c.result;
+}
+
+/* --- files -------------------------------------------------------------------------------------------------------------- */
+
+struct files_call {
+    struct netstack *ns;
+    struct filesystem *fs;
+    struct fault *f;
+    int result;
+};
+
+static void do_files(void *arg) {
+    struct files_call *c = arg;
+    c->result = filesystem_attach(c->fs, c->ns->loop, c->f);
+    if (c->result < 0)
+        return;
+    c->ns->files = c->fs;
+    set_primary(c->ns, c->ns->primary);
+}
+
+int netstack_files(struct netstack *ns, uint32_t uid, uint32_t gid, bool writes, struct fault *f) {
+    struct filesystem_settings settings = {.uid = uid, .gid = gid, .writes = writes};
+    if (ns->files)
+        return fault_set(f, EBUSY, "files are served already");
+    struct files_call c = {.ns = ns, .fs = filesystem_new(&settings, f), .f = f};
+    if (!c.fs)
+        return -1;
+    loop_call(ns->loop, do_files, &c);
+    if (c.result < 0)
+        filesystem_free(c.fs);
+    return c.result;
+}
+
+void netstack_files_counters(struct netstack *ns, struct netstack_files_counters *out) {
+    struct filesystem_counters c = {0};
+    if (ns->files)
+        filesystem_counters(ns->files, &c);
+    *out = (struct netstack_files_counters){c.asked, c.ahead, c.octets, c.opened};
 }
 
 /* --- other calls ------------------------------------------------------------------------------------------------------ */
@@ -421,6 +466,8 @@ static void do_clear(void *arg) {
         struct link_call c = {.ns = ns, .link = ns->links->id};
         do_link_del(&c);
     }
+    if (ns->files)
+        filesystem_detach(ns->files);
     assoc_stop(ns);
     listeners_stop(ns);
     flow_end_all(ns);
@@ -431,6 +478,8 @@ static void do_clear(void *arg) {
 void netstack_free(struct netstack *ns) {
     ip_attach(NULL); /* silence, not resets: the interface goes with us */
     loop_call(ns->loop, do_clear, ns);
+    if (ns->files)
+        filesystem_free(ns->files);
     syn_stop(ns);
     flow_table_free(&ns->flows);
     fragments_free(ns->fragments);

@@ -73,6 +73,18 @@ int netstack_addresses(struct netstack *ns, const uint8_t *packed, size_t octets
 
 void netstack_counters(struct netstack *ns, struct netstack_counters *out);
 
+/* Serve the target's files from now on, once: a mount that is attached nowhere, and the files' door in the network namespace of
+ * the calling thread (layer/files/filesystem.h). The target process's own are shown as this user's and group's. -1: why. */
+int netstack_files(struct netstack *ns, uint32_t uid, uint32_t gid, bool writes, struct fault *f);
+
+struct netstack_files_counters {
+    uint64_t asked; /* of the agent */
+    uint64_t ahead; /* answered without */
+    uint64_t octets, opened;
+};
+
+void netstack_files_counters(struct netstack *ns, struct netstack_files_counters *out);
+
 int netstack_outbox_fd(const struct netstack *ns); /* readable while a message waits */
 size_t netstack_pull(struct netstack *ns, void *buf,
                      size_t capacity); /* one message; 0: none. Any thread */

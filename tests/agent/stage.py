@@ -6,8 +6,8 @@ import asyncio
 import hashlib
 import os
 import socket
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -62,6 +62,7 @@ class PlayedEngine:
         self.sessions: dict[int, PlayedLink | None] = {}
         self.allowed: dict[int, dict[str, object]] = {}
         self.targets: dict[tuple[int, int], int] = {}
+        self.files: dict[tuple[int, int], tuple[int, bool]] = {}
         self.mirrored: list[tuple[int, int, tuple[AppPort, ...]]] = []
         self.forgets = False
         self.counted = Counters(connections=1)
@@ -128,6 +129,9 @@ class PlayedEngine:
     def target_set(self, session: int, target: int, netns: int) -> None:
         self.targets[session, target] = netns
 
+    def target_files(self, session: int, target: int, pid: int, pidfd: int, *, writes: bool) -> None:
+        self.files[session, target] = pid, writes
+
     def target_del(self, session: int, target: int) -> None:
         del self.targets[session, target]
 
@@ -169,6 +173,10 @@ class PlayedTarget:
         made = cls(index, container, pod)
         FOUND.append(made)
         return made
+
+    @contextmanager
+    def service(self) -> Iterator[tuple[int, int]]:
+        yield self.pid + 1, self.pidfd
 
     def end(self) -> None:
         os.close(self._end)

@@ -13,10 +13,10 @@ AGENT = Path(__file__).resolve().parents[2] / "agent"
 SAID = re.compile(r"(?:/\*|#) ?privileged CAP_(\w+): \S")
 
 
-def said() -> dict[str, list[str]]:
+def said(folder: Path = AGENT) -> dict[str, list[str]]:
     """Capability: the files whose comments say what they use it for."""
     found: dict[str, list[str]] = {}
-    for path in sorted([*AGENT.glob("*.c"), *AGENT.glob("*.py")]):
+    for path in sorted([*folder.glob("*.c"), *folder.glob("*.py")]):
         for name in SAID.findall(path.read_text()):
             found.setdefault(name, []).append(path.name)
     return found
@@ -28,6 +28,11 @@ def test_each_has_a_reason_and_each_reason_a_capability() -> None:
 
 def test_the_container_gets_them_and_no_more() -> None:
     assert set(plan.AGENT_CAPABILITIES) == set(capabilities.NEEDED)
+
+
+def test_those_for_files_too() -> None:
+    assert set(said(AGENT / "files")) - set(capabilities.NEEDED) == set(capabilities.FOR_FILES)
+    assert set(plan.AGENT_FILES_CAPABILITIES) == set(capabilities.FOR_FILES)
 
 
 def test_the_one_that_is_for_entering_is_used_where_namespaces_are_entered() -> None:

@@ -1,0 +1,73 @@
+"""A program in the app reads the target's files by the door, without the layer: it speaks the protocol itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from docker.models.containers import Container
+
+from .scene import Scene
+
+CLIENT = """
+import json, os, socket, struct, sys
+def ask(op, path, flags=0):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock.connect("\\0mirror-run/files")
+    path = path.encode()
+    head = struct.pack("=HHIIIIIHHIqqqqq", 1, op, flags, 0, 0, 0, 0, len(path), 0, 0, 0, 0, 0, 0, 0)
+    sock.send(head + path)
+    answer, fds, _, _ = socket.recv_fds(sock, 70000, 1)
+    return struct.unpack_from("=i", answer)[0], fds
+found = {}
+for path in sys.argv[1:]:
+    result, fds = ask(1, path)
+    if fds and os.path.isdir(f"/proc/self/fd/{fds[0]}"):
+        found[path] = sorted(os.listdir(fds[0]))
+    elif fds:
+        found[path] = [os.fstat(fds[0]).st_uid, os.read(fds[0], 1 << 20).decode()]
+    else:
+        found[path] = result
+found["write"] = ask(1, "/etc/hosts", os.O_WRONLY)[0]
+found["me"] = os.getuid()
+print(json.dumps(found))
+"""
+
+SERVE = "mkdir -p /srv/files && echo of the target > /srv/files/mine && echo up && sleep 600"
+
+
+@pytest.fixture(scope="module")
+def files_target(scene: Scene) -> Iterator[Container]:
+    made = scene.container("files", ["sh", "-c", SERVE])
+    scene.wait_inside(made, "test", "-s", "/srv/files/mine")
+    yield made
+    scene.remove(made)
+
+
+def test_by_the_door(scene: Scene, files_target: Container) -> None:
+    paths = [
+        "/srv/files/mine",
+        "/srv/files",
+        "/etc/hosts",
+        "/srv/none",
+        "/proc/self/status",
+        "/../srv/files/mine",
+    ]
+    said = scene.run(files_target, "python3", "-c", CLIENT, *paths, options=("--fs-mode", "read"))
+    found = json.loads(said)
+    mine = [found["me"], "of the target\n"]
+    assert found["/srv/files/mine"] == mine, "root's there, shown as the app's own"
+    assert found["/../srv/files/mine"] == mine
+    assert found["/srv/files"] == ["mine"]
+    assert found["/etc/hosts"][1] == scene.inside(files_target, "cat", "/etc/hosts")
+    assert (found["/srv/none"], found["/proc/self/status"], found["write"]) == (-2, -13, -30)
+
+
+def test_without_files_there_is_no_door_and_no_right_for_it(scene: Scene, files_target: Container) -> None:
+    tried = (
+        "import socket; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect('\\0mirror-run/files')"
+    )
+    run = scene.start(files_target, "python3", "-c", tried)
+    assert run.wait() == 1
+    assert any("Connection refused" in line for line in run.err.seen)
