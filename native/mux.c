@@ -11,7 +11,7 @@
  * The queue is bounded. Payload stops at MUX_QUEUE (and a frame). The rest, 3 MiB, is for frames without credit, which
  * always fit: a channel has at most OPEN (64 octets), OPENED, EOF, RESET (17 each) and, since a peer that has not heard of
  * a grant cannot use it, 16 grants (17) of a window under way: under 400 octets, so 7,800 channels may have all of that
- * waiting at once, and 38,000 an OPEN and a RESET. A peer that lets it come to more does not read, and the link ends.
+ * waiting at once (on a kept link 7,000: an ACK of 15 more for each 64 KiB), and 38,000 an OPEN and a RESET. A peer that lets it come to more does not read, and the link ends.
  */
 #include "mux_inner.h"
 

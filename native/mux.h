@@ -39,7 +39,8 @@
 /* Of a link that is kept: what the peer has not acknowledged before no channel has room; after how many octets, or how much
  * time (ns), it is acknowledged; and the silence (ns) that is a cut: three acknowledgements missing. */
 #define MUX_KEPT      (16 * 1024 * 1024)
-#define MUX_ACK_EVERY (256 * 1024)
+#define MUX_ACK_EVERY (1024 * 1024)
+#define MUX_ACK_ALONG (64 * 1024) /* after so many already, when a grant is said anyway */
 #define MUX_BEAT      (5ull * 1000 * 1000 * 1000)
 #define MUX_SILENT    (3 * MUX_BEAT)
 #define MUX_HASTE     (1ull * 1000 * 1000 * 1000) /* in the place of MUX_BEAT: mux_hasten */

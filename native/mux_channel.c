@@ -281,6 +281,7 @@ void channel_grant(struct channel *c, size_t n) {
     say(c, FRAME_GRANT, c->ungranted);
     c->window += c->ungranted;
     c->ungranted = 0;
+    mux_along(c->mux);
 }
 
 /* --- what the peer says ------------------------------------------------------------------------------------------------ */

@@ -95,6 +95,7 @@ static inline bool mux_stalled(const struct mux *m) {
 
 /* mux_resume.c: what a kept link does besides; nothing on others */
 void mux_came(struct mux *m, size_t n); /* so many octets were read */
+void mux_along(struct mux *m);          /* something is said of what came */
 void mux_acked(struct mux *m, uint64_t received, const char **wrong);
 void mux_cut_off(struct mux *m);         /* UP to CUT; nobody is told */
 void mux_hasty(struct mux *m, int more); /* so many more channels are hastened */

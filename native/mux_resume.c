@@ -2,8 +2,11 @@
  * and on another socket each side goes on from there.
  *
  * Octets are counted, not frames: the half of a frame that came before the cut stays in the reader's buffer, and its other half
- * comes first on the next socket. Acknowledgements are octets of the stream themselves; one of 15 octets after 256 KiB
+ * comes first on the next socket. Acknowledgements are octets of the stream themselves; one of 15 octets after a MiB
  * does not make the peer say one in turn. Those of a former socket come again with the rest, and are then no news.
+ *
+ * Each that travels alone wakes up every hop of the way back, which costs more than the octets that it lets go of; so they go
+ * along with grants, and alone only where none is said for long.
  *
  * Known by silence: a way through proxies may die without a word, so each side says something every MUX_BEAT, or every
  * MUX_HASTE while a channel is open whose far party must not wait for that long.
@@ -103,6 +106,12 @@ void mux_came(struct mux *m, size_t n) {
     m->kept.received += n;
     m->kept.heard = loop_now(m->loop);
     if (m->kept.received - m->kept.told >= MUX_ACK_EVERY)
+        acknowledge(m);
+}
+
+void mux_along(struct mux *m) {
+    if (m->kept.sent != NULL && !m->kept.cut && !m->dead &&
+        m->kept.received - m->kept.told >= MUX_ACK_ALONG)
         acknowledge(m);
 }
 

@@ -671,7 +671,7 @@ class Unreachable(Message):
 class Ack(Message):
     """On a link that ``keeps``: so many octets of the peer's, since the link's Welcome, have come. Since 1.
 
-    Sent after every 256 KiB, and every 5 s whatever came, so that a dead link is known by its silence.
+    Sent with what is granted, after a MiB at the latest, and every 5 s whatever came: a dead link is known by silence.
     """
 
     TAG: ClassVar[int] = 72
