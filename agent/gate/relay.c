@@ -147,10 +147,10 @@ int relay_start(struct relay *r, struct fault *f) {
             relay_stop(r);
             return -1;
         }
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++)
         flush(r, &r->end[i]);
+    for (int i = 0; i < 2; i++) /* whether one is read depends on what the other has not taken */
         watch(r, &r->end[i]);
-    }
     return in_order(&r->end[0]) && in_order(&r->end[1]);
 }
 

@@ -162,3 +162,10 @@ const struct corpus_odd corpus_odd[] = {
         "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"),
 };
 const size_t corpus_odds = sizeof corpus_odd / sizeof *corpus_odd;
+
+size_t corpus_odd_copy(unsigned i, uint8_t out[8192]) {
+    if (i >= corpus_odds)
+        return 0;
+    memcpy(out, corpus_odd[i].octets, corpus_odd[i].n);
+    return corpus_odd[i].n;
+}

@@ -9,7 +9,7 @@
 
 /* Writes request number i; its length. `ours`: it carries "x-for: anna" (in one of several spellings). */
 size_t corpus_plain(unsigned i, uint8_t out[8192], bool *ours);
-/* The answer to it, and whether it carries a body although ... never: HEAD's has none. */
+/* The answer to it. */
 size_t corpus_answer(unsigned i, uint8_t out[8192]);
 
 /* What is passed to the target raw, each with "x-for: anna" where a head can have it. */
@@ -20,3 +20,5 @@ struct corpus_odd {
 };
 extern const struct corpus_odd corpus_odd[];
 extern const size_t corpus_odds;
+/* Number i of them, or 0 behind the last. */
+size_t corpus_odd_copy(unsigned i, uint8_t out[8192]);

@@ -6,18 +6,15 @@ difference: that server answers 400, and closes.
 
 from __future__ import annotations
 
-import ctypes
 import random
-import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import h11
 import httptools
 import pytest
 
-HERE = Path(__file__).resolve().parent
-CORPUS = 648
+from tests.native.corpus import Corpus
+
 MARK = b"GET /mark HTTP/1.1\r\nHost: m\r\n\r\n"
 PIECES = [
     *(bytes([c]) for c in b'\r\n \t:;,0195aFx-_+"\x00\x0b\x7f\x80'),
@@ -33,34 +30,8 @@ PIECES = [
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    made = tmp_path_factory.mktemp("delimit") / "delimit.so"
-    sources = ["tests/native/delimit.c", "tests/native/gate_corpus.c"]
-    sources += ["agent/gate/http1_head.c", "agent/gate/http1_body.c"]
-    command = [
-        "gcc",
-        "-std=gnu11",
-        "-D_GNU_SOURCE",
-        "-O1",
-        "-shared",
-        "-fPIC",
-        "-I.",
-        "-o",
-        str(made),
-        *sources,
-    ]
-    subprocess.run(command, cwd=HERE.parents[1], check=True)
-    loaded = ctypes.CDLL(str(made))
-    loaded.delimit.restype = ctypes.c_long
-    loaded.delimit.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
-    loaded.corpus_plain.restype = ctypes.c_size_t
-    return loaded
-
-
-def corpus(library: ctypes.CDLL) -> list[bytes]:
-    out, ours = ctypes.create_string_buffer(8192), ctypes.c_bool()
-    lengths = (library.corpus_plain(i, out, ctypes.byref(ours)) for i in range(CORPUS))
-    return [out.raw[:length] for length in lengths]
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    return Corpus(tmp_path_factory.mktemp("corpus"))
 
 
 def mutants(whole: list[bytes], count: int) -> Iterator[bytes]:
@@ -112,11 +83,11 @@ def by_h11(octets: bytes) -> int | None:
 
 
 @pytest.mark.parametrize("other", [by_llhttp, by_h11])
-def test_nobody_ends_a_request_elsewhere(library: ctypes.CDLL, other: Callable[[bytes], int | None]) -> None:
-    whole = corpus(library)
+def test_nobody_ends_a_request_elsewhere(corpus: Corpus, other: Callable[[bytes], int | None]) -> None:
+    whole = [case.octets for case in corpus.plain]
     taken = compared = 0
     for octets in [*whole, *mutants(whole, 20000)]:
-        length = library.delimit(octets + MARK, len(octets + MARK))
+        length = corpus.delimit(octets + MARK)
         if length <= 0:
             continue
         taken += 1
@@ -128,8 +99,8 @@ def test_nobody_ends_a_request_elsewhere(library: ctypes.CDLL, other: Callable[[
     assert compared > taken * 0.9, (taken, compared)
 
 
-def test_the_corpus_is_delimited_as_it_was_made(library: ctypes.CDLL) -> None:
+def test_the_corpus_is_delimited_as_it_was_made(corpus: Corpus) -> None:
     """By the generator's own lengths: the last body of the corpus asks for an upgrade, after which it is not known."""
-    for number, octets in enumerate(corpus(library)):
+    for number, octets in enumerate(case.octets for case in corpus.plain):
         upgrade = number // 36 % 9 == 8
-        assert library.delimit(octets + MARK, len(octets + MARK)) == (-2 if upgrade else len(octets)), octets
+        assert corpus.delimit(octets + MARK) == (-2 if upgrade else len(octets)), octets
