@@ -15,8 +15,10 @@
  *   load churn HOST PORT SECONDS WORKERS   connect, request, answer, end; prints "per_second failed"
  *   load hold HOST PORT COUNT              prints "held N", waits for the end of stdin
  *   load http-serve PORT                   keep-alive answers; at SIGTERM prints "requests"
- *   load http-drive HOST PORT RATE SECONDS CONNECTIONS   open loop: latency counts from when a request was due;
- *                                          prints "sent answered failed p50_us p99_us max_us"
+ *   load http-drive HOST PORT RATE SECONDS CONNECTIONS [BODY]   open loop: latency counts from when a request was due;
+ *                                          prints "sent answered failed p50_us p99_us max_us"; BODY: the answers are 200s
+ *                                          of any head and so many octets, not http-serve's
+ *   load http-trips HOST PORT COUNT BODY   one connection, one request after another; prints "p50_us p99_us"
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -439,12 +441,60 @@ static int http_serve(const char *port) {
 
 struct client {
     int fd;
+    uint8_t seen; /* of the blank line after the head; 4: the body comes */
     size_t have;
     uint64_t due;
     bool busy;
 };
 
-static int http_drive(const struct sockaddr_in *sa, double rate, double seconds, int connections) {
+/* Takes a piece of an answer: 1 when it is whole, 0 when more is to come, -1 when it is another than it should be. */
+static int take_answer(struct client *c, const char *p, size_t n, size_t body) {
+    if (!body) {
+        bool same = c->have + n <= sizeof ANSWER - 1 && memcmp(p, ANSWER + c->have, n) == 0;
+        c->have += n;
+        return same ? c->have == sizeof ANSWER - 1 : -1;
+    }
+    static const char ok[] = "HTTP/1.1 200 ", blank[] = "\r\n\r\n";
+    if (c->seen == 0 && c->have == 0 && (n < sizeof ok || memcmp(p, ok, sizeof ok - 1) != 0))
+        return -1;
+    size_t at = 0;
+    for (; at < n && c->seen < 4; at++)
+        c->seen = p[at] == blank[c->seen] ? (uint8_t)(c->seen + 1) : p[at] == '\r';
+    c->have += n - at;
+    return c->have > body ? -1 : c->have == body;
+}
+
+static int http_trips(const struct sockaddr_in *sa, int count, size_t body) {
+    uint64_t *took = calloc((size_t)count, sizeof *took);
+    struct client c = {.fd = dial(sa)};
+    char buf[65536];
+    if (!took || c.fd < 0)
+        die("connect");
+    for (int i = 0; i < count; i++) {
+        uint64_t start = now_ns();
+        c.seen = 0;
+        c.have = 0;
+        if (write(c.fd, GET, sizeof GET - 1) != (ssize_t)sizeof GET - 1)
+            die("write");
+        int whole = 0;
+        while (whole == 0) {
+            ssize_t got = read(c.fd, buf, sizeof buf);
+            whole = got > 0 ? take_answer(&c, buf, (size_t)got, body) : -1;
+        }
+        if (whole < 0) {
+            fprintf(stderr, "an answer that is another\n");
+            return 1;
+        }
+        took[i] = now_ns() - start;
+    }
+    qsort(took, (size_t)count, sizeof *took, by_size);
+    printf("%.2f %.2f\n", (double)took[count / 2] / 1e3,
+           (double)took[(size_t)count * 99 / 100] / 1e3);
+    return 0;
+}
+
+static int http_drive(const struct sockaddr_in *sa, double rate, double seconds, int connections,
+                      size_t body) {
     size_t total = (size_t)(rate * seconds), sent = 0, answered = 0, failed = 0;
     uint64_t *took = calloc(total + 1, sizeof *took);
     struct client *clients = calloc((size_t)connections, sizeof *clients);
@@ -474,6 +524,7 @@ static int http_drive(const struct sockaddr_in *sa, double rate, double seconds,
             struct client *c = &clients[idle[--idles]];
             c->due = due;
             c->busy = true;
+            c->seen = 0;
             c->have = 0;
             sent++;
             if (write(c->fd, GET, sizeof GET - 1) != (ssize_t)sizeof GET - 1)
@@ -497,14 +548,12 @@ static int http_drive(const struct sockaddr_in *sa, double rate, double seconds,
                 continue;
             }
             /* The answer is known octet by octet: anything else is an altered answer, and counts as failed. */
-            bool same = c->busy && c->have + (size_t)got <= sizeof ANSWER - 1 &&
-                        memcmp(buf, ANSWER + c->have, (size_t)got) == 0;
-            c->have += (size_t)got;
-            if (!same) {
+            int whole = c->busy ? take_answer(c, buf, (size_t)got, body) : -1;
+            if (whole < 0) {
                 failed++;
                 c->busy = false;
                 epoll_ctl(ep, EPOLL_CTL_DEL, c->fd, NULL);
-            } else if (c->have == sizeof ANSWER - 1) {
+            } else if (whole) {
                 took[answered++] = now_ns() - c->due;
                 c->busy = false;
                 idle[idles++] = (int)id;
@@ -547,8 +596,11 @@ int main(int argc, char **argv) {
         return hold(&sa, atoi(argv[4]));
     if (argc == 6 && !strcmp(mode, "churn"))
         return churn(&sa, atof(argv[4]), atoi(argv[5]));
-    if (argc == 7 && !strcmp(mode, "http-drive"))
-        return http_drive(&sa, atof(argv[4]), atof(argv[5]), atoi(argv[6]));
+    if ((argc == 7 || argc == 8) && !strcmp(mode, "http-drive"))
+        return http_drive(&sa, atof(argv[4]), atof(argv[5]), atoi(argv[6]),
+                          argc == 8 ? (size_t)atol(argv[7]) : 0);
+    if (argc == 6 && !strcmp(mode, "http-trips"))
+        return http_trips(&sa, atoi(argv[4]), (size_t)atol(argv[5]));
     fprintf(stderr, "usage: see the head of load.c\n");
     return 2;
 }

@@ -7,6 +7,7 @@ thrown away.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -35,7 +36,7 @@ def set_up(*, with_go: bool) -> dict[str, str]:
     if with_go and not Path("/usr/include/pcap.h").exists():
         missing.append("libpcap-dev")
     if missing:
-        _install(missing)
+        install(missing)
     versions = {command: _version(PACKAGES[command]) for command in ("slirp4netns", "pasta")}
     if with_go:
         if shutil.which("go") is None:
@@ -68,15 +69,18 @@ def go_program(module: tuple[str, str, list[str]]) -> Path:
 
 
 def load_program() -> Path:
-    """tests/bench/load.c, compiled anew when it changed."""
-    source, program = Path(__file__).with_name("load.c"), CACHE / "load"
-    if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
+    """tests/bench/load.c, compiled once for each text of it: several trees share the folder."""
+    source = Path(__file__).with_name("load.c")
+    program = CACHE / f"load-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
+    if not program.exists():
         program.parent.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["gcc", "-std=gnu11", "-O2", "-o", str(program), str(source)], check=True)
+        partial = program.with_suffix(f".{os.getpid()}")
+        subprocess.run(["gcc", "-std=gnu11", "-O2", "-o", str(partial), str(source)], check=True)
+        partial.rename(program)
     return program
 
 
-def _install(packages: list[str]) -> None:
+def install(packages: list[str]) -> None:
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
         raise SystemExit(f"please install: {' '.join(packages)}")
     env = dict(os.environ, DEBIAN_FRONTEND="noninteractive")

@@ -3,10 +3,10 @@
     python3 tests/bench/run.py [--out FILE] [--runs 5] [--seconds 2] [--only SECTION ...] [--no-go]
     [--patience 60]
 
-Sections: ways (bulk, round trips, connections, memory), crowd (what 10,000 idle connections cost), mirror,
-start, pods (a pod as the target, on the cluster of `make cluster`). Each run passes through all carriers in turn,
-so that what the machine does meanwhile falls on all of them alike. Needs root. docs/benchmarks.md has the record and
-its reading.
+Sections: ways (bulk, round trips, connections, memory), crowd (what 10,000 idle connections cost), mirror, steal
+(what a gate costs bystanders), start, pods (a pod as the target, on the cluster of `make cluster`). Each run passes
+through all carriers in turn, so that what the machine does meanwhile falls on all of them alike. Needs root.
+docs/benchmarks.md has the record and its reading.
 """
 
 from __future__ import annotations
@@ -21,10 +21,22 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench import carriers, machine, mirroring, peers, pods, product, rows, spaces, start, table
+from tests.bench import (
+    carriers,
+    machine,
+    mirroring,
+    peers,
+    pods,
+    product,
+    rows,
+    spaces,
+    start,
+    stealing,
+    table,
+)
 from tests.bench.table import Figure
 
-SECTIONS = ("ways", "crowd", "mirror", "start", "pods")
+SECTIONS = ("ways", "crowd", "mirror", "steal", "start", "pods")
 ALONE, AGENT = "stack alone", "through the agent"
 HELD = 1000  # connections for the memory rows
 
@@ -283,7 +295,14 @@ def main() -> None:
     ]
     print("\n".join(conditions), flush=True)
     others, figures = Others(), []
-    sections = {"ways": ways, "crowd": crowd, "mirror": mirror, "start": start.figures, "pods": pods.figures}
+    sections = {
+        "ways": ways,
+        "crowd": crowd,
+        "mirror": mirror,
+        "steal": stealing.figures,
+        "start": start.figures,
+        "pods": pods.figures,
+    }
     try:
         for section in SECTIONS:
             if section in options.only:
