@@ -61,9 +61,19 @@ static bool open_both(struct door *d, uint16_t port) {
     return d->io[0].fd >= 0 || d->io[1].fd >= 0;
 }
 
-/* Outside what the target's kernel gives to sockets that ask for any port. */
+/* Of what the target's kernel gives to sockets that ask for any port. */
 static bool is_given_out(uint16_t port, unsigned first, unsigned last) {
     return port >= first && port <= last;
+}
+
+static bool find_in(struct door *d, unsigned first, unsigned last, bool given_out) {
+    errno = EADDRINUSE;
+    for (uint32_t i = 0; i < PORT_COUNT && errno == EADDRINUSE; i++) {
+        uint16_t port = (uint16_t)(PORT_LOWEST + (d->stolen + i) % PORT_COUNT);
+        if (is_given_out(port, first, last) == given_out && open_both(d, port))
+            return true;
+    }
+    return false;
 }
 
 /* The search begins at a place of each stolen port's own: the next gate, of another session, likely has the same door for it. A
@@ -76,12 +86,10 @@ static int find_port(struct door *d, struct fault *f) {
             first = 32768, last = 60999;
         fclose(file);
     }
-    errno = EADDRINUSE;
-    for (uint32_t i = 0; i < PORT_COUNT && errno == EADDRINUSE; i++) {
-        uint16_t port = (uint16_t)(PORT_LOWEST + (d->stolen + i) % PORT_COUNT);
-        if (!is_given_out(port, first, last) && open_both(d, port))
-            return 0;
-    }
+    /* Where that range has been made so wide that nothing is left outside, a port of its: the kernel gives out none that
+     * somebody listens on, and only the program that wants just this one meets us. */
+    if (find_in(d, first, last, false) || find_in(d, first, last, true))
+        return 0;
     return fault_set(f, errno, "find a port to listen on in the target");
 }
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import socket
 import subprocess
@@ -29,6 +30,7 @@ class Gate:
     pid: int
 
 
+@functools.cache
 def program() -> str:
     """Compiled anew when its sources changed."""
     made = peers.CACHE / "mirror-gate"

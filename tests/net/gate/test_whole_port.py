@@ -8,6 +8,7 @@ import pytest
 
 from tests.net.gate.conftest import Start
 from tests.net.gate.lab import CLIENT4, CLIENT6, TARGET4, TARGET6, Lab, Rule
+from tests.net.mirror.lab import run
 
 pytestmark = pytest.mark.net
 
@@ -72,3 +73,18 @@ def test_nothing_is_stolen_before_and_after(lab: Lab, gate: Start) -> None:
                 else:
                     with listener.accept()[0] as server:
                         assert server.getpeername() == caller.getsockname()
+
+
+@pytest.mark.parametrize("ports", ["1024 65535", "10000 65000"])
+def test_where_the_kernel_gives_out_nearly_every_port(lab: Lab, gate: Start, ports: str) -> None:
+    key = "net.ipv4.ip_local_port_range"
+    run("ip", "netns", "exec", lab.target, "sysctl", "-qw", f"{key}={ports}")
+    try:
+        made = gate()
+        with lab.listen() as listener:
+            port = listener.getsockname()[1]
+            made.want(Rule(port=port))
+            with lab.connect(TARGET4, port) as caller:
+                assert made.offered().client == caller.getsockname()[:2]
+    finally:
+        run("ip", "netns", "exec", lab.target, "sysctl", "-qw", f"{key}=32768 60999")
