@@ -38,6 +38,7 @@ INSTALLED = "an installation in the cluster"
 FAMILIES: dict[str, str] = {
     "tests/net/mirror/": "the mirror",  # one program, compiled for all of them
     "tests/net/gate/": "the gate",
+    "tests/net/files/": "the files",
     "tests/e2e/kubernetes/test_rights.py": INSTALLED,
     "tests/e2e/kubernetes/test_main_rights.py": INSTALLED,
     "tests/e2e/kubernetes/test_kinds.py": INSTALLED,

@@ -584,8 +584,8 @@ class Open(Message):
 
     ``window``: octets the speaker takes before it grants more. TCP: ``source`` is the app's socket,
     ``destination`` what it connects to. UDP and ECHO: ``destination`` is not used (empty, port 0); ECHO's
-    ``source_port`` is the identifier. MIRROR_*, STEAL_TCP: ``source`` is the real client, ``destination`` the
-    target's address and the *app's* port (mapping applied).
+    ``source_port`` is the identifier. FILES: neither is used, ``source`` is 0.0.0.0. MIRROR_*, STEAL_TCP: ``source``
+    is the real client, ``destination`` the target's address and the *app's* port (mapping applied).
     """
 
     TAG: ClassVar[int] = 64

@@ -180,16 +180,15 @@ static int stat_fd(int fd, struct statx *st) {
 }
 
 int nodes_look(const struct node *parent, const char *name, int *fd, struct statx *st) {
-    int made = open_below(parent->fd, name);
-    if (made < 0)
-        return -errno;
-    if (stat_fd(made, st) < 0) {
-        int err = errno;
-        close(made);
-        return -err;
-    }
-    *fd = made;
-    return 0;
+    *st = (struct statx){0};
+    *fd = open_below(parent->fd, name);
+    if (*fd >= 0 && stat_fd(*fd, st) == 0)
+        return 0;
+    int err = errno;
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+    return err ? -err : -EIO;
 }
 
 static bool is_inode(const struct node *n, const struct statx *st) {
@@ -216,7 +215,8 @@ static int reopen(struct nodes *t, struct node *n) {
             lowest = lowest->parent;
         struct node *parent = lowest->parent;
         char name[NAME_MAX + 1];
-        strcpy(name, lowest->name);
+        CHECK(parent != NULL); /* the root is always open */
+        memcpy(name, lowest->name, strlen(lowest->name) + 1);
         pin(t, parent);
         pin(t, lowest);
         pthread_mutex_unlock(&t->lock);
@@ -265,7 +265,8 @@ static bool is_below(const struct node *n, const struct node *above) {
 
 /* A name in a folder that lies below itself there can be for a moment only, while the target moves folders about. */
 static void set_name(struct nodes *t, struct node *n, struct node *parent, const char *name) {
-    if (n == &t->root || (n->parent == parent && strcmp(n->name, name) == 0) || is_below(parent, n))
+    bool same = n->name && n->parent == parent && strcmp(n->name, name) == 0;
+    if (n == &t->root || same || is_below(parent, n))
         return;
     char *copy = strdup(name);
     if (!copy)

@@ -168,7 +168,7 @@ int serve_walk(struct ask *a) {
         return -ENOMEM;
     }
     *w = (struct walk){.tree = a->tree, .out = out, .way = {NODES_ROOT}};
-    strcpy(w->rest, path);
+    memcpy(w->rest, path, strlen(path) + 1); /* ask_text has bounded it */
     uint64_t end = 0;
     for (bool more = true; more && !end;)
         end = step(w, in->no_follow, &more);

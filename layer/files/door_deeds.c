@@ -74,7 +74,7 @@ static int reach_parent(const struct door_ask_parts *a, const char *path, char *
            n - start); /* with the slashes at its end, which say that it is a folder */
     name[n - start] = '\0';
     if (start == end)
-        strcpy(name, ".");
+        memcpy(name, ".", 2);
     memcpy(folder, path, start);
     folder[start] = '\0';
     return reach(a, start ? folder : "/", O_DIRECTORY);

@@ -226,8 +226,10 @@ static void greet(struct filesystem *fs) {
 static void open_channel(struct filesystem *fs) {
     if (!fs->mux || is_there(fs))
         return;
-    struct channel_open o = {
-        .kind = CHANNEL_FILES, .window = mux_window(fs->mux, FILES_WINDOW), .target = fs->target};
+    struct channel_open o = {.kind = CHANNEL_FILES,
+                             .window = mux_window(fs->mux, FILES_WINDOW),
+                             .source = {.addr = {.family = 4}}, /* 0.0.0.0: there is none */
+                             .target = fs->target};
     channel_open(fs->mux, &fs->stream.channel, &stream_channel_ops, &o);
     if (!is_there(fs))
         return;

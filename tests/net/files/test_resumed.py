@@ -1,0 +1,142 @@
+"""Files over the two engines' own link, which is cut while they are read: resumed, or an error, and never a hang."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import random
+import select
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from agent.engine import Engine
+from tests.net.agent.lab import Lab
+from tests.net.files.door import Door
+from tests.net.files.lab import APP_GID, APP_UID, Target
+from tests.net.netstack.ground import Ground, ground, ready
+from tests.net.resume.way import SESSION, Way
+
+pytestmark = [pytest.mark.net, pytest.mark.native]
+
+LARGE = 64 << 20
+
+
+class Place:
+    """The engines, joined; files of ``target`` served by the one, the door in the other's namespace."""
+
+    def __init__(self, stack: ExitStack, target: Target) -> None:
+        lab = Lab()
+        stack.callback(lab.destroy)
+        lab.build()
+        self.ground: Ground = stack.enter_context(ground())
+        self.engine = stack.enter_context(Engine())
+        self.engine.session_add(SESSION)
+        netns = lab.open_target()
+        self.engine.target_set(SESSION, 0, netns)
+        os.close(netns)
+        pidfd = os.pidfd_open(target.pid)
+        self.engine.target_files(SESSION, 0, target.pid, pidfd, writes=False)
+        os.close(pidfd)
+        self.way = Way(self.ground.netstack, self.engine)
+        stack.callback(lambda: self.way.close())
+        with self.ground.space.inside():
+            self.ground.netstack.files(APP_UID, APP_GID, writes=False)
+        self.door = Door(self.socket)
+
+    def socket(self) -> socket.socket:
+        """For the door."""
+        with self.ground.space.inside():
+            return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def cut_and_heard(self) -> None:
+        """Both engines have noticed."""
+        self.way.cut()
+        assert self.ground.message()[0] == "link-cut"
+        assert ready(select.POLLIN, 20, self.engine.outbox)
+        self.engine.events()
+
+
+@pytest.fixture
+def place(target: Target) -> Iterator[Place]:
+    with ExitStack() as stack:
+        yield Place(stack, target)
+
+
+def read_by_another(path_fd: int) -> subprocess.Popen[bytes]:
+    """In a process of its own: a read that waits for this process's engines must not hold its interpreter."""
+    return subprocess.Popen(["sha1sum"], stdin=path_fd, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def end(reader: subprocess.Popen[bytes], over: threading.Event) -> None:
+    """Says so."""
+    reader.wait()
+    over.set()
+
+
+@pytest.fixture(scope="module")
+def large(target: Target) -> Path:
+    path = target.root / "data/very-large"
+    path.write_bytes(os.urandom(1 << 20) * (LARGE >> 20))
+    return path
+
+
+def test_a_file_is_read_through_ten_cuts(place: Place, large: Path) -> None:
+    random.seed(6)
+    fd = place.door.open("/data/very-large")
+    place.cut_and_heard()
+    place.way.resume(after=random.randrange(1 << 22))
+    over = threading.Event()
+    with read_by_another(fd) as reader:
+        waiter = threading.Thread(target=end, args=(reader, over), name="reader's end")
+        waiter.start()
+        while not over.is_set():
+            if place.way.leg.over.wait(0.05):
+                place.way.cuts += 1
+                place.way.resume(after=random.randrange(1 << 22) if place.way.cuts < 10 else 1 << 62)
+        waiter.join()
+        assert reader.stdout is not None
+        said = reader.stdout.read().split()[0].decode()
+    assert place.way.cuts == 10
+    assert said == hashlib.sha1(large.read_bytes(), usedforsecurity=False).hexdigest()
+    os.close(fd)
+
+
+def test_who_reads_during_a_cut_goes_on_after_it(place: Place, target: Target) -> None:
+    place.door.read("/etc/hosts")
+    fd = place.door.open("/data/large")
+    place.cut_and_heard()
+    with read_by_another(fd) as reader:
+        with pytest.raises(subprocess.TimeoutExpired):
+            reader.wait(0.3)
+        place.way.resume()
+        said, _ = reader.communicate(timeout=60)
+    whole = (target.root / "data/large").read_bytes()
+    assert said.split()[0].decode() == hashlib.sha1(whole, usedforsecurity=False).hexdigest()
+    os.close(fd)
+
+
+def test_a_link_that_is_given_up_is_an_error(place: Place) -> None:
+    fd = place.door.open("/data/large")
+    place.cut_and_heard()
+    with read_by_another(fd) as reader:
+        with pytest.raises(subprocess.TimeoutExpired):
+            reader.wait(0.3)
+        place.ground.netstack.link_del(place.way.link)
+        _, said = reader.communicate(timeout=60)
+    assert os.strerror(errno.EIO).encode() in said
+    os.close(fd)
+
+
+def test_a_target_that_is_let_go(place: Place) -> None:
+    """Its files are gone with it; the same index again has files anew."""
+    assert place.door.read("/etc/hosts") == b"198.18.0.1 target\n"
+    place.engine.target_del(SESSION, 0)
+    with pytest.raises(OSError, match=r"\[Errno (5|116)\]"):
+        place.door.open("/data/large")
