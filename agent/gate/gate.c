@@ -225,7 +225,8 @@ int gate_open(struct gate *g, struct loop *loop, struct table *table, const char
               int control, int handover, struct fault *f) {
     g->loop = loop;
     g->table = table;
-    g->desk = (struct relay_desk){.loop = loop, .pool = &g->pool, .scratch = g->scratch};
+    g->desk = (struct relay_desk){
+        .loop = loop, .pool = &g->pool, .pipes = &g->pipes, .scratch = g->scratch};
     g->drain_end.fire = end_of_drain;
     g->older.is_ours = is_ours;
     g->control.want = on_want;
@@ -264,5 +265,6 @@ void gate_close(struct gate *g) {
         handover_close(&g->handover);
     clients_free(g->clients);
     chunk_pool_free(&g->pool);
+    splice_pool_free(&g->pipes);
     want_free(g->want);
 }

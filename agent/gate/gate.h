@@ -30,6 +30,7 @@ struct gate {
     struct older older;
     struct relay_desk desk;
     struct chunk_pool pool;
+    struct splice_pool pipes;
     struct want *want; /* never NULL once the gate is open */
     struct conn *conns;
     uint32_t conn_count;

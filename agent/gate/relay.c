@@ -1,7 +1,7 @@
 /* See relay.h.
  *
- * recv(2) and send(2) with one buffer for all, not splice(2) through a pipe: that needs a pair of fds for each direction
- * and, measured, gains nothing below 64 KiB at a time. */
+ * A direction begins with recv(2) and send(2) and one buffer for all. One that fills that buffer whole gets a pipe (splice.h)
+ * until it no longer does. */
 #include "agent/gate/relay.h"
 
 #include <errno.h>
@@ -16,13 +16,22 @@ static struct relay_end *other(struct relay *r, const struct relay_end *e) {
     return &r->end[e == &r->end[0]];
 }
 
+/* What it was given and has not taken. */
+static bool owes(const struct relay_end *e) {
+    return e->out.len > 0 || (e->pipe && e->pipe->len > 0);
+}
+
+static bool may_read(struct relay *r, const struct relay_end *e) {
+    const struct relay_end *o = other(r, e);
+    return !e->eof && (!owes(o) || o->broken);
+}
+
 /* An end that has said EOF and was told of the other's has nothing more to say, not even an error. */
 static void watch(struct relay *r, struct relay_end *e) {
     uint32_t events = 0;
-    const struct relay_end *o = other(r, e);
-    if (e->out.len)
+    if (owes(e))
         events |= EPOLLOUT;
-    if (!e->eof && (o->out.len == 0 || o->broken))
+    if (may_read(r, e))
         events |= EPOLLIN;
     if (e->eof && !e->shut)
         events |= EPOLLERR;
@@ -43,7 +52,7 @@ static bool finish(struct relay *r) {
 
 /* The other's EOF is told once `e` has taken everything before it. */
 static void tell_end(struct relay *r, struct relay_end *e) {
-    if (e->shut || e->out.len || !other(r, e)->eof)
+    if (e->shut || owes(e) || !other(r, e)->eof)
         return;
     shutdown(e->io.fd, SHUT_WR);
     e->shut = true;
@@ -56,8 +65,15 @@ static bool vanished(const struct relay_end *e) {
     return e->pair && !e->shut && poll(&p, 1, 0) == 1 && p.revents & POLLHUP;
 }
 
+static void drop_pipe(struct relay *r, struct relay_end *e) {
+    if (e->pipe)
+        splice_give(r->desk->pipes, e->pipe);
+    e->pipe = NULL;
+}
+
 static void drop_out(struct relay *r, struct relay_end *e, int err) {
     e->broken = err;
+    drop_pipe(r, e);
     backlog_clear(&e->out, r->desk->pool);
 }
 
@@ -85,40 +101,58 @@ static bool ended(struct relay *r, struct relay_end *from, int err) {
     return finish(r);
 }
 
+/* Octets read and passed on; 0 for EOF; or -1 and errno. */
+static ssize_t carry(struct relay *r, struct relay_end *from, struct relay_end *to) {
+    if (to->pipe) {
+        ssize_t n = splice_fill(to->pipe, from->io.fd);
+        if (n > 0 && splice_drain(to->pipe, to->io.fd) != 0)
+            drop_out(r, to, errno);
+        return n;
+    }
+    ssize_t n = recv(from->io.fd, r->desk->scratch, RELAY_READ, MSG_DONTWAIT);
+    if (n <= 0 || pass(r, to, r->desk->scratch, (size_t)n))
+        return n;
+    errno = ENOMEM;
+    return -1;
+}
+
 /* True: `r` may be no more. */
 static bool read_end(struct relay *r, struct relay_end *from) {
     struct relay_end *to = other(r, from);
-    for (int i = 0; i < READS_IN_A_ROW && (to->out.len == 0 || to->broken); i++) {
-        ssize_t n = recv(from->io.fd, r->desk->scratch, RELAY_READ, MSG_DONTWAIT);
+    for (int i = 0; i < READS_IN_A_ROW && may_read(r, from); i++) {
+        ssize_t n = carry(r, from, to);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0 && errno == EAGAIN)
             break;
         if (n <= 0)
             return ended(r, from, n < 0 ? errno : 0);
-        if (!pass(r, to, r->desk->scratch, (size_t)n)) {
-            r->over(r, true);
-            return true;
-        }
         if (n < RELAY_READ)
             break;
+        if (!to->pipe && !to->broken && !to->out.len)
+            to->pipe = splice_take(r->desk->pipes);
     }
+    if (to->pipe && !to->pipe->len) /* it has come to a pause; others may have the pipe */
+        drop_pipe(r, to);
     return false;
 }
 
 static void flush(struct relay *r, struct relay_end *e) {
-    if (backlog_flush(&e->out, r->desk->pool, e->io.fd) < 0)
+    if (e->pipe && e->pipe->len && splice_drain(e->pipe, e->io.fd) != 0)
         drop_out(r, e, errno);
+    else if (backlog_flush(&e->out, r->desk->pool, e->io.fd) < 0)
+        drop_out(r, e, errno);
+    if (e->pipe && !e->pipe->len && other(r, e)->eof)
+        drop_pipe(r, e);
     tell_end(r, e);
 }
 
 static void ready(struct relay *r, struct relay_end *e, uint32_t events) {
-    if (e->out.len && events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
+    if (owes(e) && events & (EPOLLOUT | EPOLLERR | EPOLLHUP))
         flush(r, e);
     if (finish(r))
         return;
-    bool may_read = !e->eof && (other(r, e)->out.len == 0 || other(r, e)->broken);
-    if (may_read && events & (EPOLLIN | EPOLLERR | EPOLLHUP)) {
+    if (may_read(r, e) && events & (EPOLLIN | EPOLLERR | EPOLLHUP)) {
         if (read_end(r, e))
             return;
     } else if (e->eof && !e->shut && events & (EPOLLERR | EPOLLHUP)) {
@@ -170,6 +204,7 @@ void relay_stop(struct relay *r) {
     for (int i = 0; i < 2; i++) {
         if (r->end[i].io.serial)
             loop_del(r->desk->loop, &r->end[i].io);
+        drop_pipe(r, &r->end[i]);
         backlog_clear(&r->end[i].out, r->desk->pool);
     }
 }

@@ -4,10 +4,11 @@
  *   both have, all is taken  → over, in order
  *   an end breaks            → what it had sent before is still passed on, then over, broken
  *
- * Credit: an end is not read while the other has not taken what it was given; so a direction holds RELAY_READ octets at most,
- * and nothing while both keep up. */
+ * Credit: an end is not read while the other has not taken what it was given; so a direction holds RELAY_READ octets at most, or a
+ * pipe's, and nothing while both keep up. */
 #pragma once
 
+#include "agent/gate/splice.h"
 #include "native/backlog.h"
 #include "native/loop.h"
 
@@ -20,16 +21,18 @@
 struct relay_desk {
     struct loop *loop;
     struct chunk_pool *pool;
+    struct splice_pool *pipes;
     uint8_t *scratch; /* RELAY_READ octets */
 };
 
 struct relay_end {
-    struct loop_fd io;  /* `fd` is set by the owner, and closed by it */
-    struct backlog out; /* for this end, not taken yet */
-    bool pair;          /* one end of a socket pair: gone without a word is broken, not EOF */
-    bool eof;           /* it has said EOF */
-    bool shut;          /* the other's EOF was told to it */
-    int broken;         /* errno of writing; from then on it is only read, to its end */
+    struct loop_fd io;        /* `fd` is set by the owner, and closed by it */
+    struct splice_pipe *pipe; /* through which it gets what comes in whole buffers; or NULL */
+    struct backlog out;       /* for this end, not taken yet */
+    bool pair;                /* one end of a socket pair: gone without a word is broken, not EOF */
+    bool eof;                 /* it has said EOF */
+    bool shut;                /* the other's EOF was told to it */
+    int broken;               /* errno of writing; from then on it is only read, to its end */
 };
 
 struct relay {

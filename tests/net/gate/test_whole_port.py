@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import os
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
@@ -88,3 +94,47 @@ def test_where_the_kernel_gives_out_nearly_every_port(lab: Lab, gate: Start, por
                 assert made.offered().client == caller.getsockname()[:2]
     finally:
         run("ip", "netns", "exec", lab.target, "sysctl", "-qw", f"{key}=32768 60999")
+
+
+@pytest.mark.parametrize("whose", ["app", "target"])
+def test_many_octets_both_ways_at_once(lab: Lab, gate: Start, whose: str) -> None:
+    """Whole buffers and odd pieces, with takers that pause: each octet once and in order."""
+    made = gate()
+    with lab.listen() as listener, ExitStack() as stack:
+        port = listener.getsockname()[1]
+        made.want(Rule(port=port))
+        caller = stack.enter_context(lab.connect(TARGET4, port))
+        offer = made.offered()
+        if whose == "app":
+            other = offer.accept()
+        else:
+            offer.refuse()
+            other = stack.enter_context(listener.accept()[0])
+        octets = os.urandom(1 << 20) * 24
+        with ThreadPoolExecutor(4) as pool:
+            sent = [pool.submit(send, sock, octets) for sock in (caller, other)]
+            got = [pool.submit(receive, sock, pause) for sock, pause in ((other, 0.01), (caller, 0.0))]
+            for job in sent:
+                job.result()
+            for taken in got:
+                assert taken.result() == hashlib.sha256(octets).digest()
+
+
+def send(sock: socket.socket, octets: bytes) -> None:
+    view, sizes = memoryview(octets), itertools.cycle([1, 700, 65536, 300_000, 1_000_000])
+    while view:
+        n = next(sizes)
+        sock.sendall(view[:n])
+        view = view[n:]
+    sock.shutdown(socket.SHUT_WR)
+
+
+def receive(sock: socket.socket, pause: float) -> bytes:
+    digest, n = hashlib.sha256(), 0
+    while octets := sock.recv(1 << 18):
+        digest.update(octets)
+        n += len(octets)
+        if pause and n > 1 << 21:  # a taker that is slow now and then
+            time.sleep(pause)
+            n = 0
+    return digest.digest()
