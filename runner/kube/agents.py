@@ -12,6 +12,7 @@ from typing import Protocol
 
 from runner.errors import Refusal
 from runner.kube.pod import Pod
+from runner.plan import AGENT_FILES_CAPABILITIES
 
 PORTS = range(61_000, 65_536)
 """For agents on loopback: outside of ip_local_port_range (32768 to 60999, ip-sysctl), so that no connection has it."""
@@ -59,6 +60,11 @@ class AgentWishes:
     ttl: int = 30
     log_level: str = "WARNING"
     drain: int = 0  # seconds that an agent which stole may go on, for connections that go through it
+    files: bool = False  # the session has the target's files
+
+    def capabilities(self, usual: Sequence[str]) -> list[str]:
+        """Of its container."""
+        return [*usual, *AGENT_FILES_CAPABILITIES] if self.files else list(usual)
 
 
 class Agents(Protocol):

@@ -54,7 +54,8 @@ async def chosen_agents(
                 "who runs the cluster installs it with `mirror-run install`; or leave out --agent",
             )
     founder = FounderSays(proof.session, proof.secret)
-    made = replace(_made(options, caller), drain=drain)
+    files = any(wish.right == "files" for wish in wishes)
+    made = replace(_made(options, caller), drain=drain, files=files)
     provide = _provider(options, caller, screen, engine)
     if kind == "ephemeral":
         return Ephemerals(cluster, target.namespace, made, founder, screen, provide)

@@ -157,7 +157,7 @@ class Ephemerals:
                 )
                 state = await self._settles(name, pod, str(patched["metadata"]["resourceVersion"]))
             except KubeError as error:
-                what = f"an ephemeral container with {manifests.capabilities_said(manifests.BESIDE)}"
+                what = f"an ephemeral container with {manifests.capabilities_said(self._capabilities)}"
                 raise refused(error, what, self.namespace) from error
             if isinstance(state, Runs):
                 agent = AgentPod(key=name, node=pod.node, namespace=self.namespace, pod=pod.name, port=port)
@@ -168,17 +168,21 @@ class Ephemerals:
                 break
         raise Refusal(f"the agent in pod {pod.name} does not run: {over.what}", over.next_step)
 
+    @property
+    def _capabilities(self) -> list[str]:
+        return self._wishes.capabilities(manifests.BESIDE)
+
     def _patch(self, name: str, port: int, pod: Pod) -> Json:
         proof = hashlib.sha256(self.founder.secret).hexdigest()
         arguments = [*manifests.arguments(port, proof, [pod.uid], self._wishes.log_level), "--beside"]
-        main = manifests.container(self._wishes.image, arguments, name=name, capabilities=manifests.BESIDE)
+        main = manifests.container(self._wishes.image, arguments, name=name, capabilities=self._capabilities)
         return manifests.ephemeral(main, pod.container)
 
     def _tell(self, pod: Pod) -> None:
         stays = "" if self._told else "; Kubernetes keeps its entry, terminated, until the pod goes"
         self._told = True
         self._screen.notice(
-            f"adds an ephemeral container with {manifests.capabilities_said(manifests.BESIDE)} to pod {pod.name} "
+            f"adds an ephemeral container with {manifests.capabilities_said(self._capabilities)} to pod {pod.name} "
             f"in namespace {self.namespace}{stays}"
         )
 

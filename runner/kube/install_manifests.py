@@ -16,6 +16,7 @@ from runner.kube import admission, kinds
 from runner.kube.kinds import GROUP, RIGHTS, SESSIONS
 from runner.kube.manifests import NAME, NO_SIDECARS, PRODUCT, container, pod_spec
 from runner.labels import RELEASE, ROLE
+from runner.plan import AGENT_CAPABILITIES, AGENT_FILES_CAPABILITIES
 
 AGENT = "mirror-run-agent"
 """The DaemonSet, its service account and that account's roles."""
@@ -245,6 +246,8 @@ def _pod(options: InstallOptions) -> dict[str, Any]:
             "--log-level",
             "INFO",
         ],
+        # Which sessions have files their objects say, one by one; what they may be is given once.
+        capabilities=[*AGENT_CAPABILITIES, *AGENT_FILES_CAPABILITIES],
     )
     main["env"] = [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}]
     spec = pod_spec(main, pull_secrets=options.pull_secrets) | {

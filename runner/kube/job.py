@@ -25,6 +25,7 @@ from runner.kube.errors import KubeError
 from runner.kube.manifests import Json, Marks
 from runner.kube.pod import Pod
 from runner.kube.refused import lacks_right, refused
+from runner.plan import AGENT_CAPABILITIES
 from runner.screen import Screen
 from runner.together import never, together
 
@@ -169,7 +170,7 @@ class Jobs:
         port = secrets.choice(PORTS)
         made = self._manifest(name, node, port, sorted(uids))
         self._screen.notice(
-            f"creates a pod with hostPID, {manifests.capabilities_said()} "
+            f"creates a pod with hostPID, {manifests.capabilities_said(self._capabilities)} "
             f"in namespace {self.namespace} on node {node}"
         )
         self._names.add(name)
@@ -189,6 +190,10 @@ class Jobs:
         self._made[name] = _Made(agent, set(uids))
         return agent
 
+    @property
+    def _capabilities(self) -> list[str]:
+        return self._wishes.capabilities(AGENT_CAPABILITIES)
+
     def _manifest(self, name: str, node: str, port: int, uids: Sequence[str]) -> Json:
         wishes = self._wishes
         proof = hashlib.sha256(self.founder.secret).hexdigest()
@@ -196,7 +201,7 @@ class Jobs:
         return manifests.job(
             name,
             node,
-            manifests.container(wishes.image, arguments),
+            manifests.container(wishes.image, arguments, capabilities=self._capabilities),
             self._marks,
             pull_secrets=wishes.pull_secrets,
             labels=wishes.labels,

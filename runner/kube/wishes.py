@@ -20,6 +20,8 @@ ASKS: tuple[tuple[str, str, Callable[[RunOptions], bool]], ...] = (
     ("env", "--override-env-vars-include", lambda options: bool(options.env_include)),
     ("env", "--override-env-vars-exclude", lambda options: bool(options.env_exclude)),
     ("env", "--map-env", lambda options: bool(options.env_mapped)),
+    ("files", "--fs-mode", lambda options: options.fs_mode != "local"),
+    ("files-write", "--fs-mode write", lambda options: options.fs_mode == "write"),
 )
 """Right, the option that asks for it, and whether it was given. `-e` and `--env-file` are the user's own variables and
 ask for nothing of the target's; no option asks for connections from the target."""

@@ -242,3 +242,33 @@ def test_the_app_outlives_its_agent(scene: Scene, job: tuple[str, ...]) -> None:
     assert asked(scene, 3) == [ANSWER] * 3
     assert requests(run, 3) == [1, 2, 3]
     assert run.process.poll() is None
+
+
+ASK = """
+import array, os, socket, struct, sys
+def ask(path):
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock.connect("\\0mirror-run/files")
+    path = path.encode()
+    sock.send(struct.pack("=HHIIIIIHHIqqqqq", 1, 1, 0, 0, 0, 0, 0, len(path), 0, 0, 0, 0, 0, 0, 0) + path)
+    answer, fds, _, _ = socket.recv_fds(sock, 4096, 1)
+    return os.read(fds[0], 1 << 16).decode() if fds else struct.unpack_from("=i", answer)[0]
+print(*map(ask, sys.argv[1:]), sep="|", end="")
+"""
+
+
+def test_files_of_a_pod_by_the_door(scene: Scene, job: tuple[str, ...]) -> None:
+    token = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+    said = scene.run(
+        "deploy/cart",
+        "python3",
+        "-c",
+        ASK,
+        "/etc/hostname",
+        token,
+        "/srv/none",
+        options=(*job, "--fs-mode", "read"),
+    )
+    hostname, namespace, none = said.split("|")
+    assert hostname.startswith("cart-")
+    assert (namespace, none) == (scene.name, "-2")

@@ -25,6 +25,7 @@ from runner.kube.install_manifests import (
 from runner.kube.kinds import RIGHTS
 from runner.kube.object_path import path_of
 from runner.kube.rendered import as_yaml
+from runner.plan import AGENT_CAPABILITIES, AGENT_FILES_CAPABILITIES
 
 PLAIN = InstallOptions(image="registry.test/agent:1")
 LIKE_EXEC = InstallOptions(image="registry.test/agent:1", like_exec=True)
@@ -113,7 +114,7 @@ def test_the_agents_pod_has_the_nodes_processes_and_not_its_network() -> None:
     assert container["securityContext"]["privileged"] is False
     assert container["securityContext"]["capabilities"] == {
         "drop": ["ALL"],
-        "add": ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN", "NET_RAW"],
+        "add": [*AGENT_CAPABILITIES, *AGENT_FILES_CAPABILITIES],
     }
     assert container["args"][:2] == ["--port", str(PORT)]
     assert container["args"][container["args"].index("--judged-by") + 1] == admission.in_force_hash()

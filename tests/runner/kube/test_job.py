@@ -17,6 +17,7 @@ from runner.kube.errors import KubeError, of_answer
 from runner.kube.job import Jobs
 from runner.kube.manifests import Marks
 from runner.kube.pod import Pod
+from runner.plan import AGENT_CAPABILITIES, AGENT_FILES_CAPABILITIES
 
 from .controllers import RUNNING, Controllers, Quiet, ended, waiting
 
@@ -69,6 +70,16 @@ async def test_one_job_for_each_node_pinned_to_the_pods_known_then() -> None:
         "creates a pod with hostPID, SYS_ADMIN, SYS_PTRACE, NET_ADMIN and NET_RAW in namespace tools on node n2"
         in stage.screen.said
     )
+
+
+@pytest.mark.parametrize("files", [False, True])
+async def test_what_files_need_is_asked_for_where_files_are_served(files: bool) -> None:
+    stage = Stage(files=files)
+    await stage.jobs.agent_for([pod("a")])
+    spec = stage.cluster.objects[f"{JOBS}/mirror-run-5e55-0"]["spec"]["template"]["spec"]
+    added = spec["containers"][0]["securityContext"]["capabilities"]["add"]
+    assert added == AGENT_CAPABILITIES + AGENT_FILES_CAPABILITIES * files
+    assert ("DAC_READ_SEARCH" in str(stage.screen.said)) == files
 
 
 async def test_a_pod_that_comes_later_gets_a_job_of_its_own() -> None:
