@@ -24,27 +24,54 @@ Ports = tuple[AppPort, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Gets:
+    """What the app gets of a pod: ports that are copied to it, and ports that it answers."""
+
+    mirrored: Ports = ()
+    stolen: Ports = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.mirrored or self.stolen)
+
+    def less_than(self, other: Gets) -> bool:
+        """Nothing that the other is not, but not all of it."""
+        within = set(self.mirrored) <= set(other.mirrored) and set(self.stolen) <= set(other.stolen)
+        return within and self != other
+
+    def ordered(self) -> Gets:
+        """By number."""
+        return Gets(*(tuple(sorted(one, key=_number)) for one in (self.mirrored, self.stolen)))
+
+
+def _number(port: AppPort) -> tuple[int, int]:
+    return port.proto, port.target
+
+
+NOTHING = Gets()
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
-    """Of this pod the app gets these ports now; ``first``: it is the session's first word about it."""
+    """Of this pod the app gets that now; ``first``: it is the session's first word about it."""
 
     pod: str
-    ports: Ports
+    gets: Gets
     first: bool
 
 
 @dataclass(slots=True)
 class _State:
     since: float
-    ports: Ports = ()
-    had: Ports = ()  # the last that were any
-    said: Ports | None = None
+    gets: Gets = NOTHING
+    had: Gets = NOTHING  # the last that was anything
+    said: Gets | None = None
 
     def due(self) -> float | None:
         if self.said is None:
-            return self.since + (SETTLES if self.ports else BEGINS_WITHIN)
-        if self.ports == self.said:
+            return self.since + (SETTLES if self.gets else BEGINS_WITHIN)
+        if self.gets == self.said:
             return None
-        return self.since + (LINGERS if set(self.ports) < set(self.said) else SETTLES)
+        return self.since + (LINGERS if self.gets.less_than(self.said) else SETTLES)
 
 
 @dataclass(slots=True)
@@ -57,12 +84,12 @@ class Announced:
         """The session takes part in it; once more after a restart of its container."""
         self._pods.setdefault(pod, _State(now))
 
-    def gets(self, pod: str, ports: Ports, now: float) -> None:
-        """These ports, and no others."""
+    def gets(self, pod: str, gets: Gets, now: float) -> None:
+        """This, and nothing else."""
         state = self._pods.get(pod)
-        ports = tuple(sorted(ports, key=lambda port: (port.proto, port.target)))
-        if state is not None and state.ports != ports:
-            state.ports, state.since, state.had = ports, now, ports or state.had
+        gets = gets.ordered()
+        if state is not None and state.gets != gets:
+            state.gets, state.since, state.had = gets, now, gets or state.had
 
     def due(self, now: float) -> list[Said]:
         """What is to be said by now."""
@@ -78,15 +105,15 @@ class Announced:
         """The session is over: beginnings that were not said yet, with the ports that there were."""
         for one in self._pods.values():
             if one.said is None:
-                one.ports = one.had
+                one.gets = one.had
         return self._say([pod for pod, one in self._pods.items() if one.said is None])
 
-    def last(self, pod: str) -> Ports:
+    def last(self, pod: str) -> Gets:
         """What was said of it last."""
-        return self._pods[pod].said or ()
+        return self._pods[pod].said or NOTHING
 
     def _say(self, pods: list[str]) -> list[Said]:
-        said = [Said(pod, self._pods[pod].ports, self._pods[pod].said is None) for pod in pods]
+        said = [Said(pod, self._pods[pod].gets, self._pods[pod].said is None) for pod in pods]
         for one in said:
-            self._pods[one.pod].said = one.ports
+            self._pods[one.pod].said = one.gets
         return said

@@ -130,11 +130,17 @@ class ClusterWarrant(Warrant):
 
     def left(self, container: str, pod: str) -> None:  # noqa: ARG002 it is a Warrant
         """The app gets none of its ports any more."""
-        self._word.gets(container, ())
+        self._word.gets(container, (), ())
 
-    def gets(self, container: str, pod: str, ports: tuple[AppPort, ...]) -> None:  # noqa: ARG002 it is a Warrant
+    def gets(
+        self,
+        container: str,
+        pod: str,  # noqa: ARG002 it is a Warrant
+        mirrored: tuple[AppPort, ...],
+        stolen: tuple[AppPort, ...],
+    ) -> None:
         """An event, if that is another state than the last one that was told, and lasts."""
-        self._word.gets(container, ports)
+        self._word.gets(container, mirrored, stolen)
 
     async def ended(self, account: Account) -> None:
         """Events, and one line of JSON."""

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 from agent.account import Account
-from agent.announced_core import Announced, Said
+from agent.announced_core import Announced, Gets, Said
 from agent.api_server import ApiFault, ApiServer
 from agent.warrant_core import Judged
 from wire.messages import AppPort, Proto
@@ -90,9 +90,9 @@ class Word:
         self._announced.entered(self._pods[container], self._now())
         self._wake()
 
-    def gets(self, container: str, ports: tuple[AppPort, ...]) -> None:
+    def gets(self, container: str, mirrored: tuple[AppPort, ...], stolen: tuple[AppPort, ...]) -> None:
         """Of that container the app gets these ports now."""
-        self._announced.gets(self._pods[container], ports, self._now())
+        self._announced.gets(self._pods[container], Gets(mirrored, stolen), self._now())
         self._wake()
 
     async def ended(self, account: Account) -> None:
@@ -121,8 +121,8 @@ class Word:
     def _tell(self, one: Said) -> None:
         judged = self._judged
         others = ", ".join(right for right in sorted(judged.rights) if right != judged.mode)
-        if one.ports:
-            words = f"{self._verb} {shown(one.ports)} of {judged.target}"
+        if one.gets:
+            words = f"{does(one.gets)} of {judged.target}"
         elif one.first:
             words = f"takes part in {judged.target}, and {self._verb} no port of it yet"
         else:
@@ -135,10 +135,10 @@ class Word:
     def _verb(self) -> str:
         return {"steal": "steals"}.get(self._judged.mode, "mirrors")
 
-    def _parting(self, ports: tuple[AppPort, ...], account: Account) -> str:
+    def _parting(self, gets: Gets, account: Account) -> str:
         done = account.mirrored
         counted = f"{done.connections} connections, {done.bytes} bytes mirrored, {account.seconds:.0f} s"
-        what = f"{self._verb} {shown(ports)} of" if ports else "takes part in"
+        what = f"{does(gets)} of" if gets else "takes part in"
         return f"{self._judged.author} no longer {what} {self._judged.target} ({counted}): {account.reason}"
 
     def _say(self, reason: str, message: str, pod: Json) -> None:
@@ -205,6 +205,12 @@ class Word:
         }
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
+
+
+def does(gets: Gets) -> str:
+    """ "steals 8080 and mirrors 53/udp"."""
+    parts = (("steals", gets.stolen), ("mirrors", gets.mirrored))
+    return " and ".join(f"{verb} {shown(ports)}" for verb, ports in parts if ports)
 
 
 def shown(ports: Sequence[AppPort]) -> str:

@@ -33,7 +33,7 @@ class Mirrored:
         targets: Mapping[int, Target],
         there: Callable[[], bool],
         notice: Callable[[Message], None],
-        gets: Callable[[Target, tuple[AppPort, ...]], None],
+        mirrors: Callable[[int, tuple[AppPort, ...]], None],
         others: Callable[[Target, tuple[AppPort, ...]], tuple[AppPort, ...]] = lambda _, chosen: chosen,
     ) -> None:
         self._engine = engine
@@ -41,7 +41,7 @@ class Mirrored:
         self._targets = targets
         self._there = there
         self._notice = notice
-        self._gets = gets
+        self._mirrors = mirrors
         self._others = others
         self._wanted: tuple[AppPort, ...] = ()
         self._wanted_by: object = None
@@ -122,4 +122,4 @@ class Mirrored:
             log.warning("session %d: target %d cannot be mirrored: %s", self._session, target.index, fault.reason)
             return
         self._notice(Mirroring(target.index, chosen))
-        self._gets(target, chosen)
+        self._mirrors(target.index, chosen)

@@ -19,6 +19,7 @@ from agent.data_link import DataLink
 from agent.engine import Engine, LinkCut, LinkGone
 from agent.founder import Founder, tell
 from agent.gates import Gates
+from agent.got import Got
 from agent.mirrored import Mirrored
 from agent.stolen import Owner, Thieving
 from agent.target import Target
@@ -59,8 +60,11 @@ class Session:
             changed=self._target_changed,
             ended=lambda index: self._founder.notice(TargetGone(index)),
         )
+        self._got = Got(self._targets, warrant)
         owner = Owner(number, self.name, hello.author)
-        self._stealing = Thieving(engine, gates, owner, warrant, self._targets, self._founder.notice)
+        self._stealing = Thieving(
+            engine, gates, owner, warrant, self._targets, self._founder.notice, self._got.steals
+        )
         self._answers = Answers(engine, number, self._targets, warrant, self._stealing, self._used.add)
         self._mirrored = Mirrored(
             engine,
@@ -68,7 +72,7 @@ class Session:
             self._targets,
             self._may_take_part,
             self._founder.notice,
-            lambda target, ports: warrant.gets(target.container, target.pod, ports),
+            self._got.mirrors,
             self._others,
         )
         self._data = DataLink(engine, number, self.name, self._mirrored.anew)
@@ -210,6 +214,7 @@ class Session:
     def _target_changed(self, index: int) -> None:
         self._mirrored.changed(index)
         self._stealing.changed(index)
+        self._got.changed(index)
 
     def _may_take_part(self) -> bool:
         return self._data.there and (self._stealing.asked or "mirror" in self._warrant.rights)

@@ -38,7 +38,8 @@ class Owner:
 
 
 class Thieving:
-    """``targets`` by their index, which stay the session's."""
+    """``targets`` by their index, which stay the session's. ``steals``: called with what is stolen of one from now
+    on."""
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Thieving:
         warrant: Warrant,
         targets: Mapping[int, Target],
         notice: Callable[[Message], None],
+        steals: Callable[[int, tuple[AppPort, ...]], None],
     ) -> None:
         self._engine = session_engine
         self._gates = gates
@@ -55,6 +57,7 @@ class Thieving:
         self._warrant = warrant
         self._targets = targets
         self._notice = notice
+        self._steals = steals
         self._asked: Steal | None = None
         self._nodes: tuple[bytes, ...] = ()
         self._thief = Thief(owner.number, int(time.time()))
@@ -143,6 +146,7 @@ class Thieving:
         )
         self._said[index] = Stealing(index, outcome.ports, outcome.refused)
         self._notice(self._said[index])
+        self._steals(index, outcome.ports)
 
     def _counted(self, index: int, now: Counts) -> None:
         self._notice(Stolen(index, now.port, now.seen, now.matched, now.stolen, now.older, now.tls, now.last))

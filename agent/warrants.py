@@ -67,7 +67,9 @@ class Warrant:
     def left(self, container: str, pod: str) -> None:
         """It does so no longer. Never waits."""
 
-    def gets(self, container: str, pod: str, ports: tuple[AppPort, ...]) -> None:
+    def gets(
+        self, container: str, pod: str, mirrored: tuple[AppPort, ...], stolen: tuple[AppPort, ...]
+    ) -> None:
         """The app gets the traffic of these ports of it from now on, and of no others. Never waits."""
 
     async def ended(self, account: Account) -> None:

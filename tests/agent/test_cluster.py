@@ -409,9 +409,9 @@ async def test_events_name_the_ports(
     assert (
         began == "MirrorSessionBegan: anna takes part in deploy/cart, and mirrors no port of it yet, with env"
     )
-    warrant.gets(ID, "cart-0", (DNS, WEB))
+    warrant.gets(ID, "cart-0", (DNS, WEB), ())
     assert await told(objects) == "MirrorSessionChanged: anna mirrors 8080, 53/udp of deploy/cart"
-    warrant.gets(ID, "cart-0", (WEB,))
+    warrant.gets(ID, "cart-0", (WEB,), ())
     assert await told(objects) == "MirrorSessionChanged: anna mirrors 8080 of deploy/cart"
     await warrant.ended(OVER)
     ended = await told(objects)
@@ -428,15 +428,26 @@ async def test_a_beginning_has_its_ports(
     monkeypatch.setattr(announced_core, "SETTLES", 0.0)
     warrant = await entered(warrants)
     assert objects.events.empty()
-    warrant.gets(ID, "cart-0", (WEB,))
+    warrant.gets(ID, "cart-0", (WEB,), ())
     assert await told(objects) == "MirrorSessionBegan: anna mirrors 8080 of deploy/cart, with env"
+
+
+async def test_what_is_stolen_is_called_so(
+    warrants: ClusterWarrants, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announced_core, "SETTLES", 0.0)
+    objects.there[SESSION]["spec"] |= {"mode": "steal", "rights": ["mirror", "steal"]}
+    warrant = await entered(warrants)
+    warrant.gets(ID, "cart-0", (DNS,), (WEB,))
+    began = await told(objects)
+    assert began == "MirrorSessionBegan: anna steals 8080 and mirrors 53/udp of deploy/cart, with mirror"
 
 
 async def test_a_session_that_is_over_at_once_is_told_of_too(
     warrants: ClusterWarrants, objects: Objects
 ) -> None:
     warrant = await entered(warrants)
-    warrant.gets(ID, "cart-0", (WEB,))
+    warrant.gets(ID, "cart-0", (WEB,), ())
     warrant.left(ID, "cart-0")  # as the targets are let go
     await warrant.ended(OVER)
     said = {(one["reason"], one["message"]) for one in [await objects.events.get() for _ in range(4)]}

@@ -337,8 +337,11 @@ class Narrow(Warrant):
     def left(self, container: str, pod: str) -> None:
         self.entered_pods.append(f"-{pod}")
 
-    def gets(self, container: str, pod: str, ports: tuple[AppPort, ...]) -> None:
-        self.got.append((pod, ports))
+    def gets(
+        self, container: str, pod: str, mirrored: tuple[AppPort, ...], stolen: tuple[AppPort, ...]
+    ) -> None:
+        assert not stolen
+        self.got.append((pod, mirrored))
 
     async def ended(self, account: Account) -> None:
         self.account = account

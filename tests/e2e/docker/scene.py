@@ -134,6 +134,16 @@ class Run:
     def said(self, text: str, patience: float = PATIENCE) -> str:
         return self.err.wait(lambda line: text in line, f"{text!r} on stderr", patience)
 
+    def said_all(self, *texts: str, patience: float = PATIENCE) -> None:
+        """All of these, in any order."""
+        left = set(texts)
+
+        def last(line: str) -> bool:
+            left.difference_update([text for text in left if text in line])
+            return not left
+
+        self.err.wait(last, f"{texts} on stderr", patience)
+
     def end(self, number: int = signal.SIGTERM) -> int:
         """Signals the runner and waits for its end; its exit code."""
         if self.process.poll() is None:

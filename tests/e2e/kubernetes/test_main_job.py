@@ -224,9 +224,8 @@ def test_a_way_cut_for_longer_resets_and_goes_on(
         run.said("cut: connections wait up to 60 s")
         run.said("is still cut: its connections are reset", patience=90)
         between.heal()
-        run.said("is back, its connections were reset", patience=60)
+        run.said_all("is back, its connections were reset", ": mirroring", patience=60)
         assert _out(run) == before == scene.address(scene.names("cart")[0])
-        run.said(": mirroring")
         assert asked(scene, 3) == [ANSWER] * 3
         assert requests(run, 3) == [1, 2, 3]
         run.end()  # while there is a way by which to delete what was made
@@ -237,8 +236,7 @@ def test_the_app_outlives_its_agent(scene: Scene, job: tuple[str, ...]) -> None:
     run = scene.record("deploy/cart", "8080", options=job)
     scene.kube("delete", "jobs", "-l", "mirror-run.dev/session", "--wait=true")
     run.said("cut: connections wait")
-    run.said("is back, its connections were reset")
-    run.said(": mirroring")
+    run.said_all("is back, its connections were reset", ": mirroring")
     assert asked(scene, 3) == [ANSWER] * 3
     assert requests(run, 3) == [1, 2, 3]
     assert run.process.poll() is None
