@@ -1,5 +1,6 @@
-/* The state of HTTP/2 on one connection, and what its files ask of each other: http2_client.c reads the client, http2_target.c
- * the target, http2_leg.c speaks with an app, http2_stream.c keeps the taken streams, http2_out.c writes to the client. */
+/* The state of HTTP/2 on one connection, and what its files ask of each other: http2_client.c reads the client (http2_block.c
+ * its header blocks, http2_body.c the bodies of taken streams), http2_target.c the target; http2_leg.c speaks with an app,
+ * http2_lost.c when it is gone; http2_stream.c keeps the taken streams, http2_out.c writes to the client. */
 #pragma once
 
 #include "agent/gate/http2.h"
@@ -76,6 +77,8 @@ struct http2 {
     uint8_t what;  /* enum http2_what */
     bool body_padded, body_ends;
     uint8_t body_padding;
+    uint16_t
+        body_beside; /* octets of that frame that no app takes: padding, and the octet that says how much */
     uint32_t stream;      /* of that frame */
     uint32_t last_stream; /* the highest the client has opened */
     uint32_t last_target; /* the highest that the target has seen */
@@ -149,7 +152,25 @@ bool http2_queue_data(struct http2_leg *leg, struct http2_stream *s, const uint8
                       bool ends);
 bool http2_queue_reset(struct http2_leg *leg, struct http2_stream *s, uint32_t code);
 
+/* --- http2_block.c, http2_body.c --- */
+
+/* What became of the octets that the client's side was about to take. */
+enum http2_done {
+    HTTP2_DONE_PASS, /* the frame's head is to be passed, and `left` octets behind it */
+    HTTP2_DONE_SELF, /* octets were taken, and dealt with */
+    HTTP2_DONE_WAIT,
+    HTTP2_DONE_BROKEN, /* it cannot be understood: `why` */
+};
+
+/* A frame HEADERS lies at p; with what belongs to it, it is `*whole` octets. */
+enum http2_done http2_block(struct http2 *h, const uint8_t *p, size_t n, size_t *whole);
+/* A frame DATA of a taken stream; then n octets of its payload, of which `left` were still to come; then its end. */
+void http2_body_begin(struct http2 *h, const struct http2_frame *f);
+void http2_body(struct http2 *h, const uint8_t *p, size_t n);
+void http2_body_end(struct http2 *h);
+
 /* --- http2_client.c, http2_target.c, http2.c --- */
+void http2_say_target(struct http2 *h, const uint8_t *p, size_t n);
 size_t http2_client(struct http2 *h, const uint8_t *p, size_t n);
 size_t http2_target(struct http2 *h, const uint8_t *p, size_t n);
 /* Gives a stream to the target after all; its body so far too. */

@@ -300,6 +300,25 @@ static void app_goes_away(void) {
     finish();
 }
 
+/* Padding counts against windows, and no app takes it: a stream of a hundred windows of it does not starve. */
+static ssize_t pad(nghttp2_session *session, const nghttp2_frame *frame, size_t most, void *user) {
+    (void)session, (void)user;
+    size_t n = frame->hd.length + 1 + frame->hd.length % 3 * 100;
+    return (ssize_t)(n < most ? n : most);
+}
+
+static void padding(void) {
+    begin();
+    twin_free(&client);
+    twin_client_padded(&client, &y, pad);
+    for (int32_t i = 0; i < 10; i++)
+        twin_ask(&client, "/p", whose[i % 5], 300000, i % 2);
+    move();
+    for (int32_t i = 0; i < 10; i++)
+        twin_expect(&client, 1 + 2 * i, from[i % 5], 300000);
+    finish();
+}
+
 /* A slow app holds its own streams alone. */
 static void slow_app(void) {
     begin();
@@ -441,6 +460,7 @@ static const struct test tests[] = {
     TEST(lost_apps),
     TEST(app_goes_away),
     TEST(slow_app),
+    TEST(padding),
     TEST(ends),
     TEST(drained),
     TEST(the_target_speaks_first),

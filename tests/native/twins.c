@@ -111,7 +111,8 @@ static int on_invalid(nghttp2_session *session, const nghttp2_frame *frame, int 
 }
 
 static void begin(struct twin *t, struct play *y, unsigned party, const char *name,
-                  const nghttp2_settings_entry *set, size_t n) {
+                  const nghttp2_settings_entry *set, size_t n,
+                  nghttp2_select_padding_callback pad) {
     memset(t, 0, sizeof *t);
     t->y = y;
     t->party = party;
@@ -124,6 +125,8 @@ static void begin(struct twin *t, struct play *y, unsigned party, const char *na
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(c, on_close);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, on_invalid);
+    if (pad != NULL)
+        nghttp2_session_callbacks_set_select_padding_callback(c, pad);
     EXPECT((party == CLIENT ? nghttp2_session_client_new : nghttp2_session_server_new)(&t->session,
                                                                                        c, t) == 0);
     nghttp2_session_callbacks_del(c);
@@ -131,12 +134,16 @@ static void begin(struct twin *t, struct play *y, unsigned party, const char *na
 }
 
 void twin_client(struct twin *t, struct play *y, const nghttp2_settings_entry *set, size_t n) {
-    begin(t, y, CLIENT, "the client", set, n);
+    begin(t, y, CLIENT, "the client", set, n, NULL);
+}
+
+void twin_client_padded(struct twin *t, struct play *y, nghttp2_select_padding_callback pad) {
+    begin(t, y, CLIENT, "the client", NULL, 0, pad);
 }
 
 void twin_server(struct twin *t, struct play *y, unsigned party, const char *name,
                  const nghttp2_settings_entry *set, size_t n) {
-    begin(t, y, party, name, set, n);
+    begin(t, y, party, name, set, n, NULL);
 }
 
 void twin_free(struct twin *t) {

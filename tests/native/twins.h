@@ -35,6 +35,7 @@ struct twin {
 };
 
 void twin_client(struct twin *t, struct play *y, const nghttp2_settings_entry *set, size_t n);
+void twin_client_padded(struct twin *t, struct play *y, nghttp2_select_padding_callback pad);
 void twin_server(struct twin *t, struct play *y, unsigned party, const char *name,
                  const nghttp2_settings_entry *set, size_t n);
 void twin_free(struct twin *t);
