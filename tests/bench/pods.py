@@ -28,7 +28,7 @@ SESSIONS = 20
 WATCHED = 20.0
 """Seconds for which an idle agent is watched."""
 
-TOGETHER = 4.0
+TOGETHER = 6.0
 """Seconds for which all sessions load at once, and are counted."""
 HEAD_START = 3.0
 """Seconds until they begin: each has its connection by then, or the run is refused (load.c)."""
