@@ -269,4 +269,4 @@ def test_files_of_a_pod_by_the_door(scene: Scene, job: tuple[str, ...]) -> None:
     )
     hostname, namespace, none = said.split("|")
     assert hostname.startswith("cart-")
-    assert (namespace, none) == (scene.name, "-2")
+    assert (namespace, none) == (scene.namespace, "-2")
