@@ -1,7 +1,7 @@
 """The gates of an agent, one for each target network that somebody steals from, and what all sessions want of them.
 
 ``agent.claims`` decides who gets a port, ``agent.gate`` is the process. A gate is started with the first claim and
-ended by its drain after the last; a claim that comes meanwhile is served by the next, when this one has ended.
+ended by its drain after the last. A session that wants nothing just now keeps it: its app may be asked already.
 """
 
 from __future__ import annotations
@@ -170,14 +170,12 @@ class Gates:
             if network.again is None:
                 self._start(network)
             return
-        if not network.ready or network.gate.draining:
+        if not network.ready:
             return
-        if not rules:
-            network.settled.clear()
+        if network.parts:
+            self._want(network, rules, thieves)
+        elif not network.gate.draining:
             network.gate.drain(network.drain)
-            network.settled.set()  # it empties its set before it reads anything else
-            return
-        self._want(network, rules, thieves)
 
     def _rules(self, network: Network) -> tuple[list[Rule], list[Thief]]:
         """What the gate shall do; who is refused is told so."""
@@ -204,8 +202,8 @@ class Gates:
             refused = part.wrong or self._refusal(network, claim, found)
             if not got:
                 self._tell(part, Outcome((), refused))
+            thieves[claim.thief.number] = claim.thief
             for port in got:
-                thieves[claim.thief.number] = claim.thief
                 rules.setdefault(
                     (claim.thief.number, port.target),
                     Rule(claim.thief.number, claim.target, port.target, port.app, claim.filters),
@@ -242,6 +240,7 @@ class Gates:
             return
         network.settled.clear()
         network.asked[serial] = {(rule.session, rule.target) for rule in rules}
+        network.asked[serial] |= {key for key, part in network.parts.items() if not part.claim.ports}
 
     def _wrong(self, network: Network, sentence: str) -> None:
         """The gate does not take what is wanted: it is what came last that it cannot do."""
@@ -281,7 +280,7 @@ class Gates:
                 self._settle(network)
             case Applied(serial=serial):
                 self._in_force(network, serial)
-            case Failed(sentence=sentence) if network.ready and not gate.draining:
+            case Failed(sentence=sentence) if network.ready and network.asked:
                 self._wrong(network, sentence)
             case Failed():
                 pass  # it ends with that

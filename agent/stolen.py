@@ -128,12 +128,15 @@ class Thieving:
         """Nothing more is stolen; returns when the app has answered what it was given, or after so many seconds."""
         deadline = asyncio.get_running_loop().time() + within
         self._over = True
-        self._gates.release(self._owner.number)
+        for index in list(self._said):
+            if target := self._targets.get(index):
+                self.take(target, ())
         await self._gates.settled(within)
         answered = 0
         while answered < 2 and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(LOOKS_EVERY)
             answered = answered + 1 if self._engine.unanswered(self._owner.number) == 0 else 0
+        self._gates.release(self._owner.number)
 
     def close(self) -> None:
         """The session is over."""

@@ -56,6 +56,8 @@ class Following:
         }
         async with background(work):
             yield
+            if self.options.steal:
+                await telling.let_go(agent)
             await telling.sum_up(self._counters, self.screen)
             self._mirrored.sum_up()
         self._mirrored.close()

@@ -130,7 +130,6 @@ class DockerPlace:
                 await self._agent.call(wish)
 
     async def close(self) -> None:
-        await self.let_go()
         await self._links.aclose()
 
 

@@ -134,12 +134,14 @@ static void follow(struct gate *g, struct want *w) {
 static void on_want(struct control *control, struct want *w) {
     struct gate *g = container_of(control, struct gate, control);
     struct fault f = {0};
-    if (g->draining || swap(g, w, &f) != 0) {
-        if (g->draining)
-            fault_set(&f, ESHUTDOWN, "steal more while the gate drains");
+    if (swap(g, w, &f) != 0) {
         want_free(w);
         control_failed(control->io.fd, &f);
         return;
+    }
+    if (g->draining) { /* it is needed again; what was draining ends all the same */
+        g->draining = false;
+        timer_cancel(g->loop, &g->drain_end);
     }
     follow(g, w);
     control_applied(control, w->serial);

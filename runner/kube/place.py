@@ -145,6 +145,7 @@ class KubePlace:
         }
         async with background(work):
             yield
+            await self._part.let_go()
             await telling.sum_up(self._part.counters, self.screen)
             self._mirrored.sum_up()
         self._mirrored.close()

@@ -6,7 +6,7 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -209,18 +209,34 @@ async def test_what_a_gate_cannot_do_is_only_its_askers_trouble(all_gates: Gates
     assert one.outcomes == [Outcome((port(80),))]
 
 
-async def test_a_claim_while_a_gate_drains_is_served_by_the_next(all_gates: Gates, netns: int) -> None:
+async def test_a_gate_that_drains_is_called_back_or_had_ended(all_gates: Gates, netns: int) -> None:
     one, two = Session(), Session()
     one.claims(all_gates, netns, claim(1))
     MADE[0].says(Ready(4000))
     MADE[0].applies()
     all_gates.release(1)
     two.claims(all_gates, netns, claim(2))
-    assert len(MADE) == 1
-    MADE[0].ended(MADE[0], "")
+    assert [rule.session for rule in MADE[0].wants[-1].rules] == [2]
+    MADE[0].ended(MADE[0], "")  # it had drained already as it was told
     MADE[1].says(Ready(4000))
     MADE[1].applies()
     assert two.outcomes == [Outcome((port(80),))]
+
+
+async def test_a_session_that_wants_nothing_just_now_keeps_what_its_app_was_given(
+    all_gates: Gates, netns: int
+) -> None:
+    one = Session()
+    one.claims(all_gates, netns, claim(1))
+    MADE[0].says(Ready(4000))
+    MADE[0].applies()
+    nothing = replace(claim(1), ports=())
+    one.claims(all_gates, netns, nothing)
+    assert (MADE[0].wants[-1].rules, [thief.number for thief in MADE[0].wants[-1].thieves]) == ((), [1])
+    assert MADE[0].drained == []
+    MADE[0].applies()
+    assert one.outcomes[-1] == Outcome(())
+    await all_gates.settled(1)
 
 
 async def test_counts_go_to_whose_port_it_is(all_gates: Gates, netns: int) -> None:

@@ -22,7 +22,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
         body = json.dumps({"by": "app", "peer": self.client_address[:2], "own": self.connection.getsockname()[0],
-                           "path": self.path, "user": self.headers.get("X-User")}).encode() + b"\\n"
+                           "path": self.path, "user": self.headers.get("X-User"), "name": sys.argv[1]})
+        body = body.encode() + b"\\n"
         self.send_response(200); self.send_header("Content-Length", str(len(body))); self.end_headers()
         self.wfile.write(body)
     def log_message(self, *words): pass
@@ -85,9 +86,9 @@ class Load:
         self.counts = json.loads(out) if out else {}
 
 
-def stolen(scene: Scene, target: Container, *options: str) -> Run:
+def stolen(scene: Scene, target: Container, *options: str, name: str = "ada") -> Run:
     """An app that answers in the target's place by now."""
-    run = scene.start(target, "python3", "-c", APP, options=("--steal", *options), stdin=subprocess.PIPE)
+    run = scene.start(target, "python3", "-c", APP, name, options=("--steal", *options), stdin=subprocess.PIPE)
     run.event(listening=8080)
     run.said("stealing 8080")
     return run
@@ -202,10 +203,57 @@ def test_kill_9_of_each_part(scene: Scene, target: Container, bystander: Contain
 def test_two_sessions_and_one_port(scene: Scene, target: Container, bystander: Container) -> None:
     """The second is told who holds it, and has it when the first lets go."""
     first = stolen(scene, target)
-    second = scene.start(target, "python3", "-c", APP, options=("--steal",), stdin=subprocess.PIPE)
+    second = scene.start(target, "python3", "-c", APP, "ben", options=("--steal",), stdin=subprocess.PIPE)
     line = second.said("is stolen whole by")
     assert "since" in line
     assert "--http-header" in line
     first.end()
     second.said("stealing 8080")
     until(scene, bystander, "app")
+
+
+def matched(scene: Scene, client: Container, user: str) -> dict[str, Any]:
+    return ask(scene, client, "target", "-H", f"x-user: {user}")
+
+
+def test_by_filter_request_by_request(scene: Scene, target: Container, bystander: Container) -> None:
+    """Matches and others alternate on one kept connection; the others' answers are the target's own."""
+    run = stolen(scene, target, "--http-header", "^X-User: ada$", "--http-path", "^/", "--http-method", "get")
+    assert matched(scene, bystander, "ada")["by"] == "app"
+    words: list[str] = []
+    for user in ("ada", "ben", "ada", "eve", "ada"):
+        words += ["-H", f"x-user: {user}", "http://target:8080/", "--next"]
+    said = scene.inside(bystander, "curl", "-sS", "--max-time", "10", *words[:-1]).splitlines()
+    assert ["target" if line == "the target answers" else "app" for line in said] == [
+        "app", "target", "app", "target", "app",
+    ]  # fmt: skip
+    words = ["-H", "x-user: ada", "-d", "x", "-o", "/dev/null", "-w", "%{http_code}", "http://target:8080/"]
+    assert scene.inside(bystander, "curl", "-sS", *words) == "405"  # nginx's; the app would say 501
+    run.end()
+    assert [line for line in run.err.seen if "4 of 7 requests to 8080 matched" in line], run.err.seen[-6:]
+
+
+def test_a_filter_that_matches_nothing_says_so(scene: Scene, target: Container, bystander: Container) -> None:
+    run = stolen(scene, target, "--http-header", "^x-nobody: .")
+    for _ in range(3):
+        assert ask(scene, bystander)["by"] == "target"
+    run.end()
+    said = "none of 3 requests to 8080 matched; the last was GET / HTTP/1.1"
+    assert [line for line in run.err.seen if said in line], run.err.seen[-6:]
+
+
+def test_filters_of_two_sessions(scene: Scene, target: Container, bystander: Container) -> None:
+    """Asked in order of age."""
+    first = stolen(scene, target, "--http-header", "^x-user: ada$")
+    stolen(scene, target, "--http-header", "^x-user: (ada|ben)$", name="ben")
+    assert matched(scene, bystander, "ada")["name"] == "ada"
+    assert matched(scene, bystander, "ben")["name"] == "ben"
+    assert matched(scene, bystander, "eve")["by"] == "target"
+    first.end()
+    assert matched(scene, bystander, "ada")["name"] == "ben"
+
+
+def test_what_cannot_be_a_filter_is_refused_before_anything_starts(scene: Scene, target: Container) -> None:
+    run = scene.start(target, "true", options=("--steal", "--http-path", "/a(?=b)"))
+    assert run.wait() == 125
+    assert "looks around" in "".join(run.err.seen)

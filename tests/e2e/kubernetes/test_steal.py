@@ -21,7 +21,7 @@ STARTS = 120.0
 
 def stolen(scene: Scene, name: str, *options: str, said: str = "stealing 8080") -> Run:
     words = ("--agent", "job", "--agent-image", scene.images.agent, "--steal", *options)
-    run = scene.start(name, "python3", "-c", APP, options=words, stdin=subprocess.PIPE)
+    run = scene.start(name, "python3", "-c", APP, "app", options=words, stdin=subprocess.PIPE)
     run.event(STARTS, listening=PORT)
     run.said(said, STARTS)
     return run
