@@ -72,7 +72,7 @@ class Gate:
         log.info("gate %d: started for %s", self._pid, comment)
 
     def want(self, wanted: Want) -> int:
-        """The serial by which it will say that this is in force; a drain is over with it. ValueError: it is too much."""
+        """The serial by which it will say that this is in force; a drain is over. ValueError: it is too much."""
         self._serial += 1
         self._say(gate_words.want(self._serial, wanted))
         self.draining = False

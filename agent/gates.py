@@ -82,6 +82,7 @@ class Network:
     gate: Gate | None = None
     ready: bool = False
     asked: dict[int, set[tuple[int, int]]] = field(default_factory=dict)  # by serial: whose claims it was of
+    counted: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)  # by session and port: for whom
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     again: asyncio.TimerHandle | None = None
     drain: int = 600
@@ -126,6 +127,7 @@ class Gates:
             keys = [key for key in network.parts if key[0] == session and target in (None, key[1])]
             for key in keys:
                 network.drain = network.parts.pop(key).claim.drain
+                network.counted = {what: whose for what, whose in network.counted.items() if whose != key}
             if keys:
                 self._settle(network)
 
@@ -204,6 +206,7 @@ class Gates:
                 self._tell(part, Outcome((), refused))
             thieves[claim.thief.number] = claim.thief
             for port in got:
+                network.counted.setdefault((claim.thief.number, port.target), (claim.thief.number, claim.target))
                 rules.setdefault(
                     (claim.thief.number, port.target),
                     Rule(claim.thief.number, claim.target, port.target, port.app, claim.filters),
@@ -285,10 +288,9 @@ class Gates:
             case Failed():
                 pass  # it ends with that
             case Counts():
-                for (session, _), part in network.parts.items():
-                    if session == said.session and any(port.target == said.port for port in part.claim.ports):
-                        part.counted(said)
-                        break
+                key = network.counted.get((said.session, said.port))
+                if key in network.parts:
+                    network.parts[key].counted(said)
             case Drained(reset=reset) if reset:
                 log.warning("a gate had to reset %d connections that had not ended", reset)
 

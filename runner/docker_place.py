@@ -3,6 +3,7 @@ sessions, and a socket in a volume for the bridge."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -23,6 +24,9 @@ from runner.together import never
 from wire import messages as m
 
 log = logging.getLogger(__name__)
+
+ENDS_WITHIN = 2.0
+"""Seconds from an agent's last answer to the end of its container: one that was ending took no session any more."""
 
 
 @dataclass(slots=True)
@@ -88,8 +92,11 @@ class DockerPlace:
             raise Refusal(f"the agent cannot serve {self.name}: {error.reason}") from error
 
     async def lost_race(self, error: Exception) -> bool:
-        if not await agents.ended(self.engine, self._agent_container):
-            return False
+        overdue = asyncio.get_running_loop().time() + ENDS_WITHIN
+        while not await agents.ended(self.engine, self._agent_container):
+            if asyncio.get_running_loop().time() > overdue:
+                return False
+            await asyncio.sleep(0.1)
         log.debug("the agent ended just now: %s", error)
         return True
 

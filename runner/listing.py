@@ -11,7 +11,7 @@ from runner import contexts, targets
 from runner.config import Caller, ClusterOptions
 from runner.engine import Engine, EngineError, Json, connect
 from runner.errors import Refusal
-from runner.labels import AUTHOR, ROLE, SESSION, TARGET, WHERE
+from runner.labels import AUTHOR, MODE, ROLE, SESSION, TARGET, WHERE
 from runner.places import has_kubeconfig
 from runner.refusals import translated
 from runner.screen import Screen
@@ -72,8 +72,14 @@ async def sessions_table(caller: Caller, context: str, screen: Screen) -> int:
         labels = one["Labels"]
         app = roles.get("app")
         state = app["State"] if app else "without its app"
-        rows.append((session, _target(labels), labels.get(AUTHOR, ""), _age(now - one["Created"]), state))
-    screen.table(("SESSION", "TARGET", "AUTHOR", "AGE", "STATE"), rows)
+        mode = labels.get(MODE, "mirror")
+        rows.append((session, _target(labels), mode, labels.get(AUTHOR, ""), _age(now - one["Created"]), state))
+    screen.table(("SESSION", "TARGET", "MODE", "AUTHOR", "AGE", "STATE"), rows)
+    if not rows and await engine.containers(f"{ROLE}=agent"):
+        screen.notice(
+            "an agent drains: connections of a target's clients that were begun while somebody stole from it still go "
+            "through the agent, which ends when they have"
+        )
     return 0
 
 

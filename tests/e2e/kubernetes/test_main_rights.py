@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from runner.kube.install_manifests import AGENT
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.users import Rule
+from tests.e2e.docker.test_steal import APP
 
 from .installation import AGENTS, install, mirror_run
 from .scene import ROLE, Images, Scene
@@ -195,3 +197,21 @@ def test_agents_that_are_replaced_take_the_run_up(scene: Scene, user: Callable[.
         time.sleep(0.2)
     assert run.process.poll() is None
     assert len(scene.kubectl.items("get", "mirrorsessions", "-n", scene.namespace)) == 1
+
+
+def test_who_may_steal(scene: Scene, user: Callable[..., Kubectl]) -> None:
+    """And who may not is told so before anything is made."""
+    ben = user("ben", {scene.namespace: "mirror-run-develop"}, CONNECT)
+    run = scene.start("deploy/cart", "true", options=("--steal",), user=ben)
+    assert run.wait() != 0
+    assert f"no stealing: you lack create mirrorsessions/steal in {scene.namespace}" in "".join(run.err.seen)
+    tia = user("tia", {scene.namespace: "mirror-run-full"}, CONNECT)
+    command = ("python3", "-c", APP, "tia")
+    run = scene.start("deploy/cart", *command, options=("--steal",), user=tia, stdin=subprocess.PIPE)
+    run.said("stealing 8080")
+    listed = scene.kube("get", "mirrorsessions", "--no-headers").split()
+    assert listed[1:4] == ["tia", "deploy/cart", "steal"]
+    answer = scene.inside("client", "curl", "-sS", "-m", "5", "http://cart:8080/")
+    assert '"by": "app"' in answer
+    run.end()
+    assert "by" not in scene.inside("client", "curl", "-sS", "-m", "5", "http://cart:8080/")

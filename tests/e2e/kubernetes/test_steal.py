@@ -1,8 +1,9 @@
-"""Stealing from pods: through a Service, from every replica, and past a rollout."""
+"""Stealing from pods: through a Service, from every replica, past a rollout; the kubelet still asks the pod itself."""
 
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import time
 
@@ -12,15 +13,15 @@ from tests.e2e.docker.scene import Run
 from tests.e2e.docker.test_steal import APP
 
 from .numbered import PORT, SERVER
-from .scene import Scene
+from .scene import CREATED, ROLE, SESSION, Scene
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 STARTS = 120.0
 
 
-def stolen(scene: Scene, name: str, *options: str, said: str = "stealing 8080") -> Run:
-    words = ("--agent", "job", "--agent-image", scene.images.agent, "--steal", *options)
+def stolen(scene: Scene, name: str, *options: str, said: str = "stealing 8080", agent: str = "job") -> Run:
+    words = ("--agent", agent, "--agent-image", scene.images.agent, "--steal", *options)
     run = scene.start(name, "python3", "-c", APP, "app", options=words, stdin=subprocess.PIPE)
     run.event(STARTS, listening=PORT)
     run.said(said, STARTS)
@@ -35,6 +36,14 @@ def answers(scene: Scene, count: int, host: str = "cart", *words: str) -> dict[s
         who = json.loads(line)["by"] if line.startswith("{") else line.split()[0]
         found[who] = found.get(who, 0) + 1
     return found
+
+
+def of_session(run: Run, role: str) -> list[str]:
+    """The ids of this run's containers of that role."""
+    session = next(found[1] for line in run.err.seen if (found := CREATED.search(line)))
+    words = [f"--filter=label={SESSION}={session}", f"--filter=label={ROLE}={role}"]
+    done = subprocess.run(["docker", "ps", "-q", *words], check=True, capture_output=True, text=True)
+    return done.stdout.split()
 
 
 def until(scene: Scene, wanted: set[str]) -> None:
@@ -67,3 +76,62 @@ def test_all_replicas_through_a_service_and_a_rollout(scene: Scene) -> None:
     run.end()
     after = answers(scene, 12)
     assert not {"app", "failed"} & set(after), after
+
+
+def test_a_lid_that_closes(scene: Scene) -> None:
+    """The way is silent: after 3 s everybody is the target's, and the app's again when it is back."""
+    name = scene.deployment("cart", 1, ("python3", "-c", SERVER), {"http": PORT})
+    scene.reachable(scene.client(), "cart", PORT)
+    run = stolen(scene, name)
+    until(scene, {"app"})
+    run.process.send_signal(signal.SIGSTOP)
+    try:
+        first = answers(scene, 1)  # finds out; 10 s would be too late for it
+        assert not {"app", "failed"} & set(first), first
+        began = time.monotonic()
+        rest = answers(scene, 5)
+        assert not {"app", "failed"} & set(rest), rest
+        assert time.monotonic() - began < 5
+    finally:
+        run.process.send_signal(signal.SIGCONT)
+    until(scene, {"app"})
+
+
+def test_from_within_the_pod(scene: Scene) -> None:
+    """By an ephemeral container, which has no namespace to enter; by filter."""
+    name = scene.deployment("cart", 1, ("python3", "-c", SERVER), {"http": PORT})
+    scene.reachable(scene.client(), "cart", PORT)
+    run = stolen(scene, name, "--http-header", "^x-user: ada$", agent="ephemeral")
+    assert answers(scene, 4, "cart", "-H", "'x-user: ada'") == {"app": 4}
+    assert "app" not in answers(scene, 4, "cart", "-H", "'x-user: ben'")
+    run.end()
+    assert not {"app", "failed"} & set(answers(scene, 4, "cart", "-H", "'x-user: ada'"))
+
+
+def test_a_readiness_probe_while_the_app_is_stopped(scene: Scene) -> None:
+    """A developer at a breakpoint: the kubelet and the pod's own checks are answered by the pod."""
+    probe = {
+        "httpGet": {"path": "/healthz", "port": PORT},
+        "periodSeconds": 1,
+        "failureThreshold": 2,
+        "timeoutSeconds": 1,
+    }
+    name = scene.deployment("cart", 1, ("python3", "-c", SERVER), {"http": PORT}, readinessProbe=probe)
+    scene.reachable(scene.client(), "cart", PORT)
+    run = stolen(scene, name)
+    until(scene, {"app"})
+    (app,) = of_session(run, "app")
+    subprocess.run(["docker", "pause", app], check=True, capture_output=True)
+    try:
+        deadline = time.monotonic() + 10  # failureThreshold's time several times over
+        while time.monotonic() < deadline:
+            pod = scene.pods("cart")[0]
+            ready = next(one for one in pod["status"]["conditions"] if one["type"] == "Ready")
+            assert ready["status"] == "True", ready
+            assert scene.inside(
+                scene.names("cart")[0], "curl", "-sS", "-m", "2", f"http://127.0.0.1:{PORT}/own"
+            ).endswith("/own\n")
+            time.sleep(0.5)
+    finally:
+        subprocess.run(["docker", "unpause", app], check=True, capture_output=True)
+    until(scene, {"app"})
