@@ -65,6 +65,8 @@ class PlayedEngine:
         self.files: dict[tuple[int, int], tuple[int, bool]] = {}
         self.mirrored: list[tuple[int, int, tuple[AppPort, ...]]] = []
         self.forgets = False
+        self.waits: list[int] = []
+        """Stolen connections that wait for an answer, at each look; the last comes first."""
         self.counted = Counters(connections=1)
         self.went = Outgoing()
         self.rested = 0
@@ -137,6 +139,9 @@ class PlayedEngine:
 
     def mirror_ports(self, session: int, target: int, ports: tuple[AppPort, ...]) -> None:
         self.mirrored.append((session, target, ports))
+
+    def unanswered(self, session: int) -> int:
+        return self.waits.pop() if self.waits else 0
 
     def counters(self, session: int) -> Counters:
         return self.counted

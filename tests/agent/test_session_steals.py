@@ -1,0 +1,92 @@
+"""A session that steals: what its runner asks, what its bridge says, and what is told; its gate is played."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agent import gates
+from agent.gate_words import Counts, Ready, Rule
+from links.link import CallFailed, Link
+from tests.agent import stage as played
+from tests.agent.stage import CONTAINER, Stage, staged
+from tests.agent.test_gates import MADE, PlayedGate
+from tests.agent.test_server import HTTP, NarrowWarrants, heard, until
+from wire.messages import AppPort, Attach, LetGo, Listening, Mirroring, Port, Proto, Steal, Stealing, Stolen
+
+pytestmark = pytest.mark.native
+
+DNS = AppPort(Proto.UDP, 53, 53)
+
+
+@pytest.fixture
+async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+    MADE.clear()
+    monkeypatch.setattr(gates, "Gate", PlayedGate)
+    async with staged(monkeypatch) as made:
+        yield made
+        for gate in MADE:  # none outlives the agent
+            gate.ended(gate, "")
+    for target in played.FOUND:
+        os.close(target.netns)
+
+
+async def begun(stage: Stage, runner: Link, bridge: Link, *ports: AppPort) -> PlayedGate:
+    """The session steals from its one target, and its gate is ready."""
+    await runner.call(Steal(0))
+    await runner.call(Attach(0, 0, CONTAINER))
+    target = played.FOUND[-1]
+    target.netns = os.open("/proc/self/ns/net", os.O_RDONLY)
+    target.listens = frozenset({Port(Proto.TCP, 80), Port(Proto.UDP, 53)})
+    await bridge.send(Listening(ports))
+    await until(lambda: MADE)
+    MADE[0].says(Ready(4000))
+    return MADE[0]
+
+
+async def test_tcp_is_stolen_and_udp_mirrored(stage: Stage) -> None:
+    async with await stage.founder() as runner, await stage.control() as bridge:
+        await stage.data()
+        gate = await begun(stage, runner, bridge, HTTP, DNS)
+        assert gate.wants[-1].rules == (Rule(1, 0, 80, 8080),)
+        assert await heard(runner) == Mirroring(0, (DNS,))
+        assert stage.engine.mirrored == [(1, 0, (DNS,))]
+        gate.applies()
+        assert await heard(runner) == Stealing(0, (HTTP,))
+        gate.says(Counts(1, 80, 7, 4, 4, 0, 0, "GET / HTTP/1.1"))
+        assert await heard(runner) == Stolen(0, 80, 7, 4, 4, 0, 0, "GET / HTTP/1.1")
+
+
+async def test_who_lets_go_is_answered_when_the_app_has_answered(stage: Stage) -> None:
+    async with await stage.founder() as runner, await stage.control() as bridge:
+        await stage.data()
+        gate = await begun(stage, runner, bridge, HTTP)
+        gate.applies()
+        assert await heard(runner) == Stealing(0, (HTTP,))
+        stage.engine.waits = [0, 2, 3]
+        asked = asyncio.create_task(runner.call(LetGo(0, 5000)))
+        await until(lambda: not gate.wants[-1].rules)
+        assert not gate.drained
+        gate.applies()
+        await asyncio.wait_for(asked, 5)
+        assert not stage.engine.waits
+        assert gate.drained == [600]
+
+
+async def test_the_end_of_a_session_is_the_end_of_its_claims(stage: Stage) -> None:
+    async with await stage.control(founder=True) as runner, await stage.control() as bridge:
+        await stage.data()
+        gate = await begun(stage, runner, bridge, HTTP)
+        gate.applies()
+        await runner.close("over")
+        await until(lambda: gate.drained)
+
+
+async def test_without_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with staged(monkeypatch, NarrowWarrants()) as stage, await stage.founder() as runner:
+        with pytest.raises(CallFailed) as failed:
+            await runner.call(Steal(0))
+        assert failed.value.reason == "no stealing: you lack create mirrorsessions/steal in shop"
