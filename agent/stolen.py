@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from agent import capabilities, engine
+from agent import engine
 from agent.engine import Engine, EngineFault
 from agent.gate_words import Counts, Thief
 from agent.gates import Claim, Gates, Outcome
@@ -106,12 +107,15 @@ class Thieving:
                 self._asked.probes,
                 self._asked.drain,
             )
-            self._gates.claim(
-                target.netns,
-                claim,
-                lambda outcome: self._told(index, outcome),
-                lambda now: self._counted(index, now),
-            )
+            try:
+                self._gates.claim(
+                    target.netns,
+                    claim,
+                    lambda outcome: self._told(index, outcome),
+                    lambda now: self._counted(index, now),
+                )
+            except OSError as error:
+                log.warning("session %s: target %d: %s", self._owner.name, index, error.strerror)
         return tuple(port for port in chosen if port.proto != Proto.TCP)
 
     def changed(self, index: int) -> None:
@@ -156,19 +160,33 @@ class Thieving:
 
 
 def _machine() -> tuple[bytes, ...]:
-    """The addresses from which the kubelet's probes may come: those of this machine, its bridges' too. None can be told
-    where this process does not see the machine (an ephemeral container)."""
+    """The addresses from which the kubelet's probes may come: those of this machine, its bridges' too, as its first
+    process has them. In an ephemeral container that is the target's own: there the gateway's has to do."""
+    gateway = _gateway()
     try:
-        if not capabilities.sees_the_whole_machine(os.readlink("/proc/self/ns/pid")):
-            return ()
+        if os.readlink(MACHINE) == os.readlink("/proc/self/ns/net"):
+            return gateway
+        # privileged CAP_SYS_PTRACE: /proc/1/ns of another user's process (proc(5)).
         netns = os.open(MACHINE, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         log.info("the machine's own addresses are not to be had: %s", error.strerror)
-        return ()
+        return gateway
     try:
-        return tuple(address.ip for address in engine.addresses(netns))
+        return (*(address.ip for address in engine.addresses(netns)), *gateway)
     except EngineFault as fault:
         log.info("the machine's own addresses are not to be had: %s", fault.reason)
-        return ()
+        return gateway
     finally:
         os.close(netns)
+
+
+def _gateway() -> tuple[bytes, ...]:
+    """Of this container's default routes by IPv4: the node's own address, where its pods hang on a bridge. As proc(5)
+    has it: hexadecimal words of the machine's order."""
+    try:
+        with open("/proc/self/net/route", encoding="ascii") as file:
+            routes = [line.split() for line in file.readlines()[1:]]
+    except OSError:
+        return ()
+    found = (int(fields[2], 16) for fields in routes if len(fields) > 2 and fields[1] == "00000000")
+    return tuple(gateway.to_bytes(4, sys.byteorder) for gateway in found if gateway)
