@@ -3,7 +3,8 @@
  *
  * What is matched, as mirrord's http_filter does it: a header's text is `Name: value` with one space whatever the wire had;
  * the path is matched without its query and, if that fails, with it; both unanchored and case-insensitive (pattern.h). A
- * term about headers holds if one header matches it; a filter with two such terms in one group may take two headers.
+ * term about headers holds if one header matches it (HTTP/2's :authority is one too, as `host`); a filter with two such
+ * terms in one group may take two headers.
  *
  * A request is judged piece by piece, so that "no" is known as soon as it is certain: with the request line, if no group
  * could still hold whatever headers come. */

@@ -17,9 +17,14 @@ static int judge(struct http2 *h) {
     for (size_t i = 0; i < h->fields.count; i++) {
         const struct http2_field *f = &h->fields.field[i];
         const char *name = (const char *)h->fields.octets + f->name_at;
-        if (f->name_n > 0 && name[0] != ':')
-            exchange_judge_header(h->x, &j, name, f->name_n,
-                                  (const char *)h->fields.octets + f->value_at, f->value_n);
+        size_t n = f->name_n;
+        if (n == 10 && memcmp(name, ":authority", 10) == 0) {
+            name = "host"; /* what HTTP/1 calls it, so that one filter does for both */
+            n = 4;
+        }
+        if (n > 0 && name[0] != ':')
+            exchange_judge_header(h->x, &j, name, n, (const char *)h->fields.octets + f->value_at,
+                                  f->value_n);
     }
     return exchange_judge_slot(h->x, &j, true);
 }

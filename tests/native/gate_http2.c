@@ -1,4 +1,5 @@
 /* HTTP/2 through the exchange, between real sessions: each stream with its party, windows and tables in order. */
+#include "agent/gate/filter.h"
 #include "twins.h"
 
 static struct play y;
@@ -99,6 +100,17 @@ static void fields_as_they_were(void) {
     s = twin_seen(&app, 1);
     EXPECT(s->ended && s->fields.n > 40 && memcmp(s->fields.p, ":method: GET\n", 13) == 0);
     EXPECT(!twin_seen(&target, 1)->began);
+    finish();
+}
+
+static void authority_is_the_host(void) {
+    begin();
+    http_filter_free((struct http_filter *)y.rules.slot[1].filter);
+    y.rules.count = 1;
+    play_rule(&y, "H:^host: cart$\nP:^/hosted$");
+    int32_t id = twin_ask(&client, "/hosted", NULL, 5, false);
+    move();
+    twin_expect(&client, id, "bert", 5);
     finish();
 }
 
@@ -452,6 +464,7 @@ static const struct test tests[] = {
     TEST(octet_for_octet),
     TEST(each_stream_to_its_party),
     TEST(fields_as_they_were),
+    TEST(authority_is_the_host),
     TEST(header_tables),
     TEST(windows),
     TEST(streaming),
