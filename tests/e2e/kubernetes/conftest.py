@@ -26,6 +26,7 @@ from tests.cluster.kubectl import Kubectl
 from tests.e2e import prepare
 from tests.once import once
 
+from .installation import Standing
 from .scene import Images, Scene, told, wait_left
 
 OWN = "MIRROR_RUN_TEST_KUBECONFIG"
@@ -70,6 +71,21 @@ def spent(cluster: Kubectl) -> Iterator[list[str]]:
     yield names
     if names:
         cluster.gone("namespace", *names)
+
+
+@pytest.fixture(scope="session")
+def standing(cluster: Kubectl, images: Images) -> Iterator[Standing]:
+    """For whom the installation itself is what is tested: `gone`, or to be ended by them."""
+    made = Standing(images.agent)
+    yield made
+    made.gone()
+
+
+@pytest.fixture(scope="module")
+def installed(standing: Standing) -> Standing:
+    """Agents on every node."""
+    standing.ensure()
+    return standing
 
 
 MAKERS = "deployments,statefulsets,daemonsets,replicasets,cronjobs,jobs"

@@ -84,6 +84,26 @@ def install(image: str, *words: str, code: int = 0) -> str:
     return mirror_run("install", "--image", image, *words, code=code)
 
 
+@dataclass(slots=True)
+class Standing:
+    """One installation that files of tests share, since each costs half a minute from its beginning to its end."""
+
+    image: str
+    here: bool = False
+
+    def ensure(self) -> None:
+        """Agents of these sources on every node."""
+        if not self.here:
+            install(self.image)
+            self.here = True
+
+    def gone(self) -> None:
+        """Nothing is installed, at least not by this."""
+        if self.here:
+            self.here = False
+            mirror_run("uninstall")
+
+
 def ours(cluster: Kubectl) -> list[str]:
     """Everything in the cluster that was installed, by kind and name: all of it is labelled."""
     kinds = sorted(set(PLURALS.values()) - {"mirrorpolicies"})

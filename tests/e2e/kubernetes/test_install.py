@@ -10,7 +10,7 @@ from runner.kube.install_manifests import AGENT, PORT, InstallOptions, manifests
 from runner.kube.object_path import PLURALS
 from tests.cluster.kubectl import Kubectl
 
-from .installation import AGENTS, install, may, mirror_run, ours
+from .installation import AGENTS, Standing, install, may, mirror_run, ours
 from .scene import Images
 
 ACCOUNT = f"system:serviceaccount:{AGENTS}:{AGENT}"
@@ -26,7 +26,8 @@ except OSError as error:
 
 
 @pytest.fixture(scope="module")
-def installed(cluster: Kubectl, images: Images) -> Iterator[Kubectl]:
+def installed(cluster: Kubectl, images: Images, standing: Standing) -> Iterator[Kubectl]:
+    standing.gone()
     install(images.agent)
     yield cluster
     mirror_run("uninstall")

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import yaml
 
 from runner.kube.install_manifests import AGENT, InstallOptions, manifests
 from tests.cluster.kubectl import Kubectl
 from tests.e2e.docker.scene import ROOT
 
-from .installation import AGENTS, install, mirror_run, ours
+from .installation import AGENTS, Standing, install, mirror_run, ours
 from .scene import Images
+
+
+@pytest.fixture(autouse=True)
+def nothing(standing: Standing) -> None:
+    """Is installed at first."""
+    standing.gone()
 
 
 def test_upgrade_keeps_what_it_was_installed_with(cluster: Kubectl, images: Images) -> None:

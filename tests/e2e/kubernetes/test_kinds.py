@@ -16,7 +16,7 @@ from tests.cluster.kubectl import Kubectl
 from tests.e2e.docker.scene import Run
 
 from . import bodies
-from .installation import install, mirror_run
+from .installation import Standing
 from .numbered import PORT, SERVER
 from .scene import Images, Scene, accepting, container, pod_spec, service, wait_left, workload
 
@@ -49,12 +49,11 @@ exec python3 /programs/record.py --http 8080
 
 
 @pytest.fixture(scope="module")
-def stage(cluster: Kubectl, images: Images) -> Iterator[Scene]:
+def stage(cluster: Kubectl, images: Images, installed: Standing) -> Iterator[Scene]:
     """One workload of each kind, a peer, a client, and agents on every node."""
     name = f"mrt-kinds-{uuid.uuid4().hex[:6]}"
-    install(images.agent)
+    cluster.apply(bodies.rollouts())
     try:
-        cluster.apply(bodies.rollouts())
         cluster("wait", "--for=condition=Established", "crd/rollouts.argoproj.io", "--timeout=30s")
         cluster("create", "namespace", name)
         scene = Scene(cluster, name, images)
@@ -66,7 +65,6 @@ def stage(cluster: Kubectl, images: Images) -> Iterator[Scene]:
         cluster("delete", "namespace", name, "--wait=false")
     finally:
         cluster("delete", "crd", "rollouts.argoproj.io")
-        mirror_run("uninstall")
 
 
 def furnish(scene: Scene) -> None:

@@ -15,7 +15,7 @@ from tests.cluster.kubectl import Kubectl
 from tests.cluster.users import Rule
 from tests.e2e.docker.scene import MIRROR_RUN, ROOT
 
-from .installation import AGENTS, install, mirror_run
+from .installation import AGENTS, Standing
 from .numbered import PORT, SERVER
 from .scene import Images, Scene, wait_left
 
@@ -24,21 +24,17 @@ PEOPLE = {"mia": "mirror-run-mirror", "eve": "edit"}
 
 
 @pytest.fixture(scope="module")
-def stage(cluster: Kubectl, images: Images) -> Iterator[Scene]:
+def stage(cluster: Kubectl, images: Images, installed: Standing) -> Iterator[Scene]:
     """A target, and agents on every node."""
     name = f"mrt-looks-{uuid.uuid4().hex[:6]}"
-    install(images.agent)
-    try:
-        cluster("create", "namespace", name)
-        scene = Scene(cluster, name, images)
-        scene.deployment("cart", 1, ("python3", "-c", SERVER), {"http": PORT})
-        known(scene)
-        yield scene
-        scene.close_runs()
-        assert not wait_left(scene)
-        cluster("delete", "namespace", name, "--wait=false")
-    finally:
-        mirror_run("uninstall")
+    cluster("create", "namespace", name)
+    scene = Scene(cluster, name, images)
+    scene.deployment("cart", 1, ("python3", "-c", SERVER), {"http": PORT})
+    known(scene)
+    yield scene
+    scene.close_runs()
+    assert not wait_left(scene)
+    cluster("delete", "namespace", name, "--wait=false")
 
 
 def known(scene: Scene) -> None:

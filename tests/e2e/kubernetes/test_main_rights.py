@@ -16,7 +16,7 @@ from tests.cluster.kubectl import Kubectl
 from tests.cluster.users import Rule
 from tests.e2e.docker.test_steal import APP
 
-from .installation import AGENTS, install, mirror_run
+from .installation import AGENTS, Standing
 from .scene import ROLE, Images, Scene
 
 CONNECT = (
@@ -26,19 +26,15 @@ CONNECT = (
 
 
 @pytest.fixture(scope="module")
-def space(cluster: Kubectl, images: Images) -> Iterator[str]:
+def space(cluster: Kubectl, images: Images, installed: Standing) -> Iterator[str]:
     """A namespace with a target, and agents on every node."""
     name = f"mrt-people-{uuid.uuid4().hex[:6]}"
-    install(images.agent)
-    try:
-        cluster("create", "namespace", name)
-        furnished = Scene(cluster, name, images)
-        furnished.deployment("cart", env=[{"name": "GIVEN", "value": "yes"}])
-        furnished.client()
-        yield name
-        cluster("delete", "namespace", name, "--wait=false")
-    finally:
-        mirror_run("uninstall")
+    cluster("create", "namespace", name)
+    furnished = Scene(cluster, name, images)
+    furnished.deployment("cart", env=[{"name": "GIVEN", "value": "yes"}])
+    furnished.client()
+    yield name
+    cluster("delete", "namespace", name, "--wait=false")
 
 
 @pytest.fixture

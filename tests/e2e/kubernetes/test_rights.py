@@ -32,11 +32,10 @@ from .installation import (
     VARIABLE,
     Json,
     Person,
+    Standing,
     apply,
     bind,
-    install,
     kubectl,
-    mirror_run,
     namespaces,
     person,
     role,
@@ -47,8 +46,9 @@ NOT_PROVED = "no session of that name has that secret"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def installed(images: Images) -> Iterator[None]:
-    install(images.agent)
+def furnished(images: Images, standing: Standing) -> Iterator[None]:
+    """What was installed is not left to others: policies were taken away here, and rights given."""
+    standing.ensure()
     try:
         with namespaces(images.agent):
             apply(
@@ -67,7 +67,7 @@ def installed(images: Images) -> Iterator[None]:
             )
             yield
     finally:
-        mirror_run("uninstall")
+        standing.gone()
 
 
 @asynccontextmanager
