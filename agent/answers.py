@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from agent import containers
 from agent.containers import NotHere
 from agent.engine import Engine, EngineFault
 from agent.stolen import Thieving
@@ -61,7 +62,7 @@ class Answers:
         match question:
             case Attach(call=call, target=index):
                 target = await self._targets.attach(question, still)
-                return Attached(call, index, target.pid, target.identity)
+                return Attached(call, index, target.pid, target.identity, containers.mounts(target.pid))
             case Detach(call=call, target=index):
                 self._targets.detach(index)
                 return Done(call)

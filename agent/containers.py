@@ -64,6 +64,31 @@ def _pod(line: str, container: str, proc: str) -> str:
     return ""
 
 
+NOT_FILES = frozenset(
+    ("proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue", "devtmpfs", "debugfs", "tracefs", "securityfs", "bpf")
+)
+"""Types of file systems that are the kernel's own."""
+
+OF_THE_RUNTIME = ("/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
+
+
+def mounts(pid: int, proc: str = "/proc") -> tuple[str, ...]:
+    """Where in the container's tree somebody mounted something: volumes, secrets, config maps. mountinfo, proc(5)."""
+    found = set()
+    for line in _read(f"{proc}/{pid}/mountinfo").splitlines():
+        before, _, after = line.partition(" - ")
+        point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), before.split()[4])
+        kind = after.split()[0]
+        own = any(point == one or point.startswith(f"{one}/") for one in OF_THE_RUNTIME)
+        if point != "/" and kind not in NOT_FILES and not own:
+            found.add(point)
+    return tuple(sorted(found))[:MOST_MOUNTS]
+
+
+MOST_MOUNTS = 256
+"""That are told of; a container has some dozens."""
+
+
 def is_member(pid: int, container: str, proc: str = "/proc") -> bool:
     """Whether this process is (still) one of the container's.
 

@@ -35,6 +35,9 @@ PROGRAMS = {
 }
 """Static program: its sources, as patterns from the tree's root."""
 
+LAYER = "layer.so"
+"""For glibc; what runs in an app has the machine of the image that it comes from."""
+
 GATE = "mirror-gate"
 GATE_SOURCES = (
     "agent/gate/*.c",
@@ -54,6 +57,8 @@ WARNINGS += ["-Werror"]
 def build(name: str, out: Path) -> None:
     if name == GATE:
         build_gate(out)
+    elif name == LAYER:
+        build_layer(out)
     elif name in MODULES:
         build_module(name, out)
     else:
@@ -102,6 +107,15 @@ def build_gate(out: Path) -> None:
     compile_program(GATE, GATE_SOURCES, command, [str(regex), *GATE_LIBRARIES], out)
 
 
+def build_layer(out: Path) -> None:
+    """A library for glibc 2.17 and newer: of what it takes from libc nothing is younger (layer/preload/real.c)."""
+    command = [os.environ.get("CC", "gcc"), "-D_GNU_SOURCE", "-std=gnu11", "-O2", "-fPIC", "-shared"]
+    command += ["-fvisibility=hidden", f"-I{ROOT}", "-s"]
+    # Before glibc 2.34 dlsym(3) was in a library of its own, whose name is still to be had.
+    libraries = ["-Wl,--no-as-needed", "-l:libdl.so.2"]
+    compile_program(LAYER, ("layer/preload/*.c",), command, libraries, out)
+
+
 def compile_program(
     name: str, patterns: Sequence[str], command: list[str], libraries: list[str], out: Path
 ) -> None:
@@ -132,14 +146,14 @@ def place(made: Path, to: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", choices=[*MODULES, *PROGRAMS, GATE], action="append", help="default: all")
+    parser.add_argument("--only", choices=[*MODULES, *PROGRAMS, GATE, LAYER], action="append", help="default: all")
     parser.add_argument("--module", choices=MODULES, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     out: Path = asked.out.resolve()
     if asked.module:
         compile_module(asked.module, out)
         return
-    names = asked.only or [*MODULES, *PROGRAMS, GATE]
+    names = asked.only or [*MODULES, *PROGRAMS, GATE, LAYER]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         jobs = [pool.submit(build, name, out) for name in names]
     for job in jobs:

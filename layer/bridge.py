@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import struct
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -64,6 +65,9 @@ class Engine(LinkEngine, Protocol):
 
     def files(self, uid: int, gid: int, *, writes: bool) -> None:
         """Serves the target's files and their door in this namespace; the target's own are shown as this user's."""
+
+    def files_device(self) -> int:
+        """st_dev of what is served."""
 
     def fileno(self) -> int:
         """Readable while a report waits."""
@@ -128,8 +132,12 @@ class Bridge:
         self._engine.listeners(LISTEN_INTERVAL)
         async with asyncio.timeout(FIRST_LOOK):
             await self._looked.wait()
-        start = Start(asked.argv, asked.environ, asked.user, asked.cwd)
+        start = Start(asked.argv, asked.environ, asked.user, asked.cwd, self._layer_rules(asked.rules))
         await self._stack.enter_async_context(Door(start))
+
+    def _layer_rules(self, rules: bytes) -> bytes:
+        """As the layer reads them: before them, by which device it knows what is the target's."""
+        return b"MRFILES1" + struct.pack("=Q", self._engine.files_device()) + rules if rules else b""
 
     async def add_agent(self, number: int, path: str) -> None:
         """One more. LinkEnded when it cannot be had."""

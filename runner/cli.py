@@ -79,7 +79,7 @@ def mirror_run() -> None:
 
 
 @mirror_run.command("run", cls=RunCommand, context_settings={"allow_interspersed_args": True})
-@opt.having(opt.RUN, opt.STEAL, opt.CLUSTER, opt.TARGET_IN_CLUSTER, opt.AGENTS, opt.ENGINE)
+@opt.having(opt.RUN, opt.FILES, opt.STEAL, opt.CLUSTER, opt.TARGET_IN_CLUSTER, opt.AGENTS, opt.ENGINE)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def run(**given: Any) -> int:
     """Run COMMAND in a container that is, on the network, the target.
@@ -128,6 +128,18 @@ def stop(session: str, **given: Any) -> int:
     from runner import listing
 
     return asyncio.run(listing.stop(session, config.caller(), given["docker_context"], opt.screen(given)))
+
+
+@mirror_run.command("explain")
+@click.argument("paths", nargs=-1, required=True)
+@opt.having(opt.FILES, opt.ENGINE)
+def explain(paths: tuple[str, ...], **given: Any) -> int:
+    """Say for each path of the app where it leads, and which rule says so."""
+    from runner.files import asked
+
+    options = opt.files_options(given)
+    asked.explain(options, config.caller(), [os.path.abspath(path) for path in paths], opt.screen(given))
+    return 0
 
 
 @mirror_run.command("doctor")

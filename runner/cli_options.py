@@ -190,6 +190,21 @@ STEAL = [
     ),
 ]
 
+FILES = [
+    click.option(
+        "--fs-mode",
+        type=click.Choice(["local", "read", "write", "overrides"]),
+        default="local",
+        show_default=True,
+        help="Which of the target's files the app has.",
+    ),
+    _many("--fs-local", "fs_local", metavar="REGEX", help="Paths that stay the app container's."),
+    _many("--fs-read-only", "fs_read_only", metavar="REGEX", help="Paths that are read from the target."),
+    _many("--fs-read-write", "fs_read_write", metavar="REGEX", help="Paths that are the target's, written too."),
+    _many("--fs-not-found", "fs_not_found", metavar="REGEX", help="Paths that are not there."),
+    _many("--map-path", "fs_mapped", metavar="APP:TARGET", help="A path of the app's is another of the target's."),
+]
+
 CLUSTER = [
     click.option(
         "-n",
@@ -255,8 +270,6 @@ AGENTS = [
 ]
 
 ENGINE = [
-    # Hidden until programs in the app can ask: what serves them is there, and tested with this.
-    click.option("--fs-mode", type=click.Choice(["local", "read", "write"]), default="local", hidden=True),
     click.option("--docker-context", default="", metavar="NAME", help="The docker context of the engine."),
     click.option("-q", "--quiet", is_flag=True, help="Errors only."),
     click.option("--verbose", is_flag=True, help="Say more (--log-level info)."),
@@ -283,6 +296,12 @@ def run_options(given: dict[str, Any]) -> config.RunOptions:
     return config.RunOptions(
         **{name: given[name] for name in names}, cluster=cluster_options(given), log_level=level(given)
     )
+
+
+def files_options(given: dict[str, Any]) -> config.RunOptions:
+    """What was given about files alone."""
+    names = {name for name in given if name.startswith("fs_")}
+    return config.RunOptions("", **{name: given[name] for name in names})
 
 
 def cluster_options(given: dict[str, Any]) -> config.ClusterOptions:

@@ -90,6 +90,11 @@ class RunOptions:
     drain: float = 600.0
     cluster: ClusterOptions = ClusterOptions()
     fs_mode: str = "local"
+    fs_local: tuple[str, ...] = ()
+    fs_read_only: tuple[str, ...] = ()
+    fs_read_write: tuple[str, ...] = ()
+    fs_not_found: tuple[str, ...] = ()
+    fs_mapped: tuple[str, ...] = ()
     docker_context: str = ""
     quiet: bool = False
     log_level: int = 30

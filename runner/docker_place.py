@@ -76,7 +76,9 @@ class DockerPlace:
         attached, *_ = [await self._asked(question) for question in questions]
         theirs = await self._asked(m.GetEnviron(0, 0))
         variables = theirs.variables or self._configured()
-        return Founded(attached.identity, variables, self.proof.session, self.proof.secret)
+        return Founded(
+            attached.identity, variables, self.proof.session, self.proof.secret, tuple(attached.mounts)
+        )
 
     def _configured(self) -> tuple[bytes, ...]:
         self.screen.notice(

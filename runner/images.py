@@ -22,7 +22,7 @@ from runner.labels import IMAGE
 
 log = logging.getLogger(__name__)
 
-INIT_PATH = "/usr/local/lib/mirror-run/mirror-init"
+APP_FOLDER = "/usr/local/lib/mirror-run"
 """In the bridge's image: the static program that becomes the app container's first process."""
 
 LINK_PATH = "/usr/local/bin/mirror-link"

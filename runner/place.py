@@ -53,6 +53,7 @@ class Founded:
     environ: tuple[bytes, ...] = field(repr=False)
     session: str
     secret: bytes = field(repr=False)
+    mounts: tuple[str, ...] = ()  # where the primary has volumes, secrets, config maps
 
 
 class Place(Protocol):

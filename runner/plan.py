@@ -17,6 +17,7 @@ from typing import Any
 from runner import VERSION, ports
 from runner.config import Caller, RunOptions
 from runner.errors import Refusal
+from runner.files import asked
 from runner.labels import RELEASE, ROLE, Marks
 from runner.worktree import WorkTree
 from wire.messages import FilesMode, Identity
@@ -40,9 +41,6 @@ AGENT_FILES_CAPABILITIES = [
 BRIDGE_FILES_CAPABILITIES = ["SYS_ADMIN"]
 """And these only for sessions that have the target's files: docs/plan-files.md."""
 
-FILES_MODES = {"local": FilesMode.NONE, "read": FilesMode.READ, "write": FilesMode.WRITE}
-"""--fs-mode."""
-
 BRIDGE_SYSCTLS = {
     "net.ipv4.conf.all.accept_local": "1",
     "net.ipv4.conf.all.route_localnet": "1",
@@ -65,7 +63,7 @@ FUSE = {"PathOnHost": "/dev/fuse", "PathInContainer": "/dev/fuse", "CgroupPermis
 
 def serves_files(options: RunOptions) -> bool:
     """Whether the session has the target's files at all."""
-    return FILES_MODES[options.fs_mode] != FilesMode.NONE
+    return asked.served(options) != FilesMode.NONE
 
 
 @dataclass(frozen=True, slots=True)

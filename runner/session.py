@@ -20,6 +20,7 @@ from runner.attend import Attention
 from runner.config import Caller, RunOptions
 from runner.engine import Engine, EngineError, Subscription, connect
 from runner.errors import Refusal
+from runner.files import asked as files_asked
 from runner.kube import expansion
 from runner.labels import ROLE, Marks, forgotten
 from runner.place import Founded, Place, Proof
@@ -116,6 +117,8 @@ class Session:
             self.engine.subscribe(),
             asyncio.wait_for(listed, None),
         )
+        if self.place.keeps and files_asked.served(self.options):
+            raise Refusal("the files of pods are not served yet", "leave --fs-mode out, or give --fs-mode local")
         self.forgotten = forgotten(summaries, time.time())
         traits = plan.traits(info, same_host=self.engine.endpoint.same_host)
         if not traits.same_host:
@@ -190,6 +193,7 @@ class Session:
 
     async def _configuration(self, variables: tuple[bytes, ...]) -> m.Configure:
         options, image = self.options, self.pair.image
+        files = files_asked.served(options)
         argv = plan.command(options, image.config)
         if self.place.original.expands and not options.command and not options.entrypoint:
             argv = expansion.of_words(argv, self.founded.environ)
@@ -215,7 +219,8 @@ class Session:
             declared=ports.declared(self.place.original.config.get("ExposedPorts")),
             log_level=options.log_level,
             keeps=self.place.keeps,
-            files=plan.FILES_MODES[options.fs_mode],
+            files=files,
+            rules=files_asked.rules(options, self.caller, self.founded.mounts).packed() if files else b"",
         )
 
     # --- the end ---------------------------------------------------------------------------------------------------

@@ -303,6 +303,7 @@ class Attached(Message):
     target: U32
     pid: U32
     identity: Identity
+    mounts: tuple[PathText, ...] = ()  # where it has volumes, secrets, config maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -473,6 +474,7 @@ class Configure(Message):
     log_level: Level = 30  # as of Python's logging
     keeps: bool = False  # the way to agents may be cut: data links are resumed
     files: U8 = 0  # a FilesMode
+    rules: FileBody = b""  # whose a path is (runner/files/rules.py); empty: no layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -573,6 +575,7 @@ class Start(Message):
     environ: tuple[Argument, ...] = field(repr=False)
     user: User
     cwd: PathText
+    rules: FileBody = b""  # the layer's file of rules (layer/preload/rules.h); empty: no layer
 
 
 # --- data links: C at both ends -----------------------------------------------------------------------------

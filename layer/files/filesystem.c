@@ -3,8 +3,11 @@
 #include "layer/files/mount.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 enum { DROPPED = 4096 }; /* asks under way; above it none is given up before its answer is here */
@@ -441,4 +444,11 @@ void filesystem_counters(struct filesystem *fs, struct filesystem_counters *out)
                                         .ahead = atomic_load(&fs->from_ahead),
                                         .octets = atomic_load(&fs->octets),
                                         .opened = door_opened(fs->door)};
+}
+
+/* Without asking the file system itself, which may have nobody to ask yet. */
+uint64_t filesystem_device(const struct filesystem *fs) {
+    struct statx s = {0};
+    CHECK(statx(fs->mount, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &s) == 0);
+    return makedev(s.stx_dev_major, s.stx_dev_minor);
 }

@@ -40,6 +40,9 @@ void filesystem_detach(struct filesystem *fs);
 /* On another thread, after filesystem_detach: whoever waits is told ENOTCONN, its threads are joined. */
 void filesystem_free(struct filesystem *fs);
 
+/* st_dev of what the door gives. */
+uint64_t filesystem_device(const struct filesystem *fs);
+
 struct filesystem_counters {
     uint64_t asked;  /* requests that crossed the link */
     uint64_t ahead;  /* and those that were answered from what had come before */

@@ -9,6 +9,7 @@
 #include "child.h"
 #include "door.h"
 #include "environment.h"
+#include "layer.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -121,6 +122,11 @@ static int prepare(const struct start *s, char ***environment, struct fault *f) 
     }
     char **given = environment_merged(s->environ, home);
     *environment = given == NULL ? NULL : environment_merged(environ, given);
+    if (s->rules_len != 0 && *environment != NULL) {
+        if (layer_install(s, f) != 0)
+            return -1;
+        *environment = layer_environment(*environment);
+    }
     return *environment == NULL ? fault_set(f, ENOMEM, "make the environment") : 0;
 }
 

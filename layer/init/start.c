@@ -74,6 +74,17 @@ static bool user_of(struct text *t, struct start *o) {
     return o->name != NULL && o->home != NULL;
 }
 
+/* The field that came later. */
+static bool rules_of(struct span *s, struct start *o) {
+    const uint8_t *p;
+    uint32_t n;
+    if (!span_mp_bin(s, &p, &n) || (o->rules = malloc((size_t)n + 1)) == NULL)
+        return false;
+    memcpy(o->rules, p, n);
+    o->rules_len = n;
+    return true;
+}
+
 static int read_all(struct text *t, struct start *o, struct fault *f) {
     uint32_t fields, arguments, variables;
     uint64_t tag;
@@ -90,6 +101,8 @@ static int read_all(struct text *t, struct start *o, struct fault *f) {
         return fault_set(f, 0, "the bridge's Start has an environment that cannot be read");
     if (!user_of(t, o) || (o->cwd = text_of(t)) == NULL)
         return fault_set(f, 0, "the bridge's Start has a user or directory that cannot be read");
+    if (fields >= 6 && !rules_of(&t->span, o))
+        return fault_set(f, 0, "the bridge's Start has rules of the layer that cannot be read");
     return 0;
 }
 
@@ -111,6 +124,7 @@ void start_free(struct start *s) {
     free(s->environ);
     free(s->groups);
     free(s->text);
+    free(s->rules);
     *s = (struct start){0};
 }
 

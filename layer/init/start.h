@@ -17,7 +17,9 @@ struct start {
     char *name; /* "": no passwd entry */
     char *home; /* "": HOME is left alone */
     char *cwd;
-    char *text; /* what all the strings are in */
+    char *text;       /* what all the strings are in */
+    uint8_t *rules;   /* the layer's, as they are to stand in its file */
+    size_t rules_len; /* 0: no layer */
 };
 
 /* `body` is the frame without its length word; it is copied. 0 and `out` is to be given to start_free, or -1 with a sentence

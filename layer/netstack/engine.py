@@ -143,6 +143,10 @@ class Netstack:
         if lib.netstack_files(self._netstack, uid, gid, writes, fault) < 0:
             raise _error(fault)
 
+    def files_device(self) -> int:
+        """st_dev of the target's files, as the app sees it."""
+        return int(lib.netstack_files_device(self._netstack))
+
     def files_counters(self) -> FilesCounters:
         """As they are now."""
         out = ffi.new("struct netstack_files_counters *")

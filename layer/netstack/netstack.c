@@ -311,6 +311,10 @@ int netstack_files(struct netstack *ns, uint32_t uid, uint32_t gid, bool writes,
     return c.result;
 }
 
+uint64_t netstack_files_device(const struct netstack *ns) {
+    return ns->files ? filesystem_device(ns->files) : 0;
+}
+
 void netstack_files_counters(struct netstack *ns, struct netstack_files_counters *out) {
     struct filesystem_counters c = {0};
     if (ns->files)

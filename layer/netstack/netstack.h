@@ -77,6 +77,9 @@ void netstack_counters(struct netstack *ns, struct netstack_counters *out);
  * the calling thread (layer/files/filesystem.h). The target process's own are shown as this user's and group's. -1: why. */
 int netstack_files(struct netstack *ns, uint32_t uid, uint32_t gid, bool writes, struct fault *f);
 
+/* st_dev of the target's files; 0: none are served. */
+uint64_t netstack_files_device(const struct netstack *ns);
+
 struct netstack_files_counters {
     uint64_t asked; /* of the agent */
     uint64_t ahead; /* answered without */

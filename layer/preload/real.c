@@ -3,6 +3,13 @@
 #include <dlfcn.h>
 #include <stdatomic.h>
 
+/* The name that it had before glibc 2.34 and has still: so the library loads wherever glibc is 2.17 or newer. */
+#if defined(__GLIBC__) && defined(__x86_64__)
+__asm__(".symver dlsym, dlsym@GLIBC_2.2.5");
+#elif defined(__GLIBC__) && defined(__aarch64__)
+__asm__(".symver dlsym, dlsym@GLIBC_2.17");
+#endif
+
 static const char *const names[] = {
 #define HOOK(name, family) #name,
 #include "hooks.def"

@@ -20,7 +20,16 @@ class Engine:
 
     async def get(self, container: str, path: str) -> bytes:
         self.asked += 1
-        return init_file.packed(b"program of " + container.encode())
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode="w") as archive:
+            folder = tarfile.TarInfo("mirror-run")
+            folder.type = tarfile.DIRTYPE
+            archive.addfile(folder)
+            for name, content in (("mirror-init", b"program of " + container.encode()), ("layer.so", b"library")):
+                entry = tarfile.TarInfo(f"mirror-run/{name}")
+                entry.size = len(content)
+                archive.addfile(entry, io.BytesIO(content))
+        return made.getvalue()
 
 
 async def taken(engine: Engine, image: str, cache: Path) -> bytes:
@@ -41,8 +50,12 @@ async def test_the_engine_is_asked_once(tmp_path: Path) -> None:
     assert await taken(engine, "sha256:" + "a" * 64, tmp_path) == first
     assert engine.asked == 1
     with tarfile.open(fileobj=io.BytesIO(first)) as archive:
-        assert archive.getmembers()[-1].mode == 0o755
-    assert init_file.unpacked(first) == b"program of a bridge"
+        assert {member.mode for member in archive} == {0o755}
+        program = archive.extractfile(".mirror-run/init")
+        layer = archive.extractfile(".mirror-run/lib/x86_64-linux-gnu/layer.so")
+        assert program is not None
+        assert layer is not None
+        assert (program.read(), layer.read()) == (b"program of a bridge", b"library")
 
 
 async def test_versions_nobody_runs_any_more_are_forgotten(tmp_path: Path) -> None:
