@@ -1,7 +1,10 @@
-"""A program in the app reads the target's files by the door, without the layer: it speaks the protocol itself."""
+"""The target's files in the app: by the door, whose protocol a program speaks itself, and through the layer, for
+programs that know of nothing.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 
@@ -71,3 +74,38 @@ def test_without_files_there_is_no_door_and_no_right_for_it(scene: Scene, files_
     run = scene.start(files_target, "python3", "-c", tried)
     assert run.wait() == 1
     assert any("Connection refused" in line for line in run.err.seen)
+
+
+READS = """cat /srv/files/mine; ls /srv/files; cd /srv/files && pwd -P && cat mine; cat /etc/hosts
+sha256sum /srv/files/mine | cut -c1-8; find /srv/files -type f; cat /srv/none || echo none; stat -c %U /srv/files/mine
+echo more >> mine; wc -l < mine; echo new > made && cat made; cat < made"""
+
+
+def test_programs_read_and_write_copies(scene: Scene, files_target: Container) -> None:
+    """With read, the default rules: what they read is the target's, what they write nobody there sees."""
+    hosts = scene.inside(files_target, "cat", "/etc/hosts")
+    there = "of the target\n"
+    said = scene.run(files_target, "bash", "-c", READS, options=("--fs-mode", "read"))
+    me = scene.run(files_target, "id", "-un")
+    digest = hashlib.sha256(there.encode()).hexdigest()[:8]
+    listed = f"{there}mine\n/srv/files\n{there}{hosts}{digest}\n/srv/files/mine\nnone\n{me}2\nnew\nnew\n"
+    assert said == listed
+    assert scene.inside(files_target, "sh", "-c", "cat /srv/files/*; ls /srv/files") == f"{there}mine\n"
+
+
+def test_programs_write_where_a_rule_says_so(scene: Scene, files_target: Container) -> None:
+    script = "cd /srv/files; echo from the app > theirs; mkdir d; mv theirs d/; cat d/theirs; echo x > /srv/elsewhere"
+    options = ("--fs-mode", "overrides", "--fs-read-write", "^/srv/files")
+    assert scene.run(files_target, "bash", "-c", script, options=(*options, "-u", "0")) == "from the app\n"
+    try:
+        assert scene.inside(files_target, "sh", "-c", "cat /srv/files/d/theirs; ls /srv") == "from the app\nfiles\n"
+    finally:
+        scene.inside(files_target, "rm", "-r", "/srv/files/d")
+
+
+def test_python_and_a_mapped_path(scene: Scene, files_target: Container) -> None:
+    script = """import os, pathlib
+print(pathlib.Path("/app/conf/mine").read_text(), os.listdir("/app/conf"), os.path.exists("/app/conf/none"))"""
+    options = ("--fs-mode", "read", "--map-path", "/app/conf:/srv/files")
+    said = scene.run(files_target, "python3", "-c", script, options=options)
+    assert said == "of the target\n ['mine'] False\n"
