@@ -11,8 +11,8 @@ import pytest
 from tests.fuzz import run
 
 RUNS = 20_000
-FEWER = {"fuzz_http2.c": 4_000}
-"""Whole connections between four sessions of nghttp2 in each run."""
+FEWER = {"fuzz_http2.c": 4_000, "fuzz_files.c": 3_000}
+"""Whole connections between four sessions of nghttp2 in each run; a file system made for each."""
 
 NAMES = [
     pytest.param(name, marks=[pytest.mark.slow] if name.endswith(".c") else []) for name in run.fuzzers()
