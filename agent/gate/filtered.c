@@ -4,33 +4,17 @@
  * looked for. So what an op only notes (an end, raw octets, an app that could not be asked) is acted upon outside it. */
 #include "agent/gate/filtered.h"
 
+#include "agent/gate/party.h"
+
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define MILLISECOND (1000ull * 1000)
 enum { READS_IN_A_ROW = 4, NOT_RAW = -1 };
-_Static_assert(EXCHANGE_HEAD == RELAY_READ, "what is left of one read fits a party's buffer");
-
-struct party {
-    struct loop_fd io; /* fd -1: none */
-    struct filtered *owner;
-    uint8_t *held; /* EXCHANGE_HEAD octets, or NULL: read and not taken */
-    size_t held_n;
-    struct backlog out;
-    struct handover_offer offer;
-    bool connecting, asked, pair;
-    bool eof, eof_taken; /* its own end: seen, and taken by the exchange */
-    bool end, shut;      /* ours towards it: to be told, and told */
-    bool was_full;
-    int broken;
-};
-
 struct filtered {
     struct conn *conn;
     struct exchange *exchange;
@@ -59,92 +43,12 @@ static unsigned number_of(const struct party *p) {
     return which;
 }
 
-/* --- one party's socket --------------------------------------------------------------------------------------------- */
-
-static void drop_held(struct party *p) {
-    free(p->held);
-    p->held = NULL;
-    p->held_n = 0;
-}
-
-static void party_close(struct party *p, bool reset) {
-    struct gate *g = p->owner->conn->gate;
-    if (p->io.serial)
-        loop_del(g->loop, &p->io);
-    if (p->io.fd >= 0) {
-        if (!reset && !p->pair)
-            setsockopt(p->io.fd, SOL_SOCKET, SO_LINGER, &(struct linger){0, 0},
-                       sizeof(struct linger));
-        close(p->io.fd);
-    }
-    p->io.fd = -1;
-    handover_forget(&g->handover, &p->offer, reset);
-    backlog_clear(&p->out, &g->pool);
-    drop_held(p);
-}
-
-static void watch(struct party *p) {
-    uint32_t events = 0;
-    if (p->io.fd < 0)
-        return;
-    if (p->connecting || p->out.len)
-        events |= EPOLLOUT;
-    if (!p->connecting && !p->asked && !p->eof && p->held_n < EXCHANGE_HEAD)
-        events |= EPOLLIN;
-    if (p->eof && !p->shut)
-        events |= EPOLLERR;
-    loop_watch(p->owner->conn->gate->loop, &p->io, events);
-}
-
-static void party_broken(struct party *p, int err) {
-    p->broken = err;
-    backlog_clear(&p->out, &p->owner->conn->gate->pool);
-}
-
-static void tell_end(struct party *p) {
-    if (!p->end || p->shut || p->out.len || p->connecting || p->asked || p->io.fd < 0)
-        return;
-    shutdown(p->io.fd, SHUT_WR);
-    p->shut = true;
-}
-
-static void keep(struct party *p, const uint8_t *octets, size_t n) {
-    struct chunk_pool *pool = &p->owner->conn->gate->pool;
-    while (n > 0) {
-        size_t part = n < BACKLOG_CHUNK ? n : BACKLOG_CHUNK;
-        if (!backlog_push(&p->out, pool, octets, part)) {
-            party_broken(p, ENOMEM);
-            return;
-        }
-        octets += part;
-        n -= part;
-    }
-}
-
-/* Whether its other end was closed whole: see relay.c. */
-static bool vanished(const struct party *p) {
-    struct pollfd poll_it = {.fd = p->io.fd};
-    return p->pair && !p->shut && poll(&poll_it, 1, 0) == 1 && poll_it.revents & POLLHUP;
-}
-
 /* --- the exchange's ops --------------------------------------------------------------------------------------------- */
 
 static void op_send(void *shell, unsigned which, const void *octets, size_t n) {
     struct party *p = party_of(shell, which);
-    if (!p || p->io.fd < 0 || p->broken || n == 0)
-        return;
-    size_t done = 0;
-    if (!p->connecting && !p->asked && p->out.len == 0) {
-        ssize_t sent = send(p->io.fd, octets, n, MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-            party_broken(p, errno);
-            return;
-        }
-        done = sent > 0 ? (size_t)sent : 0;
-    }
-    keep(p, (const uint8_t *)octets + done, n - done);
-    p->was_full |= p->out.len >= EXCHANGE_BACKLOG;
-    watch(p);
+    if (p)
+        party_send(p, octets, n);
 }
 
 static void op_end(void *shell, unsigned which) {
@@ -152,7 +56,7 @@ static void op_end(void *shell, unsigned which) {
     if (!p)
         return;
     p->end = true;
-    tell_end(p);
+    party_tell_end(p);
 }
 
 static void op_cut(void *shell, unsigned which) {
@@ -210,11 +114,7 @@ static bool offer_held(struct filtered *f, unsigned which) {
         return true;
     bool ended = p->eof && !p->eof_taken && n == p->held_n && f->raw == NOT_RAW;
     p->eof_taken |= ended;
-    p->held_n -= n;
-    if (p->held_n)
-        memmove(p->held, p->held + n, p->held_n);
-    else
-        drop_held(p);
+    party_took(p, n);
     return n > 0 || ended;
 }
 
@@ -274,7 +174,7 @@ static bool settle(struct filtered *f) {
     set_deadline(f);
     for (unsigned i = 0; i < EXCHANGE_PARTIES; i++)
         if (party_of(f, i))
-            watch(party_of(f, i));
+            party_watch(party_of(f, i));
     return true;
 }
 
@@ -293,18 +193,10 @@ static bool lose(struct party *p) {
     return settle(f);
 }
 
-/* What has just been read lies in the gate's scratch buffer, or behind what is held. */
+/* What has just been read lies in the gate's scratch buffer. Without memory for what is left the connection cannot go on. */
 static void took(struct party *p, const uint8_t *octets, size_t n, size_t taken) {
-    if (p->io.fd < 0 || taken == n)
-        return;
-    p->held = malloc(EXCHANGE_HEAD);
-    if (!p->held) { /* it cannot go on: what was left out would be missed */
-        party_broken(p, ENOMEM);
+    if (p->io.fd >= 0 && taken < n && !party_hold(p, octets + taken, n - taken))
         p->owner->cut = true;
-        return;
-    }
-    p->held_n = n - taken;
-    memcpy(p->held, octets + taken, p->held_n);
 }
 
 /* Reads once. 1: go on, 0: nothing more for now, -1: `f` is no more. */
@@ -317,7 +209,7 @@ static int read_once(struct party *p) {
     ssize_t n = recv(p->io.fd, at, room, MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return 0;
-    if (n < 0 || (n == 0 && (p->broken || vanished(p))))
+    if (n < 0 || (n == 0 && (p->broken || party_vanished(p))))
         return lose(p) ? 0 : -1;
     if (n == 0)
         p->eof = true;
@@ -334,9 +226,7 @@ static int read_once(struct party *p) {
 /* False: `f` is no more. */
 static bool write_out(struct party *p) {
     struct filtered *f = p->owner;
-    if (backlog_flush(&p->out, &f->conn->gate->pool, p->io.fd) < 0)
-        party_broken(p, errno);
-    tell_end(p);
+    party_flush(p);
     if (p->was_full && p->out.len < EXCHANGE_BACKLOG) {
         p->was_full = false;
         exchange_room(f->exchange, number_of(p), now_of(f));
@@ -385,7 +275,7 @@ static void ready(struct loop_fd *io, uint32_t events) {
     for (int i = 0; more > 0 && i < READS_IN_A_ROW && may_read(f, which, p); i++)
         more = read_once(p);
     if (more >= 0 && party_of(f, which) == p)
-        watch(p);
+        party_watch(p);
 }
 
 /* --- apps ----------------------------------------------------------------------------------------------------------- */
@@ -418,7 +308,8 @@ static void op_ask(void *shell, unsigned which) {
         f->app[k] = calloc(1, sizeof *f->app[k]);
     struct party *p = f->app[k];
     if (p) {
-        *p = (struct party){.owner = f, .asked = true, .pair = true, .offer.answered = answered};
+        *p = (struct party){
+            .gate = c->gate, .owner = f, .asked = true, .pair = true, .offer.answered = answered};
         p->io = (struct loop_fd){
             .fd = conn_offer(c, &p->offer, slot->session, slot->target, slot->app_port),
             .ready = ready};
@@ -488,7 +379,7 @@ bool filtered_start(struct conn *c) {
     f->later.run = say_refused;
     f->exchange = exchange_new(&ops, f, &c->port->rules);
     for (int i = 0; i < 2; i++)
-        f->party[i] = (struct party){.owner = f, .io = {.fd = -1, .ready = ready}};
+        f->party[i] = (struct party){.gate = c->gate, .owner = f, .io = {.fd = -1, .ready = ready}};
     struct party *target = &f->party[EXCHANGE_TARGET];
     bool dialled = c->relay.end[OTHER].io.fd >= 0;
     target->connecting = !dialled || c->dialling;
