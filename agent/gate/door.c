@@ -118,8 +118,10 @@ static bool take_one(struct door *d, struct loop_fd *io, int family) {
         }
         return errno != EAGAIN; /* else the client has gone again: the next one */
     }
+    struct sockaddr_in6 in6;
+    memcpy(&in6, &sa, sizeof in6);
     if (family == AF_INET6)
-        caller.scope = ((struct sockaddr_in6 *)&sa)->sin6_scope_id;
+        caller.scope = in6.sin6_scope_id;
     if (endpoint_from_sockaddr((struct sockaddr *)&sa, &caller.peer) &&
         original(d, caller.fd, family, &caller.own))
         d->called(d, &caller);

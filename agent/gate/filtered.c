@@ -18,8 +18,8 @@ enum { READS_IN_A_ROW = 4, NOT_RAW = -1 };
 struct filtered {
     struct conn *conn;
     struct exchange *exchange;
-    struct party party[2]; /* the client's and the target's */
-    struct party *app[EXCHANGE_APPS];
+    struct party first[2];                 /* the client's and the target's */
+    struct party *party[EXCHANGE_PARTIES]; /* NULL: an app that has nothing of this connection */
     struct timer deadline;
     struct task later;
     uint32_t refused; /* slots whose app could not be asked: to be said once the op has returned */
@@ -32,7 +32,7 @@ static uint64_t now_of(const struct filtered *f) {
 }
 
 static struct party *party_of(struct filtered *f, unsigned which) {
-    return which < EXCHANGE_APP ? &f->party[which] : f->app[which - EXCHANGE_APP];
+    return f->party[which];
 }
 
 static unsigned number_of(const struct party *p) {
@@ -121,12 +121,12 @@ static bool offer_held(struct filtered *f, unsigned which) {
 /* Both directions of an app's leg have ended: it may be asked for again. */
 static void forget_done(struct filtered *f) {
     for (unsigned k = 0; k < EXCHANGE_APPS; k++) {
-        struct party *p = f->app[k];
+        struct party *p = f->party[EXCHANGE_APP + k];
         if (!p || (p->io.fd >= 0 && !(p->eof_taken && p->shut)))
             continue;
         party_close(p, false);
         free(p);
-        f->app[k] = NULL;
+        f->party[EXCHANGE_APP + k] = NULL;
     }
 }
 
@@ -304,9 +304,9 @@ static void op_ask(void *shell, unsigned which) {
     unsigned k = which - EXCHANGE_APP;
     const struct port_slot *slot = &c->port->slot[k];
     struct fault ignored;
-    if (!f->app[k])
-        f->app[k] = calloc(1, sizeof *f->app[k]);
-    struct party *p = f->app[k];
+    if (!f->party[EXCHANGE_APP + k])
+        f->party[EXCHANGE_APP + k] = calloc(1, sizeof *f->party[EXCHANGE_APP + k]);
+    struct party *p = f->party[EXCHANGE_APP + k];
     if (p) {
         *p = (struct party){
             .gate = c->gate, .owner = f, .asked = true, .pair = true, .offer.answered = answered};
@@ -378,17 +378,19 @@ bool filtered_start(struct conn *c) {
     f->deadline.fire = tick;
     f->later.run = say_refused;
     f->exchange = exchange_new(&ops, f, &c->port->rules);
-    for (int i = 0; i < 2; i++)
-        f->party[i] = (struct party){.gate = c->gate, .owner = f, .io = {.fd = -1, .ready = ready}};
-    struct party *target = &f->party[EXCHANGE_TARGET];
+    for (int i = 0; i < 2; i++) {
+        f->first[i] = (struct party){.gate = c->gate, .owner = f, .io = {.fd = -1, .ready = ready}};
+        f->party[i] = &f->first[i];
+    }
+    struct party *target = &f->first[EXCHANGE_TARGET];
     bool dialled = c->relay.end[OTHER].io.fd >= 0;
     target->connecting = !dialled || c->dialling;
     target->io.fd = dialled ? c->relay.end[OTHER].io.fd : conn_dial(c);
     c->relay.end[OTHER].io.fd = -1;
-    f->party[EXCHANGE_CLIENT].io.fd = client->fd;
-    if (!f->exchange || target->io.fd < 0 || loop_add(loop, &f->party[0].io, EPOLLIN, NULL) != 0 ||
+    f->first[EXCHANGE_CLIENT].io.fd = client->fd;
+    if (!f->exchange || target->io.fd < 0 || loop_add(loop, &f->first[0].io, EPOLLIN, NULL) != 0 ||
         loop_add(loop, &target->io, target->connecting ? EPOLLOUT : EPOLLIN, NULL) != 0) {
-        f->party[EXCHANGE_CLIENT].io.fd = -1;
+        f->first[EXCHANGE_CLIENT].io.fd = -1;
         filtered_free(f, true);
         return false;
     }
@@ -406,7 +408,7 @@ void filtered_free(struct filtered *f, bool reset) {
         if (party_of(f, i))
             party_close(party_of(f, i), reset);
     for (unsigned k = 0; k < EXCHANGE_APPS; k++)
-        free(f->app[k]);
+        free(f->party[EXCHANGE_APP + k]);
     exchange_free(f->exchange);
     free(f);
 }
@@ -427,7 +429,7 @@ static void hand_end(struct party *p, struct relay_end *e) {
 
 static void go_raw(struct filtered *f) {
     struct conn *c = f->conn;
-    struct party *client = &f->party[EXCHANGE_CLIENT], *with = party_of(f, (unsigned)f->raw);
+    struct party *client = &f->first[EXCHANGE_CLIENT], *with = party_of(f, (unsigned)f->raw);
     if (client->io.fd < 0 || !with || with->io.fd < 0 || with->asked) {
         conn_destroy(c, true);
         return;

@@ -138,9 +138,9 @@ static bool read_end(struct relay *r, struct relay_end *from) {
 }
 
 static void flush(struct relay *r, struct relay_end *e) {
-    if (e->pipe && e->pipe->len && splice_drain(e->pipe, e->io.fd) != 0)
-        drop_out(r, e, errno);
-    else if (backlog_flush(&e->out, r->desk->pool, e->io.fd) < 0)
+    bool by_pipe = e->pipe && e->pipe->len;
+    if (by_pipe ? splice_drain(e->pipe, e->io.fd) != 0
+                : backlog_flush(&e->out, r->desk->pool, e->io.fd) < 0)
         drop_out(r, e, errno);
     if (e->pipe && !e->pipe->len && other(r, e)->eof)
         drop_pipe(r, e);
