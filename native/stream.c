@@ -5,7 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECES = 32 };
+enum {
+    PIECES = 32,
+    TURN =
+        128 *
+        1024, /* octets in one go: what a packet may find ahead of it in the link's queue, 1 ms at 1 Gbit/s */
+};
 
 struct message *message_new(size_t len) {
     struct message *m = malloc(sizeof *m + len);
@@ -126,7 +131,8 @@ static void room(struct channel *c) {
     struct stream *s = of(c);
     struct iovec iov[PIECES];
     int count;
-    size_t n = gather(s, channel_room(c), iov, &count);
+    size_t space = channel_room(c);
+    size_t n = gather(s, space < TURN ? space : TURN, iov, &count);
     if (n > 0) {
         channel_sendv(c, iov, count);
         dropped(s, n);
