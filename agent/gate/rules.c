@@ -48,47 +48,67 @@ static void add_comment(struct text *t, const char *comment) {
 }
 
 #define SYN  "tcp flags & (fin | syn | rst | ack) == syn"
-#define TAKE "ct timeout set \"gone\" redirect to :tcp dport map @doors"
+#define TAKE "redirect to :tcp dport map @doors"
 
-bool rules_table(const char *comment, char *out, size_t size) {
-    struct text t = {.out = out, .size = size};
-    add(&t, "table inet " RULES_TABLE " {\n");
-    add_comment(&t, comment);
-    add(&t, "    flags owner\n"
-            "    set stolen { type inet_service; }\n"
-            "    set local { type inet_service; }\n"
-            "    map doors { type inet_service : inet_service; }\n"
-            "    map " RULES_MAP4 " { type inet_service : ipv4_addr . inet_service; }\n"
-            "    map " RULES_MAP6 " { type inet_service : ipv6_addr . inet_service; }\n"
-            "    ct timeout gone {\n"
-            "        protocol tcp\n"
-            "        policy = { time_wait : 1, close : 1, last_ack : 1 }\n"
-            "    }\n"
-            "    chain arriving {\n"
-            "        type nat hook prerouting priority -90\n"
-            "        iifname != \"lo\" " SYN " tcp dport @stolen " TAKE "\n"
-            "    }\n");
-    add(&t,
+static void add_sets(struct text *t) {
+    add(t, "    set stolen { type inet_service; }\n"
+           "    set local { type inet_service; }\n"
+           "    map doors { type inet_service : inet_service; }\n"
+           "    map " RULES_MAP4 " { type inet_service : ipv4_addr . inet_service; }\n"
+           "    map " RULES_MAP6 " { type inet_service : ipv6_addr . inet_service; }\n");
+}
+
+static void add_timeout(struct text *t) {
+    add(t, "    ct timeout gone {\n"
+           "        protocol tcp\n"
+           "        policy = { time_wait : 1, close : 1, last_ack : 1 }\n"
+           "    }\n");
+}
+
+/* `forget`: what makes a connection forgotten soon after its end, or nothing. */
+static void add_redirects(struct text *t, const char *forget) {
+    add(t,
+        "    chain arriving {\n"
+        "        type nat hook prerouting priority -90\n"
+        "        iifname != \"lo\" " SYN " tcp dport @stolen%s " TAKE "\n"
+        "    }\n",
+        forget);
+    add(t,
         "    chain inside {\n"
         "        type nat hook output priority -90\n"
         "        oifname != \"lo\" return\n"
         "        meta mark 0x%08x return\n"
-        "        meta skuid { 1337, 2102 } " SYN " tcp dport @stolen " TAKE "\n"
-        "        " SYN " tcp dport @local " TAKE "\n"
+        "        meta skuid { 1337, 2102 } " SYN " tcp dport @stolen%s " TAKE "\n"
+        "        " SYN " tcp dport @local%s " TAKE "\n"
         "    }\n",
-        RULES_MARK);
-    add(&t,
+        RULES_MARK, forget, forget);
+}
+
+static void add_names(struct text *t, const char *forget) {
+    add(t,
         "    chain own {\n"
         "        type nat hook postrouting priority 90\n"
         "        oifname != \"lo\" return\n"
         "        meta mark != 0x%08x return\n"
-        "        ct mark set 0x%08x\n"
-        "        ct timeout set \"gone\"\n"
+        "        ct mark set 0x%08x%s\n"
         "        meta nfproto ipv4 snat ip to tcp sport map @" RULES_MAP4 "\n"
         "        meta nfproto ipv6 snat ip6 to tcp sport map @" RULES_MAP6 "\n"
-        "    }\n"
-        "}\n",
-        RULES_MARK, RULES_MARK);
+        "    }\n",
+        RULES_MARK, RULES_MARK, forget);
+}
+
+bool rules_table(const char *comment, bool forgets, char *out, size_t size) {
+    struct text t = {.out = out, .size = size};
+    const char *forget = forgets ? " ct timeout set \"gone\"" : "";
+    add(&t, "table inet " RULES_TABLE " {\n");
+    add_comment(&t, comment);
+    add(&t, "    flags owner\n");
+    add_sets(&t);
+    if (forgets)
+        add_timeout(&t);
+    add_redirects(&t, forget);
+    add_names(&t, forget);
+    add(&t, "}\n");
     return !t.over;
 }
 

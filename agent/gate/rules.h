@@ -24,9 +24,9 @@ struct rules_port {
     bool local; /* also what comes over lo, whoever brings it */
 };
 
-/* A whole text, terminated, into `out`; false: it does not fit. `comment`: who steals here; quotes and control characters are left
- * out. */
-bool rules_table(const char *comment, char *out, size_t size);
+/* A whole text, terminated, into `out`; false: it does not fit. `comment`: who steals here; quotes and control characters are
+ * left out. `forgets`: with a `ct timeout`, which not every kernel has (CONFIG_NF_CONNTRACK_TIMEOUT). */
+bool rules_table(const char *comment, bool forgets, char *out, size_t size);
 bool rules_swap(const struct rules_port *p, size_t count, char *out, size_t size);
 
 /* The comment in the text of `nft list table`; false: there is none. */

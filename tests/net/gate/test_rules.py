@@ -35,9 +35,9 @@ def rules() -> ctypes.CDLL:
     return loaded
 
 
-def table(rules: ctypes.CDLL, comment: str) -> str:
+def table(rules: ctypes.CDLL, comment: str, *, forgets: bool = True) -> str:
     out = ctypes.create_string_buffer(SIZE)
-    assert rules.rules_table(comment.encode(), out, ctypes.c_size_t(SIZE))
+    assert rules.rules_table(comment.encode(), ctypes.c_bool(forgets), out, ctypes.c_size_t(SIZE))
     return out.value.decode()
 
 
@@ -61,13 +61,15 @@ def test_the_text_is_the_one_that_was_judged(rules: ctypes.CDLL) -> None:
 @pytest.mark.parametrize("comment", ["", 'an "un\\quoted" name\n}', "ö" * 200])
 def test_nft_takes_it(lab: Lab, rules: ctypes.CDLL, comment: str) -> None:
     ports = [(port, 10000 + port, port % 2 == 0) for port in range(1, 1025)]
-    text = table(rules, comment) + swap(rules, *ports)
-    run("ip", "netns", "exec", lab.target, "nft", "-c", "-f", "-", stdin=text)
+    for forgets in (True, False):
+        text = table(rules, comment, forgets=forgets) + swap(rules, *ports)
+        assert ("ct timeout" in text) == forgets
+        run("ip", "netns", "exec", lab.target, "nft", "-c", "-f", "-", stdin=text)
 
 
 def test_what_does_not_fit_is_said(rules: ctypes.CDLL) -> None:
     out = ctypes.create_string_buffer(100)
-    assert not rules.rules_table(b"anna", out, ctypes.c_size_t(100))
+    assert not rules.rules_table(b"anna", ctypes.c_bool(True), out, ctypes.c_size_t(100))
     assert not rules.rules_swap((Port * 1)((80, 81, True)), ctypes.c_size_t(1), out, ctypes.c_size_t(10))
 
 
