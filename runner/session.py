@@ -117,8 +117,6 @@ class Session:
             self.engine.subscribe(),
             asyncio.wait_for(listed, None),
         )
-        if self.place.keeps and files_asked.served(self.options):
-            raise Refusal("the files of pods are not served yet", "leave --fs-mode out, or give --fs-mode local")
         self.forgotten = forgotten(summaries, time.time())
         traits = plan.traits(info, same_host=self.engine.endpoint.same_host)
         if not traits.same_host:

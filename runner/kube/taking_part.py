@@ -48,6 +48,8 @@ class TakingPart:
     sides: list[AgentSide] = field(default_factory=list)
     _of: dict[str, AgentSide] = field(default_factory=dict, init=False)  # by the pod's uid
     _identities: dict[int, m.Identity] = field(default_factory=dict, init=False)
+    mounts: tuple[str, ...] = field(default=(), init=False)
+    """Of the first primary: files, like the environment, keep the identity that the app began with."""
     # What the bridge was told last: the primary's index, its agent's number, its pod.
     _primary: int = field(default=0, init=False)
     _leader: int = field(default=0, init=False)
@@ -197,6 +199,8 @@ class TakingPart:
     async def _attach(self, step: AttachTo) -> m.Identity:
         attached = await self._of[step.pod.uid].attach(step.index, step.pod)
         self._identities[step.index] = attached.identity
+        if step.index == 0 and not step.again:
+            self.mounts = tuple(attached.mounts)
         return attached.identity
 
     async def _lead(self, step: Primary) -> None:

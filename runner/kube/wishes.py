@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from runner.config import RunOptions
+from runner.files import asked
 from runner.kube.rights import Wish
+from wire.messages import FilesMode
 
 ALWAYS = ("mirror", "outgoing", "env")
 """What a session uses that nobody asked anything of."""
@@ -20,8 +22,9 @@ ASKS: tuple[tuple[str, str, Callable[[RunOptions], bool]], ...] = (
     ("env", "--override-env-vars-include", lambda options: bool(options.env_include)),
     ("env", "--override-env-vars-exclude", lambda options: bool(options.env_exclude)),
     ("env", "--map-env", lambda options: bool(options.env_mapped)),
-    ("files", "--fs-mode", lambda options: options.fs_mode != "local"),
+    ("files", "--fs-mode", lambda options: asked.served(options) != FilesMode.NONE),
     ("files-write", "--fs-mode write", lambda options: options.fs_mode == "write"),
+    ("files-write", "--fs-read-write", lambda options: asked.served(options) == FilesMode.WRITE),
 )
 """Right, the option that asks for it, and whether it was given. `-e` and `--env-file` are the user's own variables and
 ask for nothing of the target's; no option asks for connections from the target."""
@@ -29,6 +32,6 @@ ask for nothing of the target's; no option asks for connections from the target.
 
 def wishes(options: RunOptions) -> tuple[Wish, ...]:
     """Of a run with these options, each right once."""
-    asked = {right: option for right, option, given in reversed(ASKS) if given(options)}
-    rights = [*ALWAYS, *(right for right in asked if right not in ALWAYS)]
-    return tuple(Wish(right, asked=right in asked, option=asked.get(right, "")) for right in rights)
+    named = {right: option for right, option, given in reversed(ASKS) if given(options)}
+    rights = [*ALWAYS, *(right for right in named if right not in ALWAYS)]
+    return tuple(Wish(right, asked=right in named, option=named.get(right, "")) for right in rights)

@@ -251,11 +251,11 @@ def ask(path):
     sock.send(struct.pack("=HHIIIIIHHIqqqqq", 1, 1, 0, 0, 0, 0, 0, len(path), 0, 0, 0, 0, 0, 0, 0) + path)
     answer, fds, _, _ = socket.recv_fds(sock, 4096, 1)
     return os.read(fds[0], 1 << 16).decode() if fds else struct.unpack_from("=i", answer)[0]
-print(*map(ask, sys.argv[1:]), sep="|", end="")
+print(*map(ask, sys.argv[1:]), open(sys.argv[2]).read(), sep="|", end="")
 """
 
 
-def test_files_of_a_pod_by_the_door(scene: Scene, job: tuple[str, ...]) -> None:
+def test_files_of_a_pod(scene: Scene, job: tuple[str, ...]) -> None:
     token = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
     said = scene.run(
         "deploy/cart",
@@ -267,6 +267,6 @@ def test_files_of_a_pod_by_the_door(scene: Scene, job: tuple[str, ...]) -> None:
         "/srv/none",
         options=(*job, "--fs-mode", "read"),
     )
-    hostname, namespace, none = said.split("|")
+    hostname, by_door, none, by_layer = said.split("|")
     assert hostname.startswith("cart-")
-    assert (namespace, none) == (scene.namespace, "-2")
+    assert (by_door, none, by_layer) == (scene.namespace, "-2", scene.namespace)
