@@ -25,8 +25,9 @@ UNSENT = 1024 * 1024
 """Octets that wait for the bridge to read before the agent is not asked for more; the same stand towards the agent."""
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
-"""Seconds that a leg without an agent stays open, doubled with each in a row: the bridge dials again when it is closed,
-and the API server is not to be asked faster than this."""
+"""Seconds that a leg waits before its agent is dialled, doubled with each that failed in a row: the API server is not
+to be asked faster than this. One that failed is closed at once: the bridge is to hear of a cut when the runner does, or
+one that is over would be told as another."""
 
 
 class Place(Protocol):
@@ -68,6 +69,7 @@ class Tunnel:
 
     def cut(self) -> None:
         """End every leg at once: the agent is another one now."""
+        self._failures = 0
         for leg in list(self._legs):
             leg.abort()
 
@@ -92,11 +94,16 @@ class Tunnel:
         self._failures = 0
         self.last_error = ""
 
-    def failed(self, sentence: str) -> float:
-        """Keep the sentence; seconds until the leg may be closed."""
+    def failed(self, sentence: str) -> None:
+        """Keep the sentence."""
         log.info("%s: %s", self.name, sentence)
         self.last_error = sentence
         self._failures += 1
+
+    def pause(self) -> float:
+        """Seconds that the next leg waits."""
+        if not self._failures:
+            return 0.0
         return min(FIRST_PAUSE * float(1 << min(self._failures - 1, 10)), LONGEST_PAUSE)
 
     async def dial(self, far: asyncio.Protocol) -> asyncio.Transport:
@@ -128,6 +135,7 @@ class Leg(asyncio.Protocol):
         self._task = asyncio.create_task(self._join(transport), name=f"leg of {self._tunnel.name}")
 
     async def _join(self, near: asyncio.Transport) -> None:
+        await asyncio.sleep(self._tunnel.pause())
         try:
             self._far = await self._tunnel.dial(_FarSide(self))
             if near.is_closing():
@@ -135,7 +143,7 @@ class Leg(asyncio.Protocol):
             else:
                 near.resume_reading()
         except (KubeError, Refusal, OSError) as error:
-            await asyncio.sleep(self._tunnel.failed(str(error)))
+            self._tunnel.failed(str(error))
             near.close()
 
     def abort(self) -> None:
@@ -195,16 +203,9 @@ class Leg(asyncio.Protocol):
     def agent_gone(self, error: BaseException | None) -> None:
         if self._near is None or self._near.is_closing():
             return
-        if error is None:
-            self._near.close()
-            return
-        pause = self._tunnel.failed(getattr(error, "strerror", None) or str(error))
-        self._near.pause_reading()
-        self._task = asyncio.create_task(self._close_later(self._near, pause), name="a leg's end")
-
-    async def _close_later(self, near: asyncio.Transport, pause: float) -> None:
-        await asyncio.sleep(pause)
-        near.close()
+        if error is not None:
+            self._tunnel.failed(getattr(error, "strerror", None) or str(error))
+        self._near.close()
 
 
 class _FarSide(Borrower):
