@@ -77,7 +77,7 @@ static bool take(struct http2 *h, const struct http2_block *b, unsigned slot) {
 static bool write_block(struct http2 *h, const struct http2_fields *l,
                         const struct http2_block *b) {
     struct http2_written w;
-    if (!http2_fields_write(l, h->to_target, b, NULL, 0, &w))
+    if (!http2_fields_write(l, h->to_target, b, 0, &w))
         return false;
     http2_say_target(h, w.p, w.n);
     free(w.p);

@@ -149,12 +149,13 @@ void http2_deflater_free(nghttp2_hd_deflater *d) {
 }
 
 /* The block cut into frames: as the one frame it was like, if it fits, padding and all. */
-static size_t frames(uint8_t *to, const uint8_t *block, size_t n, const struct http2_block *like) {
+static size_t frames(uint8_t *to, const uint8_t *block, size_t n, const struct http2_block *like,
+                     size_t spare) {
     size_t priority = like->priority != NULL ? 5 : 0;
-    size_t padded =
-        (like->flags & HTTP2_PADDED) && n + priority + 1 + like->padding <= HTTP2_FRAME_MOST;
+    size_t padded = (like->flags & HTTP2_PADDED) &&
+                    n + spare + priority + 1 + like->padding <= HTTP2_FRAME_MOST;
     size_t padding = padded ? like->padding : 0;
-    size_t first = HTTP2_FRAME_MOST - priority - padded - padding;
+    size_t first = HTTP2_FRAME_MOST - spare - priority - padded - padding;
     first = n < first ? n : first;
     uint8_t flags = like->flags & (HTTP2_END_STREAM | HTTP2_HAS_PRIORITY);
     flags |= (padded ? HTTP2_PADDED : 0) | (first == n ? HTTP2_END_HEADERS : 0);
@@ -185,24 +186,19 @@ static size_t frames(uint8_t *to, const uint8_t *block, size_t n, const struct h
 }
 
 bool http2_fields_write(const struct http2_fields *l, nghttp2_hd_deflater *deflater,
-                        const struct http2_block *like, const uint8_t *prefix, size_t prefix_n,
-                        struct http2_written *out) {
+                        const struct http2_block *like, size_t spare, struct http2_written *out) {
     nghttp2_nv *nv = http2_fields_nv(l);
-    size_t bound = nv != NULL ? prefix_n + nghttp2_hd_deflate_bound(deflater, nv, l->count) : 0;
+    size_t bound = nv != NULL ? nghttp2_hd_deflate_bound(deflater, nv, l->count) : 0;
     uint8_t *block = nv != NULL ? malloc(bound) : NULL;
     out->p = block != NULL ? malloc(bound + 512 + bound / HTTP2_FRAME_MOST * HTTP2_HEAD) : NULL;
     bool done = false;
     if (out->p != NULL) {
-        if (prefix_n > 0)
-            memcpy(block, prefix, prefix_n);
-        ssize_t n =
-            nghttp2_hd_deflate_hd(deflater, block + prefix_n, bound - prefix_n, nv, l->count);
-        if (n >= 0) {
-            out->n = frames(out->p, block, prefix_n + (size_t)n, like);
-            done = true;
-        } else {
+        ssize_t n = nghttp2_hd_deflate_hd(deflater, block, bound, nv, l->count);
+        done = n >= 0;
+        if (done)
+            out->n = frames(out->p, block, (size_t)n, like, spare);
+        else
             free(out->p);
-        }
     }
     free(block);
     free(nv);

@@ -39,11 +39,10 @@ bool http2_fields_inflate(struct http2_fields *l, nghttp2_hd_inflater *inflater,
 nghttp2_hd_deflater *http2_deflater_new(bool says_size);
 void http2_deflater_free(nghttp2_hd_deflater *d); /* NULL is nothing, unlike nghttp2's */
 
-/* The frames HEADERS and CONTINUATION of one block. `prefix` octets stand before the block's own (a size update). */
+/* The frames HEADERS and CONTINUATION of one block; HEADERS has room for `spare` octets more. */
 struct http2_written {
     uint8_t *p; /* to be freed */
     size_t n;
 };
 bool http2_fields_write(const struct http2_fields *l, nghttp2_hd_deflater *deflater,
-                        const struct http2_block *like, const uint8_t *prefix, size_t prefix_n,
-                        struct http2_written *out);
+                        const struct http2_block *like, size_t spare, struct http2_written *out);

@@ -87,6 +87,8 @@ struct http2 {
     struct http2_fields fields;
     /* the target's side */
     uint32_t target_left;
+    struct http2_frame
+        cut; /* a DATA frame that the client has not room for: `length` is still to be sent, in parts */
     bool target_began; /* a server's first frame is its SETTINGS: nothing of ours before it */
     bool target_block; /* CONTINUATION is owed */
     /* settings */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SIZE_UPDATE = 8 }; /* octets at most */
+
 bool http2_control(struct http2 *h, uint8_t type, uint32_t stream, uint32_t value) {
     uint8_t frame[HTTP2_HEAD + 4];
     struct http2_frame f = {4, type, 0, stream};
@@ -20,30 +22,11 @@ static bool queue(struct http2_leg *leg, struct http2_stream *s, const void *p, 
     return true;
 }
 
-/* HPACK's integer with a prefix of 5 bits (RFC 7541 5.1, 6.3). */
-static size_t size_update(uint32_t size, uint8_t p[8]) {
-    if (size == UINT32_MAX)
-        return 0;
-    if (size < 31) {
-        p[0] = (uint8_t)(0x20 | size);
-        return 1;
-    }
-    p[0] = 0x3f;
-    size_t n = 1;
-    for (size -= 31; size >= 128; size >>= 7)
-        p[n++] = (uint8_t)(size | 128);
-    p[n++] = (uint8_t)size;
-    return n;
-}
-
 bool http2_queue_block(struct http2_leg *leg, struct http2_stream *s, const struct http2_fields *l,
                        bool ends) {
-    struct http2 *h = leg->h;
     struct http2_block like = {.stream = s->id, .flags = ends ? HTTP2_END_STREAM : 0};
     struct http2_written w;
-    uint8_t prefix[8];
-    size_t prefix_n = size_update(h->size_owed, prefix);
-    if (!http2_fields_write(l, h->to_client, &like, prefix, prefix_n, &w))
+    if (!http2_fields_write(l, leg->h->to_client, &like, SIZE_UPDATE, &w))
         return false;
     bool done = queue(leg, s, w.p, w.n);
     free(w.p);
@@ -99,6 +82,38 @@ static void drop(struct http2_leg *leg, size_t n, size_t data) {
         http2_leg_consumed(leg, data);
 }
 
+/* HPACK's integer with a prefix of 5 bits (RFC 7541 5.1, 6.3). */
+static size_t size_update(uint32_t size, uint8_t p[SIZE_UPDATE]) {
+    if (size == UINT32_MAX)
+        return 0;
+    if (size < 31) {
+        p[0] = (uint8_t)(0x20 | size);
+        return 1;
+    }
+    p[0] = 0x3f;
+    size_t n = 1;
+    for (size -= 31; size >= 128; size >>= 7)
+        p[n++] = (uint8_t)(size | 128);
+    p[n++] = (uint8_t)size;
+    return n;
+}
+
+/* A block gets the size update that the client waits for only now: it may have been queued before the client's settings were
+ * acknowledged. */
+static void send_unit(struct http2 *h, const uint8_t *p, size_t n, struct http2_frame f) {
+    uint8_t head[HTTP2_HEAD + SIZE_UPDATE];
+    size_t more = f.type == HTTP2_HEADERS ? size_update(h->size_owed, head + HTTP2_HEAD) : 0;
+    if (more > 0) {
+        f.length += (uint32_t)more;
+        http2_frame_write(head, &f);
+        h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, head, HTTP2_HEAD + more);
+        p += HTTP2_HEAD;
+        n -= HTTP2_HEAD;
+    }
+    if (n > 0)
+        h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, p, n);
+}
+
 /* False: nothing more of this leg's can go now. */
 static bool pump_one(struct http2_leg *leg) {
     struct http2 *h = leg->h;
@@ -114,7 +129,7 @@ static bool pump_one(struct http2_leg *leg) {
     }
     if (data > 0 && (int64_t)data > h->room)
         return false;
-    h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, leg->queue.p + leg->queue.from, n);
+    send_unit(h, leg->queue.p + leg->queue.from, n, f);
     h->room -= (int64_t)data;
     h->debt += data;
     s->queued--;

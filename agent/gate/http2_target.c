@@ -39,14 +39,43 @@ static void settings_acknowledged(struct http2 *h) {
     h->size = size;
 }
 
-/* Whether the frame whose head lies at p can go now. */
+/* The target thinks of the client's window what it was without apps. A frame may be as large as that, and a client need not
+ * grant anything before half of its window is used: to wait until it fits could be to wait for ever. One with padding is
+ * waited with, since its parts would not add up to what the target has counted. */
+static bool cut(struct http2 *h, const struct http2_frame *f) {
+    if (f->flags & HTTP2_PADDED)
+        return false;
+    h->cut = *f;
+    h->target_left = 0;
+    return true;
+}
+
+/* The next part of it, as a frame of its own. */
+static bool next_part(struct http2 *h) {
+    struct http2_frame part = h->cut;
+    uint8_t head[HTTP2_HEAD];
+    if (h->room <= 0)
+        return false;
+    if ((int64_t)part.length > h->room) {
+        part.length = (uint32_t)h->room;
+        part.flags &= (uint8_t)~HTTP2_END_STREAM;
+    }
+    h->room -= part.length;
+    h->cut.length -= part.length;
+    h->target_left = part.length;
+    http2_frame_write(head, &part);
+    h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, head, sizeof head);
+    return true;
+}
+
+/* Whether the frame whose head lies at p can go now; with `cut`, its payload alone. */
 static bool frame(struct http2 *h, const uint8_t *p, size_t n) {
     struct http2_frame f = http2_frame_read(p);
     bool complete = n >= HTTP2_HEAD + (size_t)f.length;
     switch (f.type) {
     case HTTP2_DATA:
         if (h->debt > 0 && (int64_t)f.length > h->room)
-            return false;
+            return cut(h, &f);
         h->room -= f.length;
         break;
     case HTTP2_SETTINGS:
@@ -80,30 +109,43 @@ static bool waits(const struct http2 *h) {
     return any;
 }
 
+static void flush(struct http2 *h, const uint8_t *p, size_t *from, size_t at) {
+    if (at > *from)
+        h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, p + *from, at - *from);
+    *from = at;
+}
+
+/* Between two frames. False: nothing more can go now. */
+static bool next(struct http2 *h, const uint8_t *p, size_t n, size_t *from, size_t *at) {
+    if (h->taken && !h->target_block && waits(h)) {
+        flush(h, p, from, *at);
+        http2_pump(h);
+    }
+    if (h->cut.length > 0)
+        return next_part(h);
+    if (n - *at < HTTP2_HEAD || !frame(h, p + *at, n - *at))
+        return false;
+    if (h->cut.length > 0) { /* its head is not passed */
+        flush(h, p, from, *at);
+        *from += HTTP2_HEAD;
+    }
+    *at += HTTP2_HEAD;
+    return true;
+}
+
 size_t http2_target(struct http2 *h, const uint8_t *p, size_t n) {
     size_t from = 0, at = 0;
     if (exchange_full(h->x, EXCHANGE_CLIENT))
         return 0;
-    for (;;) {
-        if (h->target_left > 0) {
-            size_t part = h->target_left < n - at ? h->target_left : n - at;
-            if (part == 0)
-                break;
-            h->target_left -= (uint32_t)part;
-            at += part;
-            continue;
-        }
-        if (h->taken && !h->target_block && waits(h)) {
-            if (at > from)
-                h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, p + from, at - from);
-            from = at;
-            http2_pump(h);
-        }
-        if (n - at < HTTP2_HEAD || !frame(h, p + at, n - at))
+    do {
+        size_t part = h->target_left < n - at ? h->target_left : n - at;
+        h->target_left -= (uint32_t)part;
+        at += part;
+        if (h->target_left > 0)
             break;
-        at += HTTP2_HEAD;
-    }
-    if (at > from)
-        h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, p + from, at - from);
+        if (h->cut.length > 0)
+            flush(h, p, &from, at); /* a head of ours comes next */
+    } while (next(h, p, n, &from, &at));
+    flush(h, p, &from, at);
     return at;
 }

@@ -99,6 +99,8 @@ def run(name: str, *options: str, out: Path = OUT) -> subprocess.CompletedProces
     corpus = out / f"corpus-{Path(name).stem}"
     corpus.mkdir(parents=True, exist_ok=True)
     words = [*command(name, out), *options, f"-artifact_prefix={out}/", str(corpus)]
+    seeds = HERE / "seeds" / Path(name).stem  # what was found once
+    words += [str(seeds)] if seeds.is_dir() else []
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
 
 

@@ -160,6 +160,24 @@ static void windows(void) {
         }
 }
 
+/* The target uses the client's whole window in one frame; of which an app has used some, less than the client repays. */
+static void large_frames(void) {
+    for (size_t split = 0; split < 20000; split = split * 5 + 999) {
+        nghttp2_settings_entry client_set = {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, 1000000};
+        begin_with(&client_set, 1, NULL, 0);
+        target.split = split;
+        for (int32_t i = 0; i < 12; i++) {
+            twin_ask(&client, "/big", whose[i % 3], (size_t)(i % 3 ? 10000 : 200000), i % 2);
+            if (i % 4)
+                move();
+        }
+        move();
+        for (int32_t i = 0; i < 12; i++)
+            twin_expect(&client, 1 + 2 * i, from[i % 3], (size_t)(i % 3 ? 10000 : 200000));
+        finish();
+    }
+}
+
 /* gRPC's bidirectional stream: each message is answered before the next one is said. */
 static void streaming(void) {
     begin();
@@ -467,6 +485,7 @@ static const struct test tests[] = {
     TEST(authority_is_the_host),
     TEST(header_tables),
     TEST(windows),
+    TEST(large_frames),
     TEST(streaming),
     TEST(pings_and_resets_pass),
     TEST(refused),

@@ -102,6 +102,15 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
     return 0;
 }
 
+/* As much as windows and the peer's largest frame allow; nghttp2 itself stops at 16 KiB. */
+static ssize_t in_large_frames(nghttp2_session *session, uint8_t type, int32_t id,
+                               int32_t session_window, int32_t stream_window, uint32_t most,
+                               void *user) {
+    (void)session, (void)type, (void)id, (void)user;
+    int32_t n = session_window < stream_window ? session_window : stream_window;
+    return (uint32_t)n < most ? n : (ssize_t)most;
+}
+
 static int on_invalid(nghttp2_session *session, const nghttp2_frame *frame, int error, void *user) {
     struct twin *t = user;
     (void)session;
@@ -125,6 +134,8 @@ static void begin(struct twin *t, struct play *y, unsigned party, const char *na
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(c, on_close);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(c, on_invalid);
+    if (party == TARGET)
+        nghttp2_session_callbacks_set_data_source_read_length_callback(c, in_large_frames);
     if (pad != NULL)
         nghttp2_session_callbacks_set_select_padding_callback(c, pad);
     EXPECT((party == CLIENT ? nghttp2_session_client_new : nghttp2_session_server_new)(&t->session,
