@@ -2,13 +2,23 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 void handles_init(struct handles *t, struct nodes *nodes) {
+    uint32_t random = 0;
     t->nodes = nodes;
+    if (getrandom(&random, sizeof random, GRND_NONBLOCK) != sizeof random)
+        random = (uint32_t)getpid();
+    t->before = ((uint64_t)random + 1) * 65536;
     pthread_mutex_init(&t->lock, NULL);
     for (int i = 0; i < HANDLES_MAX; i++)
         t->all[i] = NULL;
+}
+
+static struct handle **place(struct handles *t, uint64_t number) {
+    uint64_t i = number - t->before - 1; /* what is below wraps to far above */
+    return i < HANDLES_MAX ? &t->all[i] : NULL;
 }
 
 static void dispose(struct handles *t, struct handle *h) {
@@ -29,7 +39,7 @@ uint64_t handles_add(struct handles *t, int fd, struct node *node) {
     for (uint32_t i = 0; h && i < HANDLES_MAX && number == 0; i++)
         if (!t->all[i]) {
             t->all[i] = h;
-            number = i + 1;
+            number = t->before + i + 1;
         }
     pthread_mutex_unlock(&t->lock);
     if (number == 0) {
@@ -44,7 +54,8 @@ uint64_t handles_add(struct handles *t, int fd, struct node *node) {
 struct handle *handles_use(struct handles *t, uint64_t number) {
     struct handle *h = NULL;
     pthread_mutex_lock(&t->lock);
-    if (number >= 1 && number <= HANDLES_MAX && (h = t->all[number - 1]))
+    struct handle **at = place(t, number);
+    if (at && (h = *at))
         h->uses++;
     pthread_mutex_unlock(&t->lock);
     if (!h)
@@ -63,9 +74,10 @@ void handles_done(struct handles *t, struct handle *h) {
 void handles_release(struct handles *t, uint64_t number) {
     struct handle *h = NULL;
     pthread_mutex_lock(&t->lock);
-    if (number >= 1 && number <= HANDLES_MAX) {
-        h = t->all[number - 1];
-        t->all[number - 1] = NULL;
+    struct handle **at = place(t, number);
+    if (at) {
+        h = *at;
+        *at = NULL;
     }
     bool last = h && --h->uses == 0;
     pthread_mutex_unlock(&t->lock);
@@ -74,7 +86,7 @@ void handles_release(struct handles *t, uint64_t number) {
 }
 
 void handles_clear(struct handles *t) {
-    for (uint64_t number = 1; number <= HANDLES_MAX; number++)
-        handles_release(t, number);
+    for (uint64_t i = 1; i <= HANDLES_MAX; i++)
+        handles_release(t, t->before + i);
     pthread_mutex_destroy(&t->lock);
 }

@@ -60,10 +60,10 @@ static bool awaits(uint32_t opcode) {
     return opcode != FUSE_FORGET && opcode != FUSE_BATCH_FORGET;
 }
 
-/* The nodes that were told of, so that inputs can name them by a small number. */
+/* The nodes and handles that were told of, so that inputs can name them by a small number. */
 struct known {
-    uint64_t nodes[16];
-    uint32_t count;
+    uint64_t nodes[16], handles[16];
+    uint32_t count, opened;
 };
 
 static void learn(struct known *k, const struct fuse_in_header *in, const struct message *m) {
@@ -71,6 +71,19 @@ static void learn(struct known *k, const struct fuse_in_header *in, const struct
     const struct fuse_entry_out *entry = (const void *)(out + 1);
     if (in->opcode == FUSE_LOOKUP && out->error == 0 && k->count < 16)
         k->nodes[k->count++] = entry->nodeid;
+    const struct fuse_open_out *open = (const void *)(out + 1);
+    if ((in->opcode == FUSE_OPEN || in->opcode == FUSE_OPENDIR) && out->error == 0 &&
+        k->opened < 16)
+        k->handles[k->opened++] = open->fh;
+}
+
+/* The first field of what is asked of a handle. */
+static void name_handle(const struct known *k, uint32_t opcode, uint8_t *body, size_t n) {
+    bool has = opcode == FUSE_READ || opcode == FUSE_WRITE || opcode == FUSE_READDIR ||
+               opcode == FUSE_READDIRPLUS || opcode == FUSE_RELEASE || opcode == FUSE_LSEEK ||
+               opcode == FUSE_FSYNC || opcode == FUSE_FALLOCATE || opcode == FUSE_RELEASEDIR;
+    if (has && n >= 8 && body[0] < k->opened)
+        memcpy(body, &k->handles[body[0]], 8);
 }
 
 static void ask(struct tree *t, struct known *k, uint32_t opcode, uint8_t node, const uint8_t *body,
@@ -82,6 +95,7 @@ static void ask(struct tree *t, struct known *k, uint32_t opcode, uint8_t node, 
                                   .unique = 2,
                                   .nodeid = node < k->count ? k->nodes[node] : node};
     memcpy(in + 1, body, n);
+    name_handle(k, opcode, (uint8_t *)(in + 1), n);
     struct message *m = serve(t, request);
     if ((m != NULL) != awaits(opcode))
         abort();
