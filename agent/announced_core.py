@@ -108,9 +108,9 @@ class Announced:
                 one.gets = one.had
         return self._say([pod for pod, one in self._pods.items() if one.said is None])
 
-    def last(self, pod: str) -> Gets:
-        """What was said of it last."""
-        return self._pods[pod].said or NOTHING
+    def last(self) -> dict[str, Gets]:
+        """Every pod that was entered, and what was said of it last."""
+        return {pod: one.said or NOTHING for pod, one in self._pods.items()}
 
     def _say(self, pods: list[str]) -> list[Said]:
         said = [Said(pod, self._pods[pod].gets, self._pods[pod].said is None) for pod in pods]

@@ -31,6 +31,9 @@ COMPONENT = "mirror-run-agent"
 PENDING = 64
 """Events on their way at a time; more are dropped."""
 
+REMEMBERED = 256
+"""Names of events that a session need not try again; what is told again all the same is refused by its name."""
+
 LAST_WORDS = 2.0
 """Seconds that the end of a session waits for its events."""
 
@@ -102,8 +105,8 @@ class Word:
         for one in self._announced.rest():
             self._tell(one)
         self._record(account)
-        for uid, pod in self._objects.items():
-            self._say("MirrorSessionEnded", self._parting(self._announced.last(uid), account), pod)
+        for uid, gets in self._announced.last().items():
+            self._say("MirrorSessionEnded", self._parting(gets, account), self._objects[uid])
         if self._words.pending:
             await asyncio.wait(self._words.pending, timeout=LAST_WORDS)
 
@@ -146,6 +149,8 @@ class Word:
         for one in [pod, *([workload] if workload else [])]:
             event = self._event(one, reason, message)
             if event["metadata"]["name"] not in self._told:
+                if len(self._told) >= REMEMBERED:
+                    self._told.clear()
                 self._told.add(event["metadata"]["name"])
                 self._words.tell(self._judged.namespace, event)
 
@@ -191,7 +196,7 @@ class Word:
             "mode": judged.mode,
             "rights": sorted(judged.rights),
             "used": sorted(account.used),
-            "pods": sorted({one["name"] for one in self._objects.values()}),
+            "pods": sorted(self._objects[uid]["name"] for uid in self._announced.last()),
             "node": self._words.node,
             "connections": mirrored.connections,
             "datagrams": mirrored.datagrams,

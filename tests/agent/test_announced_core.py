@@ -66,7 +66,7 @@ def test_ports_that_are_left_for_good_are() -> None:
     announced = begun(WEB)
     announced.gets("p", NOTHING, 200.0)
     assert settled(announced) == [Said("p", NOTHING, first=False)]
-    assert announced.last("p") == NOTHING
+    assert announced.last() == {"p": NOTHING}
 
 
 def test_another_port_is_said_soon() -> None:
@@ -91,7 +91,7 @@ def test_the_end_says_what_was_not_said() -> None:
     announced.gets("q", NOTHING, 100.2)  # its targets are let go first
     assert announced.rest() == [Said("q", Gets((MORE,)), first=True)]
     assert announced.rest() == []
-    assert (announced.last("p"), announced.last("q")) == (Gets((WEB,)), Gets((MORE,)))
+    assert announced.last() == {"p": Gets((WEB,)), "q": Gets((MORE,))}
 
 
 def test_pods_are_each_their_own() -> None:

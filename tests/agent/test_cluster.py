@@ -456,6 +456,17 @@ async def test_a_session_that_is_over_at_once_is_told_of_too(
     assert objects.events.empty()
 
 
+async def test_a_pod_that_was_only_looked_at_is_not_told_of(
+    warrants: ClusterWarrants, objects: Objects, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its container had ended by the time it was to be entered."""
+    warrant = await given(warrants)
+    await warrant.may_enter(ID, "cart-0")
+    await warrant.ended(OVER)
+    assert json.loads(capsys.readouterr().out)["pods"] == []
+    assert objects.events.empty()
+
+
 async def test_the_last_line(warrants: ClusterWarrants, capsys: pytest.CaptureFixture[str]) -> None:
     warrant = await entered(warrants)
     await warrant.ended(OVER)
