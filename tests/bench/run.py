@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import statistics
 import sys
 from collections import defaultdict
@@ -283,6 +284,8 @@ def main() -> None:
     options = parsed()
     if os.geteuid() != 0:
         raise SystemExit("network namespaces need root")
+    # As at Ctrl-C: what was made and installed is undone. Seen: agents left in the cluster by a time limit.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit("ended before the figures were complete"))
     if stale := spaces.left_over("mr-bench-"):
         for name in stale:
             spaces.checked(["ip", "netns", "del", name])
