@@ -257,3 +257,18 @@ def test_what_cannot_be_a_filter_is_refused_before_anything_starts(scene: Scene,
     run = scene.start(target, "true", options=("--steal", "--http-path", "/a(?=b)"))
     assert run.wait() == 125
     assert "looks around" in "".join(run.err.seen)
+
+
+def test_a_mirror_beside_a_filter(scene: Scene, target: Container, bystander: Container) -> None:
+    """It sees what still reaches the target, each request once."""
+    stolen(scene, target, "--http-header", "^x-user: ada$")
+    copies = scene.record(target, "8080", flags=("--http",))
+    for number, user in enumerate(("ada", "ben", "ada", "eve", "ben")):
+        words = ("-H", f"x-user: {user}", f"http://target:8080/?n={number}")
+        scene.inside(bystander, "curl", "-sS", "--max-time", "10", *words)
+    for number in (1, 3, 4):
+        seen = copies.event(request=f"GET /?n={number} HTTP/1.1")
+        assert seen["peer"][0] in scene.addresses(bystander)
+    copies.end()
+    lines = [line for line in copies.out.seen if '"request"' in line]
+    assert len(lines) == 3, lines
