@@ -224,6 +224,13 @@ static void unknown_client(struct mirror_tcp *table, const struct sniff_packet *
     from_client(c, t);
 }
 
+/* The connection that a packet of the target's belongs to. */
+static struct conn *answered_to(const struct mirror_tcp *table, const struct endpoint *to,
+                                const struct endpoint *own, bool loopback) {
+    struct conn *c = conn_find(table, to, own, loopback);
+    return c || !loopback ? c : conn_find_origin(table, to, own);
+}
+
 void mirror_tcp_packet(struct mirror_tcp *table, const struct sniff_packet *p,
                        const struct ip_view *ip) {
     struct tcp_view t;
@@ -235,9 +242,7 @@ void mirror_tcp_packet(struct mirror_tcp *table, const struct sniff_packet *p,
     if (p->incoming && (c = conn_find(table, &from, &to, p->loopback))) {
         if (sum_is_right(p, ip))
             from_client(c, &t);
-    } else if ((!p->incoming || p->loopback) && (c = conn_find(table, &to, &from, p->loopback))) {
-        from_target(c, &t, p->cut);
-    } else if (p->loopback && (c = conn_find_origin(table, &to, &from))) {
+    } else if ((!p->incoming || p->loopback) && (c = answered_to(table, &to, &from, p->loopback))) {
         from_target(c, &t, p->cut);
     } else if (p->incoming && sum_is_right(p, ip)) {
         unknown_client(table, p, &t, &from, &to);
