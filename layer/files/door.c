@@ -188,7 +188,7 @@ static int listen_here(struct fault *f) {
     socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + DOOR_NAME_LEN);
     if (fd >= 0 && bind(fd, (struct sockaddr *)&name, len) == 0 && listen(fd, DOOR_WAITING) == 0)
         return fd;
-    fault_set(f, errno, "listen at @%s", DOOR_NAME + 1);
+    fault_set(f, errno, "listen at @%s", &DOOR_NAME[1]);
     if (fd >= 0)
         close(fd);
     return -1;
