@@ -54,6 +54,7 @@ static void add_sets(struct text *t) {
     add(t, "    set stolen { type inet_service; }\n"
            "    set local { type inet_service; }\n"
            "    map doors { type inet_service : inet_service; }\n"
+           "    set behind { type inet_service; }\n"
            "    map " RULES_MAP4 " { type inet_service : ipv4_addr . inet_service; }\n"
            "    map " RULES_MAP6 " { type inet_service : ipv6_addr . inet_service; }\n");
 }
@@ -97,6 +98,15 @@ static void add_names(struct text *t, const char *forget) {
         RULES_MARK, RULES_MARK, forget);
 }
 
+/* Between the end of a gate that was killed and that of its table the doors are shut: a SYN would be answered by RST. That answer is
+ * withheld, so the client sends it again, to the target. Whoever had a connection (assured) gets his reset. */
+static void add_silence(struct text *t) {
+    add(t, "    chain shut {\n"
+           "        type filter hook output priority 0\n"
+           "        tcp flags & rst == rst tcp sport @behind ct status & assured == 0 drop\n"
+           "    }\n");
+}
+
 bool rules_table(const char *comment, bool forgets, char *out, size_t size) {
     struct text t = {.out = out, .size = size};
     const char *forget = forgets ? " ct timeout set \"gone\"" : "";
@@ -108,14 +118,15 @@ bool rules_table(const char *comment, bool forgets, char *out, size_t size) {
         add_timeout(&t);
     add_redirects(&t, forget);
     add_names(&t, forget);
+    add_silence(&t);
     add(&t, "}\n");
     return !t.over;
 }
 
-enum set { STOLEN, LOCAL, DOORS };
+enum set { STOLEN, LOCAL, DOORS, BEHIND };
 
 static void add_set(struct text *t, enum set set, const struct rules_port *p, size_t count) {
-    static const char *const names[] = {"stolen", "local", "doors"};
+    static const char *const names[] = {"stolen", "local", "doors", "behind"};
     size_t n = 0;
     add(t, "flush %s inet " RULES_TABLE " %s\n", set == DOORS ? "map" : "set", names[set]);
     for (size_t i = 0; i < count; i++) {
@@ -123,7 +134,7 @@ static void add_set(struct text *t, enum set set, const struct rules_port *p, si
             continue;
         if (n++ == 0)
             add(t, "add element inet " RULES_TABLE " %s {", names[set]);
-        add(t, "%s %u", n > 1 ? "," : "", p[i].port);
+        add(t, "%s %u", n > 1 ? "," : "", set == BEHIND ? p[i].door : p[i].port);
         if (set == DOORS)
             add(t, " : %u", p[i].door);
     }
@@ -133,7 +144,7 @@ static void add_set(struct text *t, enum set set, const struct rules_port *p, si
 
 bool rules_swap(const struct rules_port *p, size_t count, char *out, size_t size) {
     struct text t = {.out = out, .size = size};
-    for (enum set set = STOLEN; set <= DOORS; set++)
+    for (enum set set = STOLEN; set <= BEHIND; set++)
         add_set(&t, set, p, count);
     return !t.over;
 }

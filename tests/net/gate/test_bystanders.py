@@ -283,3 +283,32 @@ def test_what_mirrors_the_client_too(lab: Lab, gate: Start) -> None:
                 assert server.getpeername() == (CLIENT4, 45001)
         for caller in callers:
             caller.close()
+
+
+def test_only_those_in_flight_fail_when_it_is_killed_under_load(
+    lab: Lab, fast_gate: Start, tmp_path: Path
+) -> None:
+    """Each of wrk's connections is reset once; what it opens instead is answered, by the target."""
+    made = fast_gate()
+    with nginx(lab, tmp_path) as port:
+        made.want(Rule(port=port, filter=MINE))
+        words = ["wrk", "-t1", "-c20", "-d4s", f"http://{TARGET4}:{port}/"]
+        load = subprocess.Popen(
+            ["ip", "netns", "exec", lab.client, *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        asked = ["ss", "-Htn", "state", "established", f"sport = :{port}"]
+        while not run("ip", "netns", "exec", lab.target, *asked):
+            assert load.poll() is None
+        made.kill()
+        told = load.communicate()[0]
+        errors = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", told)
+        assert errors, told
+        connect, read, write, late = map(int, errors.groups())
+        assert (connect, late) == (0, 0), told
+        assert 0 < read + write <= 40, told  # one that came while it died is reset too
+        requests = re.search(r"(\d+) requests in", told)
+        assert requests, told
+        assert int(requests.group(1)) > 1000, told
