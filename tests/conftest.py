@@ -58,8 +58,7 @@ class Progress:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._seconds[report.nodeid.partition("::")[0]] += report.duration
         if report.failed:
-            self._terminal.ensure_newline()
-            self._terminal.write_line(f"{report.when} failed: {report.nodeid}", red=True)
+            self._terminal.write_line(f"\n{report.when} failed: {report.nodeid}", red=True)
 
     def pytest_terminal_summary(self) -> None:
         if len(self._seconds) > SHOWN:
