@@ -67,6 +67,31 @@ def test_by_the_door(scene: Scene, files_target: Container) -> None:
     assert (found["/srv/none"], found["/proc/self/status"], found["write"]) == (-2, -13, -30)
 
 
+AGAIN = (
+    CLIENT.split("found = {}")[0]
+    + """
+import time
+while True:
+    result, fds = ask(1, "/srv/files/mine")
+    print(os.read(fds[0], 99).decode().strip() if fds else f"errno {-result}", flush=True)
+    for fd in fds:
+        os.close(fd)
+    time.sleep(0.2)
+"""
+)
+
+
+def test_a_target_that_is_restarted_has_files_anew(scene: Scene, files_target: Container) -> None:
+    run = scene.start(files_target, "python3", "-c", AGAIN, options=("--fs-mode", "read"))
+    run.out.wait(lambda line: line == "of the target\n", "a first read")
+    files_target.restart(timeout=0)
+    scene.wait_inside(files_target, "test", "-s", "/srv/files/mine")
+    run.said("is back, and followed")
+    run.out.skip()
+    run.out.wait(lambda line: line == "of the target\n", "a read after the restart")
+    assert run.end() in (143, 0)
+
+
 def test_without_files_there_is_no_door_and_no_right_for_it(scene: Scene, files_target: Container) -> None:
     tried = (
         "import socket; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect('\\0mirror-run/files')"
@@ -98,7 +123,10 @@ def test_programs_write_where_a_rule_says_so(scene: Scene, files_target: Contain
     options = ("--fs-mode", "overrides", "--fs-read-write", "^/srv/files")
     assert scene.run(files_target, "bash", "-c", script, options=(*options, "-u", "0")) == "from the app\n"
     try:
-        assert scene.inside(files_target, "sh", "-c", "cat /srv/files/d/theirs; ls /srv") == "from the app\nfiles\n"
+        assert (
+            scene.inside(files_target, "sh", "-c", "cat /srv/files/d/theirs; ls /srv")
+            == "from the app\nfiles\n"
+        )
     finally:
         scene.inside(files_target, "rm", "-r", "/srv/files/d")
 
