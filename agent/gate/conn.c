@@ -162,7 +162,8 @@ static void answered(struct handover_offer *o, enum handover_answer what, int er
         CONN_OFFERED) { /* nothing was sent to it: the target's, as if it had never been asked */
         conn_drop_other(c, false);
         to_target(c);
-    } else {
+    } else { /* TCP, too, hands out what came before a reset */
+        relay_last_words(&c->relay, OTHER);
         conn_destroy(c, true);
     }
 }

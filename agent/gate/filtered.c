@@ -285,6 +285,12 @@ static void answered(struct handover_offer *o, enum handover_answer what, int er
     struct filtered *f = p->owner;
     unsigned which = number_of(p);
     (void)err;
+    /* TCP, too, hands out what came before a reset. */
+    for (int more = what == HANDOVER_RESET && !p->asked; more > 0 && may_read(f, which, p);)
+        if ((more = read_once(p)) < 0)
+            return;
+    if (party_of(f, which) != p)
+        return;
     if (what == HANDOVER_ACCEPTED) {
         p->asked = false;
         exchange_accepted(f->exchange, which, now_of(f));

@@ -188,6 +188,13 @@ int relay_start(struct relay *r, struct fault *f) {
     return in_order(&r->end[0]) && in_order(&r->end[1]);
 }
 
+void relay_last_words(struct relay *r, int from) {
+    struct relay_end *e = &r->end[from];
+    for (int i = 0; i < READS_IN_A_ROW && may_read(r, e); i++)
+        if (carry(r, e, other(r, e)) <= 0)
+            break;
+}
+
 bool relay_push(struct relay *r, int to, const void *p, size_t n) {
     const uint8_t *at = p;
     while (n > 0) {

@@ -47,5 +47,7 @@ struct relay {
 int relay_start(struct relay *r, struct fault *f);
 /* `n` octets for end `to`; false: no memory. */
 bool relay_push(struct relay *r, int to, const void *p, size_t n);
+/* What end `from` had sent is passed on, as far as it is taken now: for one that is known to have been reset. */
+void relay_last_words(struct relay *r, int from);
 /* Nothing is registered or kept any more; does nothing if it was not started. */
 void relay_stop(struct relay *r);

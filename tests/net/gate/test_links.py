@@ -89,6 +89,25 @@ def test_an_engine_that_closes_without_a_word(lab: Lab, gate: Start, filtered: b
 
 
 @pytest.mark.parametrize("filtered", [False, True])
+def test_what_an_app_had_sent_comes_before_its_reset(lab: Lab, gate: Start, filtered: bool) -> None:
+    """As a server does that answers early and closes on what it has not read."""
+    made = gate()
+    with lab.listen() as listener:
+        port = listener.getsockname()[1]
+        made.want(Rule(port=port, filter=MINE if filtered else None))
+        for _ in range(20):
+            with lab.connect(TARGET4, port) as caller:
+                caller.sendall(ASKED)
+                offer = made.offered()
+                app = offer.accept()
+                assert exactly(app, len(ASKED)) == ASKED
+                app.sendall(answer("no"))
+                made.hand_over([18, offer.conn, 104])
+                assert exactly(caller, len(answer("no"))) == answer("no")
+                app.close()
+
+
+@pytest.mark.parametrize("filtered", [False, True])
 def test_a_port_that_is_no_longer_wanted_finishes_what_it_has(lab: Lab, gate: Start, filtered: bool) -> None:
     made = gate()
     with lab.listen() as listener:
