@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from .installation import Standing
 from .numbered import PORT, Answer, Bystander, Readied, seen, target
 from .scene import Scene
 
@@ -44,13 +45,16 @@ def delays(answers: list[Answer], saw: dict[int, list[float]], ready: dict[str, 
     return {pod: came.get(pod, float("inf")) - at for pod, at in ready.items()}
 
 
-@pytest.mark.parametrize(("what", "pods"), [("scaled", 5), ("rolled out", 6)])
-def test_under_load(scene: Scene, what: str, pods: int) -> None:
+@pytest.mark.parametrize(
+    ("what", "pods", "agents"), [("scaled", 5, "daemonset"), ("rolled out", 6, "job")], ids=["scaled", "rolled out"]
+)
+def test_under_load(scene: Scene, installed: Standing, what: str, pods: int, agents: str) -> None:
+    """A new pod's agent is there already, or is made for it: a rollout's are all new."""
     name = target(scene, 3, "cart")
     scene.reachable(scene.client(), "cart", PORT)
     assert len({pod["spec"]["nodeName"] for pod in scene.pods("cart")}) == 2
     first = set(scene.names("cart"))
-    options = ("--agent", "job", "--agent-image", scene.images.agent)
+    options = ("--agent", agents, *(("--agent-image", scene.images.agent) if agents == "job" else ()))
     run = scene.start(name, "python3", "/programs/record.py", "--http", str(PORT), options=options)
     run.said("(3 containers)", STARTS)
     with Readied(scene, "cart", pods, STARTS) as ready, Bystander(scene, "cart") as bystander:
