@@ -266,7 +266,7 @@ static int look_at(struct service *s, const struct files_target *t, struct fault
     /*privileged CAP_SYS_PTRACE: /proc/PID/root of another user's process (proc(5)). */
     int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (root < 0)
-        return fault_set(f, errno, "open the target's root");
+        return fault_set(f, errno == ENOENT ? ESRCH : errno, "open the target's root");
     if (credentials_read(t->pid, &s->who, f) < 0 || has_ended(t->pidfd)) {
         close(root);
         return fault_set(f, ESRCH, "the target's process has ended");

@@ -246,6 +246,29 @@ static void on_again(struct timer *t) {
     open_channel(container_of(t, struct filesystem, again));
 }
 
+static const char *reason(int err) {
+    switch (err) {
+    case EACCES:
+        return "the session may not have the target's files";
+    case EPERM:
+        return "the agent cannot act as the target's process: it lacks capabilities that the "
+               "process has";
+    default:
+        return "the agent does not serve the target's files";
+    }
+}
+
+/* A link or a target that is away is no refusal: both may come back, and are told of elsewhere. */
+static void tell(struct filesystem *fs, int err) {
+    struct fault why;
+    if (err == 0 || err == ENETRESET || err == ENETDOWN || err == fs->refused)
+        return;
+    fs->refused = err;
+    fault_set(&why, err, "%s", reason(err));
+    if (fs->settings.refused)
+        fs->settings.refused(fs->settings.owner, &why);
+}
+
 /* ENETRESET: the link itself is gone, and who owns it will give another. */
 static void on_ended(struct stream *s, int err) {
     struct filesystem *fs = container_of(s, struct filesystem, stream);
@@ -255,6 +278,7 @@ static void on_ended(struct stream *s, int err) {
     pages_clear(&fs->pages);
     ahead_clear(&fs->ahead);
     tops_stale(&fs->tops);
+    tell(fs, err);
     if (err == ENETRESET)
         fs->mux = NULL;
     if (fs->mux)

@@ -27,6 +27,9 @@ struct filesystem_settings {
     uid_t uid; /* the app's, as which the target process's files are shown */
     gid_t gid;
     bool writes; /* else the mount is read-only, whatever the agent allows */
+    /* On the loop's thread: an agent refuses to serve files, and why, once for each reason. May be NULL. */
+    void (*refused)(void *owner, const struct fault *why);
+    void *owner;
 };
 
 /* The mount and the door, in the calling thread's network namespace; serves from filesystem_attach on. NULL: why. */

@@ -42,6 +42,7 @@ struct filesystem {
     struct stream stream;
     struct mux *mux; /* NULL: none */
     uint32_t target;
+    int refused; /* the last reason that was told */
     struct asks asks;
     struct messages held; /* while there is no channel */
     struct timer patience, again;

@@ -298,8 +298,13 @@ static void do_files(void *arg) {
     set_primary(c->ns, c->ns->primary);
 }
 
+static void on_refused(void *owner, const struct fault *why) {
+    event_failed(owner, why->text);
+}
+
 int netstack_files(struct netstack *ns, uint32_t uid, uint32_t gid, bool writes, struct fault *f) {
-    struct filesystem_settings settings = {.uid = uid, .gid = gid, .writes = writes};
+    struct filesystem_settings settings = {
+        .uid = uid, .gid = gid, .writes = writes, .refused = on_refused, .owner = ns};
     if (ns->files)
         return fault_set(f, EBUSY, "files are served already");
     struct files_call c = {.ns = ns, .fs = filesystem_new(&settings, f), .f = f};

@@ -134,6 +134,21 @@ def test_a_link_that_is_given_up_is_an_error(place: Place) -> None:
     os.close(fd)
 
 
+def test_why_files_are_refused_is_said_once(place: Place, target: Target) -> None:
+    """Here: the process has ended, and another may have its number by now."""
+    gone = Target(target.root)
+    pidfd = os.pidfd_open(gone.pid)
+    gone.close()
+    place.engine.target_files(SESSION, 0, gone.pid, pidfd, writes=False)
+    os.close(pidfd)
+    with pytest.raises(OSError, match=r"\[Errno 5\]"):
+        place.door.open("/etc/hosts")
+    assert place.ground.message() == [
+        "failed",
+        "the agent does not serve the target's files: No such process",
+    ]
+
+
 def test_a_target_that_is_let_go(place: Place) -> None:
     """Its files are gone with it; the same index again has files anew."""
     assert place.door.read("/etc/hosts") == b"198.18.0.1 target\n"
