@@ -35,8 +35,8 @@ PROGRAMS = {
 }
 """Static program: its sources, as patterns from the tree's root."""
 
-LAYER = "layer.so"
-"""For glibc; what runs in an app has the machine of the image that it comes from."""
+LAYER, LAYER_MUSL = "layer.so", "layer-musl.so"
+"""For each libc that an app's programs may have; their machine is that of the image that they come from."""
 
 GATE = "mirror-gate"
 GATE_SOURCES = (
@@ -50,6 +50,8 @@ GATE_REGEX = "agent/gate/pattern.cc"
 
 GATE_LIBRARIES = ("-lnftables", "-lre2", "-lnghttp2", "-lstdc++", "-lpthread")
 
+EVERYTHING = [*MODULES, *PROGRAMS, GATE, LAYER, LAYER_MUSL]
+
 WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wvla", "-Wundef"]
 WARNINGS += ["-Werror"]
 
@@ -59,6 +61,8 @@ def build(name: str, out: Path) -> None:
         build_gate(out)
     elif name == LAYER:
         build_layer(out)
+    elif name == LAYER_MUSL:
+        build_layer_musl(out)
     elif name in MODULES:
         build_module(name, out)
     else:
@@ -116,6 +120,14 @@ def build_layer(out: Path) -> None:
     compile_program(LAYER, ("layer/preload/*.c",), command, libraries, out)
 
 
+def build_layer_musl(out: Path) -> None:
+    """musl takes `libc.so` for itself, whatever it is called on that system."""
+    command = ["musl-gcc", "-D_GNU_SOURCE", "-std=gnu11", "-O2", "-fPIC", "-shared"]
+    compile_program(
+        LAYER_MUSL, ("layer/preload/*.c",), [*command, "-fvisibility=hidden", f"-I{ROOT}", "-s"], [], out
+    )
+
+
 def compile_program(
     name: str, patterns: Sequence[str], command: list[str], libraries: list[str], out: Path
 ) -> None:
@@ -146,14 +158,14 @@ def place(made: Path, to: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--only", choices=[*MODULES, *PROGRAMS, GATE, LAYER], action="append", help="default: all")
+    parser.add_argument("--only", choices=EVERYTHING, action="append", help="default: all")
     parser.add_argument("--module", choices=MODULES, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     out: Path = asked.out.resolve()
     if asked.module:
         compile_module(asked.module, out)
         return
-    names = asked.only or [*MODULES, *PROGRAMS, GATE, LAYER]
+    names = asked.only or EVERYTHING
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         jobs = [pool.submit(build, name, out) for name in names]
     for job in jobs:

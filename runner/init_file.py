@@ -17,8 +17,11 @@ from runner.engine import Engine
 from runner.images import APP_FOLDER, KEPT
 from runner.plan import INIT
 
-LAYER = "layer.so"
-"""Its name, in the bridge's image and in the app."""
+LAYER, LAYER_MUSL = "layer.so", "layer-musl.so"
+"""Their names in the bridge's image; in the app both have the first."""
+
+MUSL_FOLDER = "$LIB"
+"""musl's loader knows no variables."""
 
 GLIBC_FOLDERS = ("lib", "lib64", "lib/x86_64-linux-gnu", "lib/aarch64-linux-gnu")
 """What the loader of a glibc makes of $LIB (ld.so(8)): as distributions have it, Debian's for both machines."""
@@ -66,6 +69,8 @@ def packed(ours: Mapping[str, bytes]) -> bytes:
             link = tarfile.TarInfo(f"{folder}/{name}/{LAYER}")
             link.type, link.linkname, link.mode = tarfile.LNKTYPE, f"{folder}/{LAYER}", 0o755
             archive_.addfile(link)
+        _add_folder(archive_, f"{folder}/{MUSL_FOLDER}")
+        _add_file(archive_, f"{folder}/{MUSL_FOLDER}/{LAYER}", ours[LAYER_MUSL])
     return made.getvalue()
 
 

@@ -22,8 +22,8 @@
 #pragma once
 
 #include <limits.h>
-#include <linux/stat.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 /* As sun_path begins, and its length: no NUL at the end. */
 #define DOOR_NAME     "\0mirror-run/files"
@@ -112,5 +112,5 @@ struct door_statfs {
 };
 
 _Static_assert(sizeof(struct door_ask) == 72 && sizeof(struct door_answer) == 8 &&
-                   sizeof(struct statx) == 256 && sizeof(struct door_statfs) == 72,
+                   sizeof(struct door_statfs) == 72,
                "no holes: what is sent is what was written");

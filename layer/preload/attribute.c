@@ -6,6 +6,8 @@
 #include <sys/time.h>
 #include <utime.h>
 
+#include "libc.h"
+
 static uint32_t door_flags(int flags) {
     return flags & AT_SYMLINK_NOFOLLOW ? DOOR_NOFOLLOW : 0;
 }

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libc.h"
+
 static int moved(long done) {
     if (done == 0)
         place_moved();

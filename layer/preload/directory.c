@@ -9,6 +9,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "libc.h"
+
 EXPORT DIR *opendir(const char *path) {
     int fd = open_of_target(path, O_RDONLY | O_NONBLOCK | O_DIRECTORY | O_CLOEXEC, 0);
     if (fd == OPEN_NOT_OURS)

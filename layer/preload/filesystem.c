@@ -5,6 +5,8 @@
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
 
+#include "libc.h"
+
 static int ask_statfs(const struct place *p, struct door_statfs *d) {
     struct ask a = {.path = p->path, .body = d, .room = sizeof *d};
     a.head.op = DOOR_STATFS;

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "libc.h"
+
 #define UNREACHABLE "(unreachable)"
 
 static ssize_t readlink_at_door(const struct place *p, char *out, size_t room) {

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#include "libc.h"
+
 static mode_t mask(void) {
     mode_t now = (mode_t)raw(SYS_umask, 0);
     raw(SYS_umask, now);

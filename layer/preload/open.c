@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <sys/stat.h>
 
+#include "libc.h"
+
 static bool makes(int flags) {
     return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE;
 }

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "libc.h"
+
 #ifndef RULES_FILE
 #define RULES_FILE "/.mirror-run/rules" /* mirror-init puts it there */
 #endif

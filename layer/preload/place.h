@@ -6,7 +6,7 @@
 
 #include "rules.h"
 
-#include <linux/limits.h>
+#include <limits.h>
 #include <stdbool.h>
 
 enum route {

@@ -6,6 +6,8 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "libc.h"
+
 /* linux/stat.h's and libc's struct statx are the same; the door's is the former. */
 static void narrow(const struct statx *x, struct stat *s) {
     memset(s, 0, sizeof *s);

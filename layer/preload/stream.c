@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "libc.h"
+
 /* fopen(3)'s mode as open(2)'s flags; -1: libc is to refuse it. */
 static int flags_of(const char *mode) {
     int flags;

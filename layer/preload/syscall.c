@@ -4,11 +4,17 @@
 #include "open.h"
 #include "stat.h"
 
-#include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/stat.h>
+
+#include "libc.h"
+
+/* openat2(2); not every libc's headers come with the kernel's. */
+struct open_how {
+    uint64_t flags, mode, resolve;
+};
 
 /* Only what openat(2) could say too; with `resolve` the caller is careful about his own tree, and the kernel answers him. */
 static long by_how(int dirfd, const char *path, const struct open_how *how, size_t size) {

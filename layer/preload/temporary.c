@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "libc.h"
+
 #define X_LEN 6
 #define TRIES 100
 

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "libc.h"
+
 #ifndef UPPER
 #define UPPER "/.mirror-run/upper"
 #endif

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "libc.h"
+
 #ifndef FTW_ACTIONRETVAL
 #define FTW_ACTIONRETVAL  0
 #define FTW_CONTINUE      0

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/xattr.h>
 
+#include "libc.h"
+
 #define FOLLOWED   0
 #define UNFOLLOWED DOOR_NOFOLLOW
 

@@ -20,12 +20,14 @@ class Engine:
 
     async def get(self, container: str, path: str) -> bytes:
         self.asked += 1
+        program = b"program of " + container.encode()
+        ours = {"mirror-init": program, "layer.so": b"library", "layer-musl.so": b"musl's"}
         made = io.BytesIO()
         with tarfile.open(fileobj=made, mode="w") as archive:
             folder = tarfile.TarInfo("mirror-run")
             folder.type = tarfile.DIRTYPE
             archive.addfile(folder)
-            for name, content in (("mirror-init", b"program of " + container.encode()), ("layer.so", b"library")):
+            for name, content in ours.items():
                 entry = tarfile.TarInfo(f"mirror-run/{name}")
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
@@ -56,6 +58,9 @@ async def test_the_engine_is_asked_once(tmp_path: Path) -> None:
         assert program is not None
         assert layer is not None
         assert (program.read(), layer.read()) == (b"program of a bridge", b"library")
+        other = archive.extractfile(".mirror-run/$LIB/layer.so")
+        assert other is not None
+        assert other.read() == b"musl's"
 
 
 async def test_versions_nobody_runs_any_more_are_forgotten(tmp_path: Path) -> None:

@@ -25,6 +25,15 @@
 #include <unistd.h>
 #include <utime.h>
 
+#ifndef __GLIBC__ /* musl 1.2.3 has no functions for these */
+#include "layer/preload/libc.h"
+#define statx(...)       (int)syscall(SYS_statx, __VA_ARGS__)
+#define renameat2(...)   (int)syscall(SYS_renameat2, __VA_ARGS__)
+#define RENAME_NOREPLACE 1
+#define RENAME_EXCHANGE  2
+#define STATX_MODE       2
+#endif
+
 static char dir[PATH_MAX];
 
 static const char *in(const char *name) {
@@ -206,6 +215,7 @@ static void directories(void) {
     if (n >= 0)
         free(found);
     SAY("scandir", "nothing", scandir(in("nothing"), &found, NULL, alphasort));
+#ifdef __GLIBC__ /* musl's glob(3) takes no calls of others: it sees the container's own (docs/plan-files.md) */
     const char *patterns[] = {"*", "sub/*/l*f", "nothing*", "[ef]*", "link*/*"};
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
         glob_t g = {0};
@@ -214,6 +224,7 @@ static void directories(void) {
             texts(" ", "", g.gl_pathv[j]);
         globfree(&g);
     }
+#endif
 }
 
 static void streams(void) {

@@ -6,7 +6,7 @@ import os
 import shutil
 import struct
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,13 +22,25 @@ ROOT = Path(__file__).resolve().parents[3]
 LIBRARY = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-fPIC", "-shared", "-fvisibility=hidden", *native.WARNINGS]
 
 
+COMPILERS = {"glibc": "gcc", "musl": "musl-gcc"}
+"""The compiler of each libc that the layer is for."""
+
+
+@pytest.fixture(scope="session", params=list(COMPILERS))
+def libc(request: pytest.FixtureRequest) -> str:
+    """Of the library and of the programs, in turn."""
+    named: str = request.param
+    return named
+
+
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def programs(libc: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `calls`, and `calls-static` for inside the target."""
-    folder = tmp_path_factory.mktemp("programs")
+    folder = tmp_path_factory.mktemp(f"programs-{libc}")
     source = str(Path(__file__).with_name("calls.c"))
     for name, options in (("calls", []), ("calls-static", ["-static"])):
-        subprocess.run(["gcc", "-O1", *options, "-o", str(folder / name), source], check=True)
+        command = [COMPILERS[libc], "-O1", f"-I{ROOT}", *options, "-o", str(folder / name), source]
+        subprocess.run(command, check=True)
     return folder
 
 
@@ -66,49 +78,61 @@ class App:
     """Programs with the layer, beside a door over `tree`."""
 
     tmp: Path
+    layer: Path
+    """The folder of the libraries, their rules and their copies."""
     tree: Path
     space: Space
     door: StandIn
 
     def ruled(self, rules: Rules) -> None:
-        (self.tmp / "rules").write_bytes(b"MRFILES1" + struct.pack("=Q", self.door.device) + rules.packed())
+        (self.layer / "rules").write_bytes(b"MRFILES1" + struct.pack("=Q", self.door.device) + rules.packed())
 
     def run(
-        self, *words: str, env: Mapping[str, str] | None = None, layer: bool = True, check: bool = True, text: str = ""
+        self, *words: str, layered: bool = True, check: bool = True
     ) -> subprocess.CompletedProcess[str]:
         """To its end; stdout and stderr as text, whatever octets they are."""
-        environment = {**os.environ, **(env or {})}
-        if layer:
-            environment["LD_PRELOAD"] = str(self.tmp / "layer.so")
+        environment = dict(os.environ)
+        if layered:
+            environment["LD_PRELOAD"] = f"{self.layer}/$LIB/layer.so"
         command = ["nsenter", f"--net=/proc/{os.getpid()}/fd/{self.space.fd}", "--", *words]
-        if layer:  # nsenter is not the app
+        if layered:  # nsenter is not the app
             command[3:3] = ["env", f"LD_PRELOAD={environment.pop('LD_PRELOAD')}"]
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, errors="surrogateescape", timeout=60, input=text,
+            command, env=environment, capture_output=True, text=True, errors="surrogateescape", timeout=60, input="",
             check=False, cwd=self.tmp,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
 
-def build(folder: Path, *options: str) -> Path:
-    """The library, whose rules and copies are in `folder`."""
-    made = folder / "layer.so"
+def build(folder: Path, libc: str = "glibc") -> Path:
+    """The library, with rules and copies in `folder`: for glibc where $LIB leads, for musl where that is a name."""
+    made = folder / ("$LIB" if libc == "musl" else "lib/x86_64-linux-gnu") / "layer.so"
+    made.parent.mkdir(parents=True, exist_ok=True)
     places = [f'-DRULES_FILE="{folder}/rules"', f'-DUPPER="{folder}/upper"']
     sources = map(str, sorted((ROOT / "layer" / "preload").glob("*.c")))
-    subprocess.run(["gcc", *LIBRARY, *options, *places, f"-I{ROOT}", "-o", str(made), *sources, "-ldl"], check=True)
+    words = [COMPILERS[libc], *LIBRARY, *places, f"-I{ROOT}", "-o", str(made), *sources]
+    subprocess.run(words, check=True)
     return made
 
 
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """For each libc the layer; their rules and copies are in one folder, where a test finds nothing of another's."""
+    folder = tmp_path_factory.mktemp("layer")
+    return {libc: build(folder, libc) for libc in COMPILERS}
+
+
 @pytest.fixture
-def app(tmp_path: Path, tree: Path) -> Iterator[App]:
-    """By its rules /srv and /etc/hostname are the target's to read and write."""
-    build(tmp_path)
-    (tmp_path / "upper").mkdir()
+def app(tmp_path: Path, tree: Path, libraries: dict[str, Path]) -> Iterator[App]:
+    """By its rules /srv and /etc/hostname are the target's to read and write; there is a layer for either libc."""
+    folder = libraries["musl"].parents[1]
+    shutil.rmtree(folder / "upper", ignore_errors=True)
+    (folder / "upper").mkdir()
     space = Space()
     try:
         with StandIn(tree, space) as door:
-            made = App(tmp_path, tree, space, door)
+            made = App(tmp_path, folder, tree, space, door)
             made.ruled(Rules(Mode.OVERRIDES, Wishes(read_write=("^/srv(/|$)", "^/etc/hostname$"))))
             yield made
     finally:

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from .conftest import ROOT, App, build
+from .conftest import ROOT, App
 
 PRELOAD = ROOT / "layer" / "preload"
 
@@ -20,27 +20,27 @@ def symbols(library: Path, *options: str) -> set[str]:
     return {line.split()[-1].split("@")[0] for line in text.splitlines()}
 
 
-def test_what_is_listed_is_exported_and_nothing_else(tmp_path: Path) -> None:
-    assert symbols(build(tmp_path), "--defined-only") == listed()
+def test_what_is_listed_is_exported_and_nothing_else(libraries: dict[str, Path]) -> None:
+    assert symbols(libraries["glibc"], "--defined-only") == listed()
 
 
-def test_no_hook_uses_what_it_hooks_or_prints(tmp_path: Path) -> None:
-    used = symbols(build(tmp_path), "--undefined-only")
+def test_no_hook_uses_what_it_hooks_or_prints(libraries: dict[str, Path]) -> None:
+    used = symbols(libraries["glibc"], "--undefined-only")
     assert not used & {"printf", "snprintf", "fprintf", "puts", "connect", "pthread_mutex_lock", "abort_"}
     assert not used & (listed() - {"realpath"})
 
 
 def test_a_program_without_rules_is_left_alone(app: App) -> None:
-    (app.tmp / "rules").unlink()
+    (app.layer / "rules").unlink()
     assert app.run("cat", "/etc/hostname").stdout == Path("/etc/hostname").read_text()
 
 
 def test_rules_that_are_not_sound_are_none(app: App) -> None:
-    whole = (app.tmp / "rules").read_bytes()
+    whole = (app.layer / "rules").read_bytes()
     for cut in (0, 7, 20, 100, len(whole) - 1):
-        (app.tmp / "rules").write_bytes(whole[:cut])
+        (app.layer / "rules").write_bytes(whole[:cut])
         assert app.run("cat", "/etc/hostname").stdout == Path("/etc/hostname").read_text()
-    (app.tmp / "rules").write_bytes(whole[:-400] + b"\xff" * 400)
+    (app.layer / "rules").write_bytes(whole[:-400] + b"\xff" * 400)
     assert app.run("cat", "/etc/hostname").stdout == Path("/etc/hostname").read_text()
 
 
@@ -48,7 +48,7 @@ def test_without_a_door_the_target_s_files_cannot_be_had(app: App) -> None:
     words = ["cat", "/etc/hostname"]
     assert app.run(*words).stdout == "target\n"
     done = subprocess.run(
-        words, env={"LD_PRELOAD": str(app.tmp / "layer.so")}, capture_output=True, text=True, check=False
+        words, env={"LD_PRELOAD": f"{app.layer}/$LIB/layer.so"}, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert "Input/output error" in done.stderr

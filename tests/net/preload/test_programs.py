@@ -33,7 +33,7 @@ READING = [
 def test_reading(app: App, words: list[str], says: str | None) -> None:
     said = app.run(*words).stdout
     if says is None:
-        there = app.run(*words[:-1], str(app.tree / "srv/d/sub/deep/leaf"), layer=False).stdout
+        there = app.run(*words[:-1], str(app.tree / "srv/d/sub/deep/leaf"), layered=False).stdout
         assert said.split()[0] == there.split()[0]
     else:
         assert said == says
