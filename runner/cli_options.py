@@ -54,8 +54,15 @@ class Rate(click.ParamType):  # type: ignore[type-arg,unused-ignore]
         return int(float(found[1]) * 1000 ** " kmg".index(found[2] or " "))
 
 
-def _many(*names: str, help: str, metavar: str = "") -> Options:  # noqa: A002 - click's own word
-    return click.option(*names, multiple=True, help=help, metavar=metavar or None)
+class Structured(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """What is itself a mapping: JSON on the command line, and in a configuration file as it stands."""
+
+    name = "JSON"
+    structured = True
+
+
+def _many(*names: str, help: str, metavar: str = "", type: Any = None) -> Options:  # noqa: A002 - click's own words
+    return click.option(*names, multiple=True, help=help, metavar=metavar or None, type=type)
 
 
 RUN = [
@@ -155,6 +162,13 @@ STEAL = [
         "http_headers",
         metavar="REGEX",
         help="Steal only requests with such a header, as Name: value. All that are given must match.",
+    ),
+    _many(
+        "--http-filter",
+        "http_filters",
+        metavar="JSON",
+        type=Structured(),
+        help='... or all that this asks for: {"header": "^x-user: anna$", "path": "^/api"}. Any of several will do.',
     ),
     _many("--http-path", "--http-path-filter", "http_paths", metavar="REGEX", help="... with such a path."),
     _many(

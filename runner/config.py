@@ -82,6 +82,7 @@ class RunOptions:
     http_headers: tuple[str, ...] = ()
     http_paths: tuple[str, ...] = ()
     http_methods: tuple[str, ...] = ()
+    http_filters: tuple[str, ...] = ()
     steal_existing: bool = False
     steal_probes: bool = False
     steal_local: bool = False

@@ -103,6 +103,8 @@ def _parsed(suffix: str, text: str) -> Any:
 
 def _value(path: Path, key: str, value: Any, option: click.Option) -> Any:
     """In the shape that the option takes from a command line; click converts and checks it as it does there."""
+    if getattr(option.type, "structured", False):
+        return [json.dumps(one) for one in (value if isinstance(value, list) else [value])]
     if option.multiple:
         return [_word(path, key, one) for one in _many(value)]
     if option.is_flag or option.secondary_opts:

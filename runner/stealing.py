@@ -5,8 +5,10 @@ A regular expression that Python cannot read is refused here, before anything st
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from runner.errors import Refusal
@@ -33,6 +35,8 @@ class Asked(Protocol):
     @property
     def http_methods(self) -> tuple[str, ...]: ...
     @property
+    def http_filters(self) -> tuple[str, ...]: ...
+    @property
     def steal_existing(self) -> bool: ...
     @property
     def steal_probes(self) -> bool: ...
@@ -48,9 +52,9 @@ class Asked(Protocol):
 
 def wish(asked: Asked, nodes: Sequence[bytes] = (), probes: Sequence[Probe] = ()) -> Steal | None:
     """None: nothing is to be stolen. ``nodes``: addresses of the target's nodes; ``probes``: its own. Refusal."""
-    conditions = _conditions(asked)
+    filters = _filters(asked)
     if not asked.steal:
-        if conditions:
+        if filters:
             raise Refusal("--http-header, --http-path and --http-method choose what is stolen", "add --steal")
         for name in ("steal_existing", "steal_probes", "steal_local"):
             if getattr(asked, name):
@@ -58,7 +62,7 @@ def wish(asked: Asked, nodes: Sequence[bytes] = (), probes: Sequence[Probe] = ()
         return None
     return Steal(
         call=0,
-        filters=(Filter(conditions),) if conditions else (),
+        filters=filters,
         on_app_gone=ON_APP_GONE.index(asked.on_app_gone),
         link_lost_after=round(asked.on_link_lost_after * 1000),
         drain=round(asked.drain),
@@ -72,18 +76,59 @@ def wish(asked: Asked, nodes: Sequence[bytes] = (), probes: Sequence[Probe] = ()
 
 def described(asked: Asked) -> str:
     """Which requests, as it stands behind "stealing 8080 of cart": "" for all."""
-    said = [f"a header matches {regex}" for regex in asked.http_headers]
-    said += [f"the path matches {regex}" for regex in asked.http_paths]
-    if asked.http_methods:
-        said.append(f"the method is {' or '.join(one.upper() for one in asked.http_methods)}")
-    return f"requests where {' and '.join(said)}" if said else ""
+    said = [" and ".join(_said(one)) for one in _alternatives(asked)]
+    return f"requests where {', or '.join(said)}" if said else ""
 
 
-def _conditions(asked: Asked) -> tuple[Condition, ...]:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Of a request, all of it."""
+
+    headers: tuple[str, ...]
+    paths: tuple[str, ...]
+    methods: tuple[str, ...]
+
+
+def _said(one: _Wanted) -> list[str]:
+    said = [f"a header matches {regex}" for regex in one.headers]
+    said += [f"the path matches {regex}" for regex in one.paths]
+    if one.methods:
+        said.append(f"the method is {' or '.join(method.upper() for method in one.methods)}")
+    return said
+
+
+def _alternatives(asked: Asked) -> list[_Wanted]:
+    """Any of which is enough: what --http-header, -path and -method ask for together, and each --http-filter."""
+    plain = _Wanted(asked.http_headers, asked.http_paths, asked.http_methods)
+    several = [_structured(text) for text in asked.http_filters]
+    return [plain, *several] if plain != _Wanted((), (), ()) else several
+
+
+def _structured(text: str) -> _Wanted:
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise Refusal(f"--http-filter {text!r} is no JSON: {error}", _AS_FILTER) from error
+    if not isinstance(found, dict) or not found or found.keys() - {"header", "path", "method"}:
+        raise Refusal(f"--http-filter {text!r} is no mapping of header, path and method", _AS_FILTER)
+    parts = {key: value if isinstance(value, list) else [value] for key, value in found.items()}
+    if not all(isinstance(one, str) for part in parts.values() for one in part):
+        raise Refusal(f"--http-filter {text!r} has something that is no text", _AS_FILTER)
+    return _Wanted(*(tuple(parts.get(key, ())) for key in ("header", "path", "method")))
+
+
+_AS_FILTER = """write it as {"header": "^x-user: anna$", "path": "^/api", "method": "GET"}"""
+
+
+def _filters(asked: Asked) -> tuple[Filter, ...]:
+    return tuple(Filter(_conditions(one)) for one in _alternatives(asked))
+
+
+def _conditions(one: _Wanted) -> tuple[Condition, ...]:
     """All of them must hold; a request has one method, so of several any does."""
-    found = [Condition(HEADER, _checked("--http-header", text)) for text in asked.http_headers]
-    found += [Condition(PATH, _checked("--http-path", text)) for text in asked.http_paths]
-    methods = [_method(text) for text in asked.http_methods]
+    found = [Condition(HEADER, _checked("--http-header", text)) for text in one.headers]
+    found += [Condition(PATH, _checked("--http-path", text)) for text in one.paths]
+    methods = [_method(text) for text in one.methods]
     if methods:
         found.append(Condition(METHOD, f"^(?:{'|'.join(methods)})$"))
     return tuple(found)

@@ -158,3 +158,18 @@ def test_every_option_may_be_written(tmp_path: Path) -> None:
         path = tmp_path / "one.yaml"
         path.write_text(f"{name.removeprefix('--')}: {value}\n")
         assert parameter.name in configuration.read(path, cli.run.params).values
+
+
+def test_filters_are_written_as_they_are_meant(asked: list[RunOptions]) -> None:
+    written(
+        ".mirror-run.yaml",
+        """
+target: deploy/cart
+steal: true
+http-filter:
+  - {header: "^x-user: anna$", path: ^/api}
+  - method: POST
+""",
+    )
+    assert cli.run_words(["--", "true"]) == 0
+    assert asked[0].http_filters == ('{"header": "^x-user: anna$", "path": "^/api"}', '{"method": "POST"}')

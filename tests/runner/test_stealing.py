@@ -126,3 +126,38 @@ def test_the_sum_is_of_all_containers_those_that_are_gone_too() -> None:
     assert theft.summary() == ["none of 7 requests to 80 matched; the last was GET /b HTTP/1.1"]
     theft.counted(Stolen(1, 80, seen=5, matched=1))
     assert theft.summary() == ["1 of 8 requests to 80 matched, and was stolen"]
+
+
+def test_any_of_several_filters() -> None:
+    asked = replace(
+        PLAIN,
+        http_paths=("^/a",),
+        http_filters=('{"header": ["^x: 1", "^y: 2"], "path": "^/b"}', '{"method": ["get", "put"]}'),
+    )
+    wish = stealing.wish(asked)
+    assert wish is not None
+    assert wish.filters == (
+        Filter((Condition(1, "^/a"),)),
+        Filter((Condition(0, "^x: 1"), Condition(0, "^y: 2"), Condition(1, "^/b"))),
+        Filter((Condition(2, "^(?:GET|PUT)$"),)),
+    )
+    assert stealing.described(asked) == (
+        "requests where the path matches ^/a, or a header matches ^x: 1 and a header matches ^y: 2 "
+        "and the path matches ^/b, or the method is GET or PUT"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("header=x", "no JSON"),
+        ("[]", "no mapping"),
+        ("{}", "no mapping"),
+        ('{"host": "x"}', "no mapping of header, path and method"),
+        ('{"path": 1}', "no text"),
+        ('{"path": "("}', "no regular expression"),
+    ],
+)
+def test_what_is_no_filter_is_refused(text: str, why: str) -> None:
+    with pytest.raises(Refusal, match=why):
+        stealing.wish(replace(PLAIN, http_filters=(text,)))
