@@ -9,6 +9,7 @@ import socket
 import ssl
 from asyncio.sslproto import _SSLProtocolTransport as SSLTransport
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -115,7 +116,8 @@ class Server:
                 try:
                     await writer.start_tls(context, server_hostname=self.server_name)
                 except BaseException:
-                    writer.transport.abort()
+                    with suppress(AttributeError):  # Python 3.11.2: one that failed has no protocol to tell
+                        writer.transport.abort()
                     raise
             return reader, writer
         from python_socks import ProxyError
