@@ -144,6 +144,10 @@ static void put_through(struct filesystem *fs, struct message *m) {
 }
 
 static void hold(struct filesystem *fs, struct message *m) {
+    if (fs->given_up) {
+        fail_message(fs, m, -EIO);
+        return;
+    }
     if (!fs->held.first)
         timer_set(fs->loop, &fs->patience, loop_now(fs->loop) + FILESYSTEM_PATIENCE);
     messages_put(&fs->held, m);
@@ -208,6 +212,7 @@ static void interrupted(struct filesystem *fs, struct message *m) {
 
 static void on_patience(struct timer *t) {
     struct filesystem *fs = container_of(t, struct filesystem, patience);
+    fs->given_up = true;
     for (struct message *m; (m = messages_take(&fs->held));)
         fail_message(fs, m, -EIO);
 }
@@ -236,6 +241,7 @@ static void open_channel(struct filesystem *fs) {
     channel_open(fs->mux, &fs->stream.channel, &stream_channel_ops, &o);
     if (!is_there(fs))
         return;
+    fs->given_up = false;
     greet(fs);
     timer_cancel(fs->loop, &fs->patience);
     for (struct message *m; is_there(fs) && (m = messages_take(&fs->held));)

@@ -45,6 +45,7 @@ struct filesystem {
     int refused; /* the last reason that was told */
     struct asks asks;
     struct messages held; /* while there is no channel */
+    bool given_up;        /* it has been so for too long: nothing is held until there is one */
     struct timer patience, again;
 };
 

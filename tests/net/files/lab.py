@@ -57,6 +57,7 @@ def build(name: str, flags: tuple[str, ...]) -> Path:
         "-std=gnu11",
         "-g",
         "-D_GNU_SOURCE",
+        "-DFILESYSTEM_PATIENCE=2000000000ull",
         *warnings,
         *flags,
         f"-I{ROOT}",
