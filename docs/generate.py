@@ -1,6 +1,6 @@
-"""docs/protocol.md, made from wire/messages.py: its docstrings, fields and bounds.
+"""docs/protocol.md, made from wire/messages.py: its docstrings, fields and bounds; and docs/files.md (``files_page``).
 
-``python3 docs/generate.py`` writes it; tests/wire/test_document.py says when that was forgotten.
+``python3 docs/generate.py`` writes them; tests/wire/test_document.py says when that was forgotten.
 """
 
 from __future__ import annotations
@@ -118,4 +118,7 @@ def _comments(cls: type[typing.Any]) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    from docs import files_page
+
     PAGE.write_text(page(), encoding="utf-8")
+    files_page.PAGE.write_text(files_page.page(), encoding="utf-8")

@@ -1,0 +1,74 @@
+"""docs/files.md, made of what decides: the layer's list of hooks and the default rules."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+
+from runner.files import defaults
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "files.md"
+HOOKS = ROOT / "layer" / "preload" / "hooks.def"
+
+HEAD = """\
+<!-- Made by docs/generate.py from layer/preload/hooks.def and runner/files/defaults.py. -->
+# The target's files
+
+With `--fs-mode read`, `write` or `overrides` the app's programs, as they are, see files of the target. A library in the
+app (LD_PRELOAD, for glibc from 2.17 and for musl) decides by rules whose each path is; for one of the target's it asks
+the bridge once and gets a descriptor of the kernel's. Reading, mapping, listing, inheriting and passing on are the
+kernel's from there ([plan-files.md](plan-files.md)).
+
+| mode | a path of the target's is | what is written |
+|---|---|---|
+| `local` (default) | none | the container's |
+| `read` | read from the target | to a copy in the container, made when it is first written |
+| `write` | the target's | to the target |
+| `overrides` | only where one of your rules says so | as that rule says |
+
+## Which rule decides
+
+The first of these that says something about a path:
+
+1. yours: `--fs-not-found`, `--fs-local`, `--fs-read-only`, `--fs-read-write`, regular expressions found anywhere in the
+   path, asked in this order;
+2. folders of this run, the longest first: the work tree, your volumes and your home are the container's, what is
+   mounted in the target is the target's;
+3. the defaults below, in their order (not with `overrides`);
+4. the mode.
+
+`--map-path APP:TARGET` makes a path of the app's another one before any rule is asked. `mirror-run explain PATH…` says
+which rule decides. Patterns are Python's without what needs a second look at the path: looking ahead or back,
+references to groups, word boundaries.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [HEAD, "## The defaults\n"]
+    for title, patterns in (
+        ("Not found", defaults.NOT_FOUND),
+        ("The target's", defaults.TARGET),
+        ("The container's", defaults.LOCAL),
+    ):
+        parts.append(f"{title}:\n\n" + "".join(f"    {pattern}\n" for pattern in patterns))
+    parts.append("## Calls\n")
+    parts.append("Of libc, by family:\n")
+    for family, names in families().items():
+        listed = textwrap.fill(", ".join(f"`{name}`" for name in names), 120, break_on_hyphens=False)
+        parts.append(f"**{family}**\n{listed}\n")
+    parts.append(
+        "Not reached: static programs and those that call the kernel without libc (Go), glob(3) of musl, fts(3);"
+        " execve(2),\ninotify(7) and Unix sockets by path find the container's own.\n"
+    )
+    return "\n".join(parts)
+
+
+def families() -> dict[str, list[str]]:
+    """As hooks.def has them, in its order."""
+    found: dict[str, list[str]] = {}
+    for name, family in re.findall(r"^HOOK\((\w+), (\w+)\)$", HOOKS.read_text(encoding="utf-8"), re.MULTILINE):
+        found.setdefault(family, []).append(name)
+    return found
