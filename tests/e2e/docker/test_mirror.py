@@ -202,6 +202,7 @@ def test_app_crashes_and_comes_back(scene: Scene, target: Container, bystander: 
     run.process.stdin.write("\n")
     run.process.stdin.flush()
     run.out.wait(lambda line: "crashed" in line, "the app's crash")
+    run.said("no longer mirroring")  # what comes and goes between two looks of the agent is not said
     assert "the target answers" in scene.inside(bystander, "curl", "-sS", "http://target:8080/")
     run.process.stdin.write("\n")
     run.process.stdin.flush()

@@ -330,6 +330,7 @@ def test_a_killed_container_starts_again_in_place(scene: Scene) -> None:
         lambda seen: (
             seen["status"]["containerStatuses"][0]["restartCount"] == 1
             and seen["status"]["containerStatuses"][0]["ready"]
+            and "terminated" in seen["status"]["containerStatuses"][0]["lastState"]
         ),
         "pod",
         pod,

@@ -79,7 +79,7 @@ def pump(sock: socket.socket) -> None:
         pass
 
 
-def until(true: object, timeout: float = 5) -> None:
+def until(true: object, timeout: float = 30) -> None:
     """Until it is; the counters are a call of the engine's, so there is nothing to wait on."""
     assert callable(true)
     for _ in range(int(timeout / 0.01)):
