@@ -61,6 +61,7 @@ def test_beside_a_gate_each_request_that_reaches_the_target_is_seen_once(lab: La
         made.ports((TCP, seen, seen))
         with lab.connect(TARGET4, seen) as client:
             ask(client, "before")
+            made.counters()  # whose socket it is, is looked up while there is one
         with lab.rules(GATE.format(seen=seen, gate=door, mark=MARK)):
             for number in range(8):
                 with lab.connect(TARGET4, seen) as client:
@@ -68,9 +69,10 @@ def test_beside_a_gate_each_request_that_reaches_the_target_is_seen_once(lab: La
                     answered.start()
                     passed_on(lab, gate, seen, stolen=number % 2 == 1)
                     answered.join()
-            made.counters()
+                    made.counters()
         with lab.connect(TARGET4, seen) as client:
             ask(client, "after")
+            made.counters()
     whole = [one.data for one in made.end()]
     assert whole == [request(text) for text in ("before", "number0", "number2", "number4", "number6", "after")]
 
