@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from tests.bench import gate, machine, peers, routers
 from tests.bench.gate import Rule
 from tests.bench.mirroring import TARGET, split_cpus, stage
-from tests.bench.routers import BODY, ROUTERS, SERVER
+from tests.bench.routers import BODY, ROUTERS
 from tests.bench.rows import load
 from tests.bench.spaces import Space, wait_for_listener
 from tests.bench.table import Figure
@@ -98,39 +98,49 @@ def most(where: Space, port: int, seconds: float) -> float:
     return float(found[1])
 
 
-def bulk(seconds: float, runs: Runs) -> None:
-    """One stream that is not HTTP, each way, straight and through the gate's splice."""
-    own, other = split_cpus()
+@contextlib.contextmanager
+def serving() -> Iterator[tuple[Space, Space]]:
+    """Client's and target's namespaces, and in the latter what is no HTTP: load serve at BULK."""
+    own, _ = split_cpus()
     with stage() as (client, target):
         words = target.command("taskset", "-c", own, str(peers.load_program()), "serve", str(BULK))
         process = subprocess.Popen(words)
         try:
             wait_for_listener(target, BULK)
-            pinned = Pinned(client.name, own)
-            for name in (DIRECT, GATE):
-                ports = [BULK + 2, BULK + 3] if name == GATE else []
-                rules = [Rule(gate.NUMBER, 0, port, port, gate.by_header(routers.HEADER)) for port in ports]
-                with gate.gate(target, other, *rules) if rules else contextlib.nullcontext():
-                    for figure, mode, port in (("up", "push", BULK + 2), ("down", "pull", BULK + 3)):
-                        runs[name, figure].append(load(pinned, mode, TARGET, str(port), str(seconds))[0])
+            yield client, target
         finally:
             process.kill()
             process.wait()
 
 
-def memory(runs: Runs) -> None:
-    """What 1,000 idle connections of bystanders cost the gate."""
+def filtered(*ports: int) -> list[Rule]:
+    """Of what comes to these ports the gate gives away what has a header that nothing has."""
+    return [Rule(gate.NUMBER, 0, port, port, gate.by_header(routers.HEADER)) for port in ports]
+
+
+def bulk(seconds: float, runs: Runs) -> None:
+    """One stream that is not HTTP, each way, straight and through the gate's splice."""
     own, other = split_cpus()
-    with stage() as (client, target), routers.server(target, own):
-        rule = Rule(gate.NUMBER, 0, SERVER, SERVER, gate.by_header(routers.HEADER))
-        with gate.gate(target, other, rule) as made:
-            before = machine.rss_mb([made.pid])
-            words = client.command(str(peers.load_program()), "hold", TARGET, str(SERVER), str(HELD))
-            with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as held:
-                assert held.stdout is not None
-                assert held.stdout.readline().split() == ["held", str(HELD)]
-                runs[GATE, "held"].append(machine.rss_mb([made.pid]) - before)
-                held.communicate()
+    with serving() as (client, target):
+        pinned = Pinned(client.name, own)
+        for name in (DIRECT, GATE):
+            rules = filtered(BULK + 2, BULK + 3) if name == GATE else []
+            with gate.gate(target, other, *rules) if rules else contextlib.nullcontext():
+                for figure, mode, port in (("up", "push", BULK + 2), ("down", "pull", BULK + 3)):
+                    runs[name, figure].append(load(pinned, mode, TARGET, str(port), str(seconds))[0])
+
+
+def memory(runs: Runs) -> None:
+    """What 1,000 connections of bystanders cost the gate, each of which has said something and been answered."""
+    _, other = split_cpus()
+    with serving() as (client, target), gate.gate(target, other, *filtered(BULK)) as made:
+        before = machine.rss_mb([made.pid])
+        words = client.command(str(peers.load_program()), "hold", TARGET, str(BULK), str(HELD))
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as held:
+            assert held.stdout is not None
+            assert held.stdout.readline().split() == ["held", str(HELD)]
+            runs[GATE, "held"].append(machine.rss_mb([made.pid]) - before)
+            held.communicate()
 
 
 def table(runs: Runs) -> list[Figure]:
