@@ -243,13 +243,14 @@ static const struct channel_ops ops = {
 static struct assoc *open_out(struct netstack *ns, enum assoc_kind kind,
                               const struct endpoint *app) {
     struct assoc *a = ns->primary ? make(ns, kind, app, &nobody) : NULL;
+    if (!a)
+        return NULL;
     struct channel_open o = {.kind = kind == ASSOC_ECHO ? CHANNEL_ECHO : CHANNEL_UDP,
                              .window = WINDOW,
                              .source = *app,
-                             .target = ns->primary ? ns->primary->target : 0};
-    if (a)
-        channel_open(ns->primary->mux, &a->channel, &ops, &o);
-    return a && channel_attached(&a->channel) ? a : NULL;
+                             .target = ns->primary->target};
+    channel_open(ns->primary->mux, &a->channel, &ops, &o);
+    return channel_attached(&a->channel) ? a : NULL;
 }
 
 static void send_out(struct assoc *a, const struct endpoint *peer, const uint8_t *p, size_t n) {
