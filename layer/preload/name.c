@@ -6,12 +6,6 @@
 
 #include "libc.h"
 
-static mode_t mask(void) {
-    mode_t now = (mode_t)raw(SYS_umask, 0);
-    raw(SYS_umask, now);
-    return now;
-}
-
 static int plain_at_door(const struct place *p, enum door_op op, mode_t mode) {
     struct ask a = {.path = p->path};
     a.head.op = (uint16_t)op;
@@ -22,7 +16,7 @@ static int plain_at_door(const struct place *p, enum door_op op, mode_t mode) {
 EXPORT int mkdirat(int dirfd, const char *path, mode_t mode) {
     struct place p;
     ROUTED_CALL(p, dirfd, path, MAKES, SYS_mkdirat,
-                plain_at_door(&p, DOOR_MKDIR, mode & ~mask() & 07777), mode);
+                plain_at_door(&p, DOOR_MKDIR, mode & ~raw_mask() & 07777), mode);
 }
 
 EXPORT int mkdir(const char *path, mode_t mode) {

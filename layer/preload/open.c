@@ -12,12 +12,6 @@ static bool makes(int flags) {
     return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE;
 }
 
-static mode_t mask(void) {
-    mode_t now = (mode_t)raw(SYS_umask, 0);
-    raw(SYS_umask, now);
-    return now;
-}
-
 static int from_target(struct place *p, int flags, mode_t mode) {
     if ((flags & O_TMPFILE) == O_TMPFILE) {
         errno = EOPNOTSUPP; /* as file systems that have none; programs then use a name */
@@ -26,7 +20,7 @@ static int from_target(struct place *p, int flags, mode_t mode) {
     struct ask a = {.path = p->path};
     a.head.op = DOOR_OPEN;
     a.head.flags = (uint32_t)(flags & ~O_ASYNC);
-    a.head.mode = flags & O_CREAT ? mode & ~mask() & 07777 : 0;
+    a.head.mode = flags & O_CREAT ? mode & ~raw_mask() & 07777 : 0;
     if (ask_door(&a) < 0)
         return -1;
     if (!(flags & O_CLOEXEC))

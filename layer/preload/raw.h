@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <sys/syscall.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 /* The kernel's answer: a result, or -errno. */
@@ -59,6 +60,13 @@ static inline long raw_checked(long answer) {
 #define RAW4(n, a, b, c, d)       RAW(n, a, b, c, d, 0, 0)
 #define RAW5(n, a, b, c, d, e)    RAW(n, a, b, c, d, e, 0)
 #define RAW6(n, a, b, c, d, e, f) RAW(n, a, b, c, d, e, f)
+
+/* The process's umask(2), which can only be read by setting it. */
+static inline mode_t raw_mask(void) {
+    mode_t now = (mode_t)raw(SYS_umask, 0);
+    raw(SYS_umask, now);
+    return now;
+}
 
 /* "/proc/self/fd/N", by which whoever has the descriptor can name what it is of. */
 struct fd_name {
