@@ -10,11 +10,11 @@ FUZZ_SECONDS ?= 600
 PROCESSES ?= 4
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-C_SOURCES := $(wildcard native/*.[ch] agent/*.[ch] agent/gate/*.[ch] agent/gate/*.cc layer/netstack/*.[ch] layer/netstack/arch/*.h layer/init/*.[ch] layer/preload/*.[ch] agent/files/*.[ch] layer/files/*.[ch])
+C_SOURCES := $(wildcard native/*.[ch] agent/*.[ch] agent/gate/*.[ch] agent/http/*.[ch] agent/http/*.cc layer/netstack/*.[ch] layer/netstack/arch/*.h layer/init/*.[ch] layer/preload/*.[ch] agent/files/*.[ch] layer/files/*.[ch])
 NATIVE_SOURCES := $(C_SOURCES) $(wildcard native/*.py agent/build.py layer/netstack/build.py) images/build_native.py
 IMAGE_SOURCES := $(NATIVE_SOURCES) $(wildcard wire/*.py links/*.py agent/*.py layer/*.py layer/*/*.py images/*) \
                  runner/sources.py runner/base.py runner/images.py
-C_LINTED := $(filter-out layer/netstack/lwip.c,$(wildcard native/*.c agent/*.c agent/gate/*.c layer/netstack/*.c layer/init/*.c layer/preload/*.c agent/files/*.c layer/files/*.c))
+C_LINTED := $(filter-out layer/netstack/lwip.c,$(wildcard native/*.c agent/*.c agent/gate/*.c agent/http/*.c layer/netstack/*.c layer/init/*.c layer/preload/*.c agent/files/*.c layer/files/*.c))
 
 .DELETE_ON_ERROR:
 .PHONY: help setup engine cluster cluster-down compose images native test test-unit lint format fuzz bench demo docs clean clean-host

@@ -41,11 +41,12 @@ LAYER, LAYER_MUSL = "layer.so", "layer-musl.so"
 GATE = "mirror-gate"
 GATE_SOURCES = (
     "agent/gate/*.c",
+    "agent/http/*.c",
     "agent/netns.c",
     *(f"native/{part}.c" for part in ("addr", "backlog", "fault", "loop", "span", "msgpack", "sockdiag")),
 )
 
-GATE_REGEX = "agent/gate/pattern.cc"
+GATE_REGEX = "agent/http/pattern.cc"
 """RE2 has no interface for C: the one file of C++."""
 
 GATE_LIBRARIES = ("-lnftables", "-lre2", "-lnghttp2", "-lstdc++", "-lpthread")

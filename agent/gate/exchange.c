@@ -2,7 +2,7 @@
 #include "agent/gate/exchange_inner.h"
 #include "agent/gate/http1.h"
 #include "agent/gate/http2.h"
-#include "agent/gate/http2_frame.h"
+#include "agent/http/http2_frame.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "agent/gate/exchange.h"
-#include "agent/gate/filter.h"
+#include "agent/http/filter.h"
 
 struct http1;
 struct http2;

@@ -1,6 +1,6 @@
 /* A line is looked at where it lies; only one that comes in parts is put together in `line`. */
 #include "agent/gate/http1_answer.h"
-#include "agent/gate/http1_head.h"
+#include "agent/http/http1_head.h"
 
 #include <string.h>
 

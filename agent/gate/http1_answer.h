@@ -3,7 +3,7 @@
  * answer is forwarded whatever is found, what matters is who may speak after it. */
 #pragma once
 
-#include "agent/gate/http1_body.h"
+#include "agent/http/http1_body.h"
 
 #define HTTP1_ANSWER_LINE                                                                          \
     256 /* octets of a line that are looked at; what is longer says nothing of framing */

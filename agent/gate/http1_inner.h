@@ -3,7 +3,7 @@
 
 #include "agent/gate/http1.h"
 #include "agent/gate/http1_answer.h"
-#include "agent/gate/http1_head.h"
+#include "agent/http/http1_head.h"
 
 #define HTTP1_PENDING 32 /* requests that one party may owe an answer to; the next is not taken */
 #define HTTP1_LINGER                                                                               \

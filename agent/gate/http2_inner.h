@@ -4,7 +4,7 @@
 #pragma once
 
 #include "agent/gate/http2.h"
-#include "agent/gate/http2_fields.h"
+#include "agent/http/http2_fields.h"
 
 enum {
     HTTP2_STREAMS = 1000,     /* taken at once; the next is the target's */

@@ -6,7 +6,7 @@
  *     filter: [[[what, regex]…]…], any of all of                          probe: [port, kind, path]        ip: 4 or 16 octets */
 #pragma once
 
-#include "agent/gate/filter.h"
+#include "agent/http/filter.h"
 #include "native/addr.h"
 #include "native/fault.h"
 #include "native/span.h"

@@ -4,7 +4,8 @@ clang).
     python3 tests/fuzz/run.py [--seconds 600] [NAME ...]
 
 A C fuzzer names the files it is linked with in its first comment: ``Sources: native/span.c native/view.c``;
-``native`` alone stands for all of native's, ``exchange`` for the gate's that know no socket. Corpora grow in
+``native`` alone stands for all of native's, ``exchange`` for the gate's that know no socket, ``http``
+for what mirrors know of HTTP too. Corpora grow in
 build/fuzz/NAME, findings land beside them; the exit code is 1 if there was one.
 """
 
@@ -34,9 +35,10 @@ SANITIZERS = (
 )
 
 
-EXCHANGE = ("agent/gate/exchange.c", "agent/gate/filter.c", "agent/gate/http*.c")
-EXCHANGE_CXX = "agent/gate/pattern.cc"
-EXCHANGE_LIBRARIES = ("-lre2", "-lnghttp2", "-lstdc++")
+HTTP = ("agent/http/*.c",)
+EXCHANGE = ("agent/gate/exchange.c", "agent/gate/http*.c", *HTTP)
+HTTP_CXX = "agent/http/pattern.cc"
+HTTP_LIBRARIES = ("-lre2", "-lnghttp2", "-lstdc++")
 
 
 def fuzzers() -> list[str]:
@@ -51,20 +53,21 @@ def linked_with(source: Path) -> list[str]:
         raise SystemExit(f"{source.name} does not say what it is linked with: 'Sources: native/span.c …'")
     found: list[str] = []
     for word in named[1].replace("*", " ").split():
-        if word == "exchange":
-            found += [str(path) for pattern in EXCHANGE for path in sorted(ROOT.glob(pattern))]
-            found += [compiled_cxx(OUT), *EXCHANGE_LIBRARIES]
+        if word in ("exchange", "http"):
+            patterns = EXCHANGE if word == "exchange" else HTTP
+            found += [str(path) for pattern in patterns for path in sorted(ROOT.glob(pattern))]
+            found += [compiled_cxx(OUT), *HTTP_LIBRARIES]
         else:
             found += native.sources() if word == "native" else [str(ROOT / word)]
     return found
 
 
 def compiled_cxx(out: Path) -> str:
-    """The exchange's one file of C++, as an object: clang takes no ``-std=gnu11`` beside it."""
+    """The one file of C++, as an object: clang takes no ``-std=gnu11`` beside it."""
     out.mkdir(parents=True, exist_ok=True)
     made = out / "pattern.o"
     sanitizers = [option.replace("=fuzzer,", "=fuzzer-no-link,") for option in SANITIZERS]
-    words = ["clang++", f"-I{ROOT}", *sanitizers, "-c", str(ROOT / EXCHANGE_CXX), "-o", str(made)]
+    words = ["clang++", f"-I{ROOT}", *sanitizers, "-c", str(ROOT / HTTP_CXX), "-o", str(made)]
     subprocess.run(words, check=True)
     return str(made)
 

@@ -1,6 +1,6 @@
 /* What the exchange alone costs: requests that no filter matches, and their answers, without a socket. */
 #include "agent/gate/exchange.h"
-#include "agent/gate/filter.h"
+#include "agent/http/filter.h"
 
 #include <nghttp2/nghttp2.h>
 #include <stdio.h>

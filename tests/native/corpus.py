@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SOURCES = (
     "tests/native/delimit.c",
     "tests/native/gate_corpus.c",
-    "agent/gate/http1_head.c",
-    "agent/gate/http1_body.c",
+    "agent/http/http1_head.c",
+    "agent/http/http1_body.c",
 )
 COUNT = 648
 

@@ -1,6 +1,6 @@
 /* Where the gate thinks that an HTTP/1 request ends, for a test that asks other parsers the same. */
-#include "agent/gate/http1_body.h"
-#include "agent/gate/http1_head.h"
+#include "agent/http/http1_body.h"
+#include "agent/http/http1_head.h"
 
 #include <string.h>
 

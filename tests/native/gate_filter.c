@@ -1,5 +1,5 @@
 /* Filters: what matches, when "no" is certain, and what is refused in which words. */
-#include "agent/gate/filter.h"
+#include "agent/http/filter.h"
 
 #include "check.h"
 

@@ -1,5 +1,5 @@
 /* HTTP/1 through the exchange, as transcripts: who is told what, and when. */
-#include "agent/gate/filter.h"
+#include "agent/http/filter.h"
 #include "play.h"
 
 #define ANNA    "Host: cart\r\nx-for: anna\r\n"

@@ -1,5 +1,5 @@
 /* HTTP/2 through the exchange, between real sessions: each stream with its party, windows and tables in order. */
-#include "agent/gate/filter.h"
+#include "agent/http/filter.h"
 #include "twins.h"
 
 static struct play y;

@@ -1,7 +1,7 @@
 /* See play.h. */
 #include "play.h"
 
-#include "agent/gate/filter.h"
+#include "agent/http/filter.h"
 
 void octets_add(struct octets *o, const void *p, size_t n) {
     if (o->n + n > o->room) {

@@ -1,6 +1,6 @@
 /* Terms in one array, groups as bit sets over it: a request's state is one word. */
-#include "agent/gate/filter.h"
-#include "agent/gate/pattern.h"
+#include "agent/http/filter.h"
+#include "agent/http/pattern.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Nine octets, and what must lie behind them. */
-#include "agent/gate/http2_frame.h"
+#include "agent/http/http2_frame.h"
 
 uint32_t http2_u32(const uint8_t *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];

@@ -1,6 +1,6 @@
 /* One octet, one step, but for what is counted: a table of chunked's states would hide that most have one way out. */
-#include "agent/gate/http1_body.h"
-#include "agent/gate/http1_head.h"
+#include "agent/http/http1_body.h"
+#include "agent/http/http1_head.h"
 
 #include <string.h>
 

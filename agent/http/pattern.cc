@@ -1,5 +1,5 @@
 /* RE2 behind four C functions. The one file of C++: what is not a call to RE2 belongs elsewhere. */
-#include "agent/gate/pattern.h"
+#include "agent/http/pattern.h"
 
 extern "C" {
 #include "native/fault.h"

@@ -1,5 +1,5 @@
 /* Octets in one piece and places in it, so that a list is moved and reused without a visit to every field. */
-#include "agent/gate/http2_fields.h"
+#include "agent/http/http2_fields.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* A list of header fields in their order, and its way through HPACK (RFC 7541) by nghttp2. */
 #pragma once
 
-#include "agent/gate/http2_frame.h"
+#include "agent/http/http2_frame.h"
 
 #include <nghttp2/nghttp2.h>
 

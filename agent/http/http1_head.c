@@ -1,5 +1,5 @@
 /* Line by line: a line is looked at when it is whole; what is there of one that is not is checked for octets that no line has. */
-#include "agent/gate/http1_head.h"
+#include "agent/http/http1_head.h"
 
 #include <string.h>
 
