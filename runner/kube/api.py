@@ -165,8 +165,9 @@ class Cluster:
             return None
 
     async def close(self) -> None:
-        """Watches end with a KubeError."""
+        """Watches end with a KubeError; streams end, with their last words if those leave soon."""
         self._exchange.close()
+        await self.way.end_streams()
 
     async def _call(
         self,

@@ -52,6 +52,13 @@ class ForwardTransport(asyncio.Transport):
         self._lost = False
         self._taken = Pile(TAKEN)
         self._overdue: asyncio.TimerHandle | None = None
+        self.gone = asyncio.get_running_loop().create_future()
+        """Done when its socket is closed, which is later than connection_lost."""
+
+    @property
+    def opened(self) -> bool:
+        """The WebSocket's handshake was made."""
+        return self._websocket is not None
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing or self._websocket is None:
@@ -164,6 +171,8 @@ class ForwardTransport(asyncio.Transport):
 
     def disconnected(self, *, orderly: bool) -> None:
         """The WebSocket is closed. v4 has no other end than this."""
+        if not self.gone.done():
+            self.gone.set_result(None)
         fine = self._closing or orderly
         self._end(None if fine else ForwardEnded(errno.ECONNRESET, "the port-forward was cut"))
 

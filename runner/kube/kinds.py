@@ -168,7 +168,9 @@ def _policy_spec() -> dict[str, Any]:
                 "description": "Whoever may create pods/exec in a namespace has all rights there.",
             },
             "longestSessionSeconds": _number("Seconds after which a session is ended; 0: never."),
-            "connections": _number("Open at a time of one session on one node; 0: no limit.", most=(1 << 32) - 1),
+            "connections": _number(
+                "Open at a time of one session on one node; 0: no limit.", most=(1 << 32) - 1
+            ),
             "bytesPerSecond": _number(
                 "Of one session on one node: of what is mirrored, of what its app sends, and of what it is answered, "
                 "each by itself; 0: no limit."

@@ -106,9 +106,7 @@ class KubePlace:
         """Agents beside all ready pods, each pod attached, the primary's environment."""
         identity = await self._part.begin(self._followed.first(self.looked.target.pods))
         founder = self.looked.agents.founder
-        return Founded(
-            identity, await self._environ(), founder.session, founder.secret, self._part.mounts
-        )
+        return Founded(identity, await self._environ(), founder.session, founder.secret, self._part.mounts)
 
     async def _environ(self) -> tuple[bytes, ...]:
         try:

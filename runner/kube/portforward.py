@@ -121,6 +121,8 @@ async def _open(
     finally:
         for sock in ours:
             sock.close()
+        if transport.opened:
+            server.keep(transport)
     return transport
 
 

@@ -74,7 +74,9 @@ async def probed(
                 f"and answered {time.monotonic() - came:.2f} s later",
             )
             await side.attach(0, target.pods[0])
-            yield Finding(True, f"probe: {target.name} can be joined; {await _trips(side)}, {await _rate(side)}")
+            yield Finding(
+                True, f"probe: {target.name} can be joined; {await _trips(side)}, {await _rate(side)}"
+            )
         except Refusal as refusal:
             yield of_refusal("probe", refusal)
         except (CallFailed, LinkEnded) as error:
@@ -100,7 +102,9 @@ async def _rate(side: AgentSide) -> str:
     began = time.monotonic()
     await together(*(one_after_the_other() for _ in range(AT_ONCE)))
     total = len(OCTETS) * AT_ONCE * ROUNDS
-    return f"and {total / 1e6:.0f} MB went there and back at {total / 1e6 / (time.monotonic() - began):.0f} MB/s"
+    return (
+        f"and {total / 1e6:.0f} MB went there and back at {total / 1e6 / (time.monotonic() - began):.0f} MB/s"
+    )
 
 
 async def _any_target(cluster: Cluster, namespace: str) -> KubeTarget | None:

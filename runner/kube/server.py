@@ -11,7 +11,7 @@ from asyncio.sslproto import _SSLProtocolTransport as SSLTransport
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 from runner.kube.credentials import Credential, Credentials
@@ -24,6 +24,8 @@ Json = dict[str, Any]
 
 CONNECT_TIME = 20.0
 """Seconds for TCP, proxy and TLS together. kubectl waits 30 for TCP alone."""
+LAST_WORDS = 1.0
+"""Seconds for what a closed stream has still to send, when the whole way ends."""
 LIMIT = 262_144
 """Octets that a connection reads ahead, twice at most."""
 
@@ -44,6 +46,15 @@ class Address:
         return host if self.port == (443 if self.secure else 80) else f"{host}:{self.port}"
 
 
+class Stream(Protocol):
+    """A connection that outlives the call that dialled it. ``gone`` is done when it has no socket any more."""
+
+    gone: asyncio.Future[None]
+
+    def is_closing(self) -> bool: ...
+    def abort(self) -> None: ...
+
+
 class Server:
     """One API server as one user. ``url`` is as the kubeconfig says it."""
 
@@ -62,6 +73,7 @@ class Server:
         self._cluster = cluster
         self._fixed = (("Host", self.address.authority), ("User-Agent", agent), *impersonated)
         self._trust = Trust(cluster, self.url)
+        self._streams: set[Stream] = set()
 
     @property
     def server_name(self) -> str:
@@ -82,6 +94,20 @@ class Server:
     def proxy_tls(self) -> ssl.SSLContext | None:
         """The context for a proxy that speaks TLS itself; else None."""
         return self._trust.of_proxy() if urlsplit(self.proxy).scheme == "https" else None
+
+    def keep(self, stream: Stream) -> None:
+        """``end_streams`` is to end it."""
+        self._streams.add(stream)
+        stream.gone.add_done_callback(lambda _: self._streams.discard(stream))
+
+    async def end_streams(self) -> None:
+        """None has a socket afterwards. What is being closed has LAST_WORDS to say what it still holds."""
+        if closing := [stream.gone for stream in self._streams if stream.is_closing()]:
+            await asyncio.wait(closing, timeout=LAST_WORDS)
+        for stream in self._streams:
+            stream.abort()
+        if left := [stream.gone for stream in self._streams]:
+            await asyncio.wait(left, timeout=LAST_WORDS)
 
     async def dial(self, credential: Credential) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to it, through the proxy where there is one. KubeError (status 0) with the next step."""

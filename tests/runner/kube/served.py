@@ -52,6 +52,12 @@ class Asked:
         self._write(h11.EndOfMessage())
         await self._writer.drain()
 
+    async def switch(self, **headers: str) -> None:
+        """101: to another protocol, which nothing here speaks."""
+        every = [(name.replace("_", "-"), value) for name, value in headers.items()]
+        self._write(h11.InformationalResponse(status_code=101, headers=every))
+        await self._writer.drain()
+
     def drop(self) -> None:
         self._writer.transport.abort()
 

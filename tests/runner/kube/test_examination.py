@@ -48,7 +48,14 @@ class Server(Memory):
         return {} if path == "/version" else await super().get(path, **query)
 
     async def allowed(
-        self, verb: str, resource: str, *, namespace: str, group: str = "", subresource: str = "", name: str = ""
+        self,
+        verb: str,
+        resource: str,
+        *,
+        namespace: str,
+        group: str = "",
+        subresource: str = "",
+        name: str = "",
     ) -> bool:
         return str(Right(verb, resource, group, subresource)) not in self.denied
 
@@ -84,7 +91,9 @@ async def test_all_is_well() -> None:
     told = await found(Server())
     assert all(one.well for one in told.findings)
     assert told.of("clocks").sentence == "clocks: 0 s apart"
-    assert "v1.35.0 at https://198.18.0.1, context test, namespace shop, as anna" in told.of("cluster:").sentence
+    assert (
+        "v1.35.0 at https://198.18.0.1, context test, namespace shop, as anna" in told.of("cluster:").sentence
+    )
     assert "on every node" in told.of("agent image").sentence
     assert "--probe" in told.of("tunnel").sentence
 
