@@ -37,9 +37,12 @@ void assoc_used(struct assoc *a) {
 }
 
 void assoc_took(struct assoc *a, const struct endpoint *peer, const uint8_t *p, size_t n) {
+    struct outgoing *out = a->target->out;
     assoc_used(a);
-    if (shaper_datagram(&a->target->out->down, n))
-        channel_datagram(&a->channel, peer, p, n);
+    if (!shaper_datagram(&out->down, n))
+        return;
+    out->received += n;
+    channel_datagram(&a->channel, peer, p, n);
 }
 
 static void grew_idle(struct timer *t) {
@@ -81,6 +84,7 @@ static int send_on(struct assoc *a, const struct endpoint *peer, const uint8_t *
         return EACCES;
     if (!shaper_datagram(&out->up, n))
         return 0;
+    out->sent += n;
     int err = s->io.fd < 0 ? open_socket(a, s) : 0;
     if (err)
         return err;

@@ -90,6 +90,8 @@ struct channel *dial_tcp(struct target *t, const struct channel_open *o, int *er
     d->joint.over = over;
     d->joint.writes = &t->out->up;
     d->joint.reads = &t->out->down;
+    d->joint.written = &t->out->sent;
+    d->joint.read = &t->out->received;
     d->joint.io = (struct loop_fd){.fd = fd, .ready = connecting};
     if (loop_add(t->desk->loop, &d->joint.io, EPOLLOUT, &f) < 0) {
         *err = f.err;

@@ -98,7 +98,8 @@ static struct channel *on_open(void *owner, const struct channel_open *o, int *e
         return NULL;
     }
     if (o->kind == CHANNEL_FILES)
-        return files_open(s->engine->files, &p->files, p, o, err);
+        return files_open(s->engine->files, &p->files,
+                          (struct files_rates){&s->out.up, &s->out.down}, p, err);
     return dial_open(&p->target, o, err);
 }
 
@@ -502,8 +503,8 @@ static void counters_get(void *arg) {
         .stolen_bytes = s->stolen.octets,
         .stolen_open = s->stolen.open,
         .opened = s->out.opened,
-        .sent = s->out.up.passed,
-        .received = s->out.down.passed,
+        .sent = s->out.sent,
+        .received = s->out.received,
         .slowed = s->out.up.dropped + s->out.down.dropped,
         .datagrams_dropped = s->mux ? mux_datagrams_dropped(s->mux) : 0,
         .channels = s->mux ? mux_channels(s->mux) : 0,

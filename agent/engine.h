@@ -42,7 +42,7 @@ struct engine_limits {
     bool metadata;        /* of these, to the cloud's metadata services (reach.h) */
     uint64_t mirror_rate; /* octets a second of all that is mirrored (mirror_rate.h); 0: no limit */
     uint64_t
-        outgoing_rate; /* octets a second of all that the app sends from its targets, and of all it is answered (shaper.h); 0: no limit */
+        outgoing_rate; /* octets a second of all that the app sends from its targets and in their place, and of all it is sent (shaper.h); 0: no limit */
     uint32_t
         connections; /* open at a time, either way; further ones: EMFILE, or not mirrored; 0: no limit */
 };

@@ -16,18 +16,18 @@ static bool is_up(const struct session *s) {
 }
 
 /* A link that is cut carries nothing new: the target is there, and answers at once. */
-static struct mux *way(void *owner, uint32_t session, struct steal_counters **counters, int *err) {
+static bool way(void *owner, uint32_t session, struct steal_way *found, int *err) {
     struct session *s = session_find(owner, session);
     if (!s || !is_up(s)) {
         *err = s ? ENETDOWN : ESRCH;
-        return NULL;
+        return false;
     }
     if (s->most != 0 && mux_channels(s->mux) >= s->most) {
         *err = EMFILE;
-        return NULL;
+        return false;
     }
-    *counters = &s->stolen;
-    return s->mux;
+    *found = (struct steal_way){s->mux, &s->stolen, &s->out.up, &s->out.down};
+    return true;
 }
 
 static void each(void *owner, void (*one)(void *arg, uint32_t session, bool up), void *arg) {

@@ -8,30 +8,16 @@
 #define READ_AT_ONCE   (256 * 1024) /* fits a second-level cache, and is four DATA frames */
 #define READS_IN_A_ROW 4            /* then others get their turn */
 
-static void count(struct joint *j, size_t n) {
-    if (j->octets)
-        *j->octets += n;
-}
-
-static size_t rate_room(struct shaper *s) {
-    return s ? shaper_room(s) : SIZE_MAX;
-}
-
-static void rate_passed(struct shaper *s, size_t n) {
-    if (s)
-        shaper_pass(s, n);
-}
-
-static void rate_leave(struct shaper *s, struct shaped *who) {
-    if (s)
-        shaper_leave(s, who);
+static void passed(struct shaper *s, uint64_t *counted, size_t n) {
+    shaper_pass(s, n);
+    *counted += n;
 }
 
 /* `j` may be gone afterwards. */
 static void end(struct joint *j, int err) {
     loop_del(j->desk->loop, &j->io);
-    rate_leave(j->writes, &j->to_write);
-    rate_leave(j->reads, &j->to_read);
+    shaper_leave(j->writes, &j->to_write);
+    shaper_leave(j->reads, &j->to_read);
     backlog_clear(&j->out, &j->desk->pool);
     j->over(j, err);
 }
@@ -68,7 +54,7 @@ static void watch(struct joint *j) {
 static bool writing_failed(struct joint *j, int err) {
     j->write_error = err;
     backlog_clear(&j->out, &j->desk->pool);
-    rate_leave(j->writes, &j->to_write);
+    shaper_leave(j->writes, &j->to_write);
     if (j->socket_eof) {
         joint_fail(j, err);
         return false;
@@ -98,7 +84,7 @@ static void socket_ended(struct joint *j) {
 
 /* Octets that may be read now; 0: that is waited for. */
 static size_t room_to_read(struct joint *j) {
-    size_t room = channel_room(&j->channel), may = rate_room(j->reads);
+    size_t room = channel_room(&j->channel), may = shaper_room(j->reads);
     if (!room) {
         ask_for_room(j);
     } else if (!may) {
@@ -118,8 +104,7 @@ static void pump(struct joint *j) {
             return;
         ssize_t n = recv(j->io.fd, desk->scratch, ask, MSG_DONTWAIT);
         if (n > 0) {
-            count(j, (size_t)n);
-            rate_passed(j->reads, (size_t)n);
+            passed(j->reads, j->read, (size_t)n);
             j->asked = true;
             channel_send(&j->channel, desk->scratch, (size_t)n);
             if ((size_t)n < ask)
@@ -138,11 +123,11 @@ static void pump(struct joint *j) {
 
 /* Channel to socket, what waits. False: over. */
 static bool flush(struct joint *j) {
-    size_t may = rate_room(j->writes);
+    size_t may = shaper_room(j->writes);
     long n = backlog_flush_some(&j->out, &j->desk->pool, j->io.fd, may);
     if (n < 0)
         return writing_failed(j, errno);
-    rate_passed(j->writes, (size_t)n);
+    passed(j->writes, j->written, (size_t)n);
     channel_grant(&j->channel, (size_t)n);
     if (j->out.len && (size_t)n == may)
         shaper_wait(j->writes, &j->to_write);
@@ -210,10 +195,9 @@ static void on_data(struct channel *c, const uint8_t *p, size_t n) {
         channel_grant(c, n);
         return;
     }
-    count(j, n);
     j->asked = false;
     if (!j->out.len) {
-        size_t may = rate_room(j->writes);
+        size_t may = shaper_room(j->writes);
         if (may < n)
             shaper_wait(j->writes, &j->to_write);
         ssize_t r = may ? send(j->io.fd, p, may < n ? may : n, MSG_NOSIGNAL | MSG_DONTWAIT) : 0;
@@ -222,7 +206,7 @@ static void on_data(struct channel *c, const uint8_t *p, size_t n) {
             return;
         }
         sent = r > 0 ? (size_t)r : 0;
-        rate_passed(j->writes, sent);
+        passed(j->writes, j->written, sent);
         channel_grant(c, sent);
     }
     if (sent == n)

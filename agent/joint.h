@@ -27,9 +27,9 @@ struct joint {
     bool channel_eof; /* shutdown(2) as soon as `out` is empty */
     bool wants_room;
     bool asked; /* the last octets went into the channel: an answer may be on its way */
-    struct shaper *writes, *reads; /* of what goes into the socket, and comes out; NULL: no rate */
+    struct shaper *writes, *reads;   /* of what goes into the socket, and comes out */
     struct shaped to_write, to_read; /* its places in their queues */
-    uint64_t *octets; /* those of both directions are added here; NULL: nobody counts */
+    uint64_t *written, *read; /* what went into the socket, and came out, is added here; not NULL */
     void (*opened)(
         struct joint *self); /* the peer has opened the channel that the owner asked for */
     /* The last call: the channel is forgotten, the socket is out of the loop and still open, the owner's to close. 0: all was

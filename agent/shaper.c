@@ -38,7 +38,6 @@ size_t shaper_room(struct shaper *s) {
 }
 
 void shaper_pass(struct shaper *s, size_t octets) {
-    s->passed += octets;
     bucket_spend(&s->bucket, octets);
     s->share -= octets < s->share ? octets : s->share;
 }
@@ -85,7 +84,6 @@ bool shaper_datagram(struct shaper *s, size_t octets) {
         s->dropped++;
         return false;
     }
-    s->passed += octets;
     bucket_spend(&s->bucket, octets);
     return true;
 }

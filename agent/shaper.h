@@ -1,5 +1,5 @@
-/* One direction of all that a session's app does from its targets, held to a rate: streams wait their turn, datagrams are
- * dropped and counted.
+/* One direction of all that a session's app does from its targets and in their place, held to a rate: streams wait their
+ * turn, datagrams are dropped and counted.
  *
  * Who has found no room waits in a queue; a timer gives each a share of what the bucket holds by then, the longest waiting
  * first. While anybody waits, nobody else finds room, so no stream can live at another's cost. Nothing is kept here: a
@@ -27,7 +27,7 @@ struct shaper {
     uint32_t waiting;
     bool turning; /* somebody has his turn */
     size_t share; /* octets that are left of it */
-    uint64_t passed, dropped;
+    uint64_t dropped;
 };
 
 void shaper_init(struct shaper *s, struct loop *l); /* without a limit */

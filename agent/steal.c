@@ -193,37 +193,38 @@ static void not_yet(struct loop_fd *self, uint32_t events) {
     (void)self, (void)events; /* nothing is watched before the app has accepted */
 }
 
-/* The link, if this connection can begin there. */
-static struct mux *way_of(struct stolen *s) {
+/* Whether this connection can begin there. */
+static bool find_way(struct stolen *s, struct steal_way *way) {
     struct handover *h = s->home;
-    struct mux *m = h->sessions->way(h->owner, s->session, &s->counters, &s->err);
-    if (m && !mux_opens(m)) {
-        s->err = ENOBUFS;
-        s->counters = NULL;
-        return NULL;
-    }
-    return m;
+    if (!h->sessions->way(h->owner, s->session, way, &s->err))
+        return false;
+    if (mux_opens(way->mux))
+        return true;
+    s->err = ENOBUFS;
+    return false;
 }
 
 static void begin(struct stolen *s, struct channel_open *o) {
     struct handover *h = s->home;
     struct fault f;
-    struct mux *m = way_of(s);
-    if (!m) {
+    struct steal_way way;
+    if (!find_way(s, &way)) {
         refuse(s);
         return;
     }
     if (loop_add(h->desk->loop, &s->joint.io, 0, &f) < 0) {
-        s->counters = NULL;
         s->err = f.err;
         refuse(s);
         return;
     }
-    s->joint.octets = &s->counters->octets;
+    s->counters = way.counters;
     s->counters->open++;
+    s->joint.written = s->joint.read = &s->counters->octets;
+    s->joint.writes = way.up;
+    s->joint.reads = way.down;
     o->kind = CHANNEL_STEAL_TCP;
-    o->window = mux_window(m, DIAL_WINDOW);
-    channel_open(m, &s->joint.channel, &joint_channel_ops, o);
+    o->window = mux_window(way.mux, DIAL_WINDOW);
+    channel_open(way.mux, &s->joint.channel, &joint_channel_ops, o);
     if (!channel_attached(&s->joint.channel))
         joint_fail(&s->joint, ENETRESET);
 }

@@ -16,6 +16,7 @@
 #pragma once
 
 #include "agent/desk.h"
+#include "agent/shaper.h"
 #include "native/mux.h"
 
 /* Of one session, in its engine. */
@@ -24,10 +25,17 @@ struct steal_counters {
     uint32_t open; /* now, asked for or joined */
 };
 
+/* Where one session's connections go, what counts them, and the rates of what the app says and is told. */
+struct steal_way {
+    struct mux *mux;
+    struct steal_counters *counters;
+    struct shaper *up, *down;
+};
+
 /* What is asked of the engine. */
 struct steal_sessions {
-    /* The link by which this session's connections go, and where they are counted; NULL and *err: they cannot go. */
-    struct mux *(*way)(void *owner, uint32_t session, struct steal_counters **counters, int *err);
+    /* False and *err: they cannot go. */
+    bool (*way)(void *owner, uint32_t session, struct steal_way *way, int *err);
     /* Calls `one` for each session there is. */
     void (*each)(void *owner, void (*one)(void *arg, uint32_t session, bool up), void *arg);
 };

@@ -39,7 +39,7 @@ class Limits:
     """Of one session in one agent; 0: none. How long it may last is said by the warrant's end."""
 
     connections: int = 0
-    bytes_per_second: int = 0  # of what is mirrored, of what goes out, and of what comes back: of each
+    bytes_per_second: int = 0  # of what is mirrored; of all else that the app sends; of all that it is sent
     metadata_addresses: bool = True  # 169.254.169.254 and its like may be dialled
 
 

@@ -7,9 +7,13 @@
  * else for as long as they live (credentials.h). A thread that hangs holds up its own service only.
  *
  * What waits is bounded: requests by the channel's window, which is granted as they are begun; answers by how many requests
- * are begun (WORK) and by how much is unsent (UNSENT) before no more are. */
+ * are begun (WORK) and by how much is unsent (UNSENT) before no more are.
+ *
+ * Held to a rate (shaper.h), it is requests that wait: each is charged with its own octets as it is begun, and with those of
+ * the data that it asks for; what else an answer has is charged as it comes. */
 #pragma once
 
+#include "agent/shaper.h"
 #include "native/fault.h"
 #include "native/loop.h"
 #include "native/mux.h"
@@ -31,8 +35,13 @@ struct files_target {
     bool writes; /* it may be changed */
 };
 
+/* What the bridge says, and what it is told. */
+struct files_rates {
+    struct shaper *up, *down;
+};
+
 /* The channel, or NULL and why. `owner`: what files_leave will say. */
-struct channel *files_open(struct files_desk *d, const struct files_target *t, const void *owner,
-                           const struct channel_open *o, int *err);
+struct channel *files_open(struct files_desk *d, const struct files_target *t,
+                           struct files_rates rates, const void *owner, int *err);
 /* The owner is no more: its services end, their channels are reset. */
 void files_leave(struct files_desk *d, const void *owner, int err);

@@ -35,6 +35,9 @@ struct service {
     bool greeted;
     uint32_t work;
     struct messages waiting;
+    struct files_rates rates;
+    struct shaped to_be_asked, to_answer; /* its places in their queues */
+    size_t prepaid; /* octets of answers that the rate has let pass and that have not come */
 };
 
 struct files_desk {
@@ -72,6 +75,8 @@ static void channel_ended(struct stream *st, int err) {
     s->next->prev = s->prev;
     s->prev->next = s->next;
     messages_clear(&s->waiting);
+    shaper_leave(s->rates.up, &s->to_be_asked);
+    shaper_leave(s->rates.down, &s->to_answer);
     pool_end(&s->pool); /* its reference goes with its last thread */
     let_go(s);
 }
@@ -100,6 +105,13 @@ static void doom(struct service *s, int error) {
 
 static void begin_more(struct service *s);
 
+/* An answer takes of what was paid when it was asked for, of whichever; only what is beyond that is new. */
+static void charge(struct service *s, size_t octets) {
+    size_t paid = octets < s->prepaid ? octets : s->prepaid;
+    s->prepaid -= paid;
+    shaper_pass(s->rates.down, octets - paid);
+}
+
 static void take(struct post *p, struct post_item *item) {
     (void)p;
     struct message *m = container_of(item, struct message, post);
@@ -111,6 +123,7 @@ static void take(struct post *p, struct post_item *item) {
         stream_end(&s->stream, err);
     } else if (there) {
         s->work--;
+        charge(s, m->len);
         stream_put(&s->stream, m);
         begin_more(s);
     } else {
@@ -169,16 +182,46 @@ static void refused(struct pool *p, const struct fault *why) {
 
 /* --- requests ----------------------------------------------------------------------------------------------------------- */
 
+/* Octets of the answer, as far as the request says so: or all of a file's reads would be begun before the first is charged. */
+static size_t asks_for(const struct message *m) {
+    const struct fuse_read_in *in = (const void *)(m->data + sizeof(struct fuse_in_header));
+    bool reads =
+        head_of(m)->opcode == FUSE_READ && m->len >= sizeof(struct fuse_in_header) + sizeof *in;
+    return reads ? in->size < FILES_IO ? in->size : FILES_IO : 0;
+}
+
 static void begin(struct service *s, struct message *m) {
+    shaper_pass(s->rates.up, m->len);
+    shaper_pass(s->rates.down, asks_for(m));
+    s->prepaid += asks_for(m);
     stream_granted(&s->stream, m->len);
     s->work++;
     if (pool_put(&s->pool, m) < 0)
         doom(s, EAGAIN);
 }
 
+/* Whether the next may be begun now, of the rates; else its turn is waited for. */
+static bool has_turn(struct service *s) {
+    if (!shaper_room(s->rates.up))
+        shaper_wait(s->rates.up, &s->to_be_asked);
+    else if (!shaper_room(s->rates.down))
+        shaper_wait(s->rates.down, &s->to_answer);
+    else
+        return true;
+    return false;
+}
+
 static void begin_more(struct service *s) {
-    while (s->waiting.first && s->work < WORK && s->stream.unsent < UNSENT)
+    while (s->waiting.first && s->work < WORK && s->stream.unsent < UNSENT && has_turn(s))
         begin(s, messages_take(&s->waiting));
+}
+
+static void may_be_asked(struct shaped *self) {
+    begin_more(container_of(self, struct service, to_be_asked));
+}
+
+static void may_answer(struct shaped *self) {
+    begin_more(container_of(self, struct service, to_answer));
 }
 
 static void sent(struct stream *st) {
@@ -294,9 +337,8 @@ static void tree_init(struct service *s, bool writes) {
     s->tree.writes = writes;
 }
 
-struct channel *files_open(struct files_desk *d, const struct files_target *t, const void *owner,
-                           const struct channel_open *o, int *err) {
-    (void)o;
+struct channel *files_open(struct files_desk *d, const struct files_target *t,
+                           struct files_rates rates, const void *owner, int *err) {
     *err = EACCES;
     struct service *s = t->pidfd < 0 ? NULL : service_new(t, err);
     if (!s)
@@ -313,6 +355,9 @@ struct channel *files_open(struct files_desk *d, const struct files_target *t, c
     s->desk = d;
     atomic_fetch_add(&d->references, 1);
     s->owner = owner;
+    s->rates = rates;
+    s->to_be_asked.go = may_be_asked;
+    s->to_answer.go = may_answer;
     s->next = &d->services;
     s->prev = d->services.prev;
     s->prev->next = s->next->prev = s;

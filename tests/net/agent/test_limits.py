@@ -14,7 +14,8 @@ import pytest
 from agent.account import Outgoing
 from agent.engine import Engine, EngineFault
 from tests.net.agent.conftest import SESSION
-from tests.net.agent.lab import TARGET4, WORLD4, WORLD6, Bridge, Flow, Lab, linked, octets, run
+from tests.net.agent.fake_gate import ACCEPTED, FakeGate
+from tests.net.agent.lab import TARGET4, WINDOW, WORLD4, WORLD6, Bridge, Flow, Lab, linked, octets, run
 from wire.messages import ChannelKind, Datagram, Opened, Reset, Unreachable
 
 pytestmark = [pytest.mark.net, pytest.mark.native]
@@ -176,6 +177,42 @@ async def test_streams_wait_for_their_rate_and_lose_nothing(lab: Lab, place: tup
         assert engine.outgoing(SESSION) == Outgoing(2, 2 * len(MANY), 2 * len(MANY))
         for peer in peers:
             peer.close()
+
+
+async def test_stolen_connections_wait_for_the_same_rate(lab: Lab, place: tuple[Engine, Bridge]) -> None:
+    """Both ways, and what the app does itself meanwhile has its share of it; each is counted where it belongs."""
+    engine, bridge = place
+    engine.limits(SESSION, outgoing_rate=RATE)
+    gate = FakeGate()
+    with lab.listener(lab.world, WORLD4) as listener:
+        engine.gate_add(gate.theirs.detach())
+        with gate.give(1, SESSION, ("198.18.40.9", 40123), (TARGET4, 8080)) as client:
+            stolen = bridge.follow(await asyncio.wait_for(bridge.offered.get(), 10))
+            await bridge.send(Opened(stolen.number, WINDOW))
+            assert await gate.heard() == [ACCEPTED, 1]
+            flow = await bridge.tcp(WORLD4, listener.getsockname()[1])
+            with await served(listener) as peer:
+
+                async def up() -> None:
+                    reading = asyncio.gather(received(client), received(peer))
+                    for one in (stolen, flow):
+                        await one.send(MANY)
+                        await one.eof()
+                    assert await reading == [MANY, MANY]
+
+                async def down() -> None:
+                    reading = asyncio.gather(stolen.read(), flow.read())
+                    for sock in (client, peer):
+                        await asyncio.get_running_loop().sock_sendall(sock, MANY)
+                        sock.shutdown(socket.SHUT_WR)
+                    assert await reading == [MANY, MANY]
+
+                least = (2 * len(MANY) - SAVED) / RATE
+                assert await took(up()) >= least
+                assert await took(down()) >= least
+        assert engine.outgoing(SESSION) == Outgoing(1, len(MANY), len(MANY))
+        assert engine.counters(SESSION).stolen_bytes == 2 * len(MANY)
+    gate.close()
 
 
 async def test_a_rate_that_is_lifted(lab: Lab, place: tuple[Engine, Bridge]) -> None:

@@ -5,7 +5,7 @@
  *     harness raw PID read|write FD
  *
  * Serves the files of process PID; the target's own are shown as UID's and GID's. The door is in this process's network
- * namespace. Commands on stdin, one a line, one line of JSON for each on stdout:
+ * namespace. FILES_RATE in the environment: octets a second each way. Commands on stdin, one a line, one line of JSON for each on stdout:
  *
  * raw: the agent's half alone, the channel's stream being FD, a stream socket.
  *   counters   stop (the agent hears nothing)   go   cut (the link ends)   link (another agent)
@@ -41,12 +41,14 @@ struct agent {
     struct mux *mux;
     struct files_desk *desk;
     struct files_target target;
+    struct shaper up, down;
 };
 
 static struct channel *on_open(void *owner, const struct channel_open *o, int *err) {
     struct agent *a = owner;
+    struct files_rates rates = {&a->up, &a->down};
     *err = EPROTO;
-    return o->kind == CHANNEL_FILES ? files_open(a->desk, &a->target, a, o, err) : NULL;
+    return o->kind == CHANNEL_FILES ? files_open(a->desk, &a->target, rates, a, err) : NULL;
 }
 
 static void on_gone(void *owner, const struct fault *why) {
@@ -63,12 +65,19 @@ static int agent(char **argv) {
     struct agent a = {.target = {.pid = atoi(argv[1]), .writes = strcmp(argv[2], "write") == 0}};
     int fd = atoi(argv[3]);
     pid_t target = a.target.pid;
+    const char *rate = getenv("FILES_RATE");
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     a.target.pidfd = (int)syscall(SYS_pidfd_open, target, 0);
     OR_DIE(a.target.pidfd >= 0, f);
     OR_DIE((a.loop = loop_new(&f)) && (a.desk = files_desk_new(a.loop, &f)), f);
+    shaper_init(&a.up, a.loop);
+    shaper_init(&a.down, a.loop);
+    shaper_set(&a.up, rate ? strtoull(rate, NULL, 10) : 0);
+    shaper_set(&a.down, rate ? strtoull(rate, NULL, 10) : 0);
     OR_DIE((a.mux = mux_new(a.loop, fd, false, &agent_ops, &a, &f)), f);
     OR_DIE(loop_run(a.loop, &f) == 0, f);
+    shaper_fini(&a.up);
+    shaper_fini(&a.down);
     files_desk_free(a.desk);
     loop_free(a.loop);
     return 0;

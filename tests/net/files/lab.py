@@ -51,6 +51,7 @@ def build(name: str, flags: tuple[str, ...]) -> Path:
     OUT.mkdir(parents=True, exist_ok=True)
     folders = (ROOT / "layer" / "files", ROOT / "agent" / "files", ROOT / "native")
     sources = [str(path) for folder in folders for path in sorted(folder.glob("*.c"))]
+    sources += [str(ROOT / "agent" / name) for name in ("shaper.c", "bucket.c")]
     warnings = ["-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Werror"]
     words = [
         "gcc",
@@ -116,9 +117,9 @@ class Target:
 
 
 class Files:
-    """The harness, in a network namespace of its own."""
+    """The harness, in a network namespace of its own. ``rate``: octets a second each way; 0: no limit."""
 
-    def __init__(self, program: Path, pid: int, *, writes: bool = False) -> None:
+    def __init__(self, program: Path, pid: int, *, writes: bool = False, rate: int = 0) -> None:
         self.space = f"files-{os.getpid()}-{next(_spaces)}"
         subprocess.run(["ip", "netns", "add", self.space], check=True)
         words = [str(program), str(pid), "write" if writes else "read", str(APP_UID), str(APP_GID)]
@@ -127,6 +128,7 @@ class Files:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={**os.environ, "FILES_RATE": str(rate)},
         )
         self.door = Door(self.socket)
         self._heard()
