@@ -15,9 +15,6 @@
 #ifndef RULES_FILE
 #define RULES_FILE "/.mirror-run/rules" /* mirror-init puts it there */
 #endif
-#define UNREACHABLE  "(unreachable)"
-#define UNREACHABLES (sizeof(UNREACHABLE) - 1)
-
 static struct rules rules;
 static atomic_bool active;
 
@@ -48,67 +45,6 @@ bool place_of_target(int fd) {
                   makedev(s.stx_dev_major, s.stx_dev_minor) == rules.mount;
     errno = before;
     return theirs;
-}
-
-/* --- the working directory, remembered: asking for it costs more than deciding does ------------------------------------ */
-
-static struct {
-    atomic_uint moves;   /* how often it changed */
-    atomic_uint version; /* odd: somebody writes what follows */
-    unsigned of_move;
-    bool of_target;
-    long size;
-    char text[PATH_MAX];
-} cwd;
-
-void place_moved(void) {
-    atomic_fetch_add(&cwd.moves, 1);
-}
-
-static long remembered(char *out, size_t size, bool *of_target) {
-    unsigned version = atomic_load_explicit(&cwd.version, memory_order_acquire);
-    if (version % 2 || cwd.size <= 0 || (size_t)cwd.size > size)
-        return -1;
-    long n = cwd.size;
-    unsigned of_move = cwd.of_move;
-    *of_target = cwd.of_target;
-    memcpy(out, cwd.text, (size_t)n);
-    atomic_thread_fence(memory_order_acquire);
-    bool whole = atomic_load_explicit(&cwd.version, memory_order_relaxed) == version;
-    return whole && of_move == atomic_load(&cwd.moves) ? n : -1;
-}
-
-/* Who finds another writing lets it be: then the next one asks again. */
-static void remember(unsigned move, const char *text, long size, bool of_target) {
-    unsigned version = atomic_load(&cwd.version);
-    if (version % 2 || !atomic_compare_exchange_strong(&cwd.version, &version, version + 1))
-        return;
-    cwd.of_move = move;
-    cwd.of_target = of_target;
-    cwd.size = size;
-    memcpy(cwd.text, text, (size_t)size);
-    atomic_store_explicit(&cwd.version, version + 2, memory_order_release);
-}
-
-long place_cwd(char *out, size_t size, bool *of_target) {
-    long n = remembered(out, size, of_target);
-    if (n > 0)
-        return n;
-    char text[PATH_MAX + UNREACHABLES];
-    unsigned move = atomic_load(&cwd.moves);
-    n = raw(SYS_getcwd, text, sizeof text);
-    if (n <= 0)
-        return -1;
-    *of_target = strncmp(text, UNREACHABLE, UNREACHABLES) == 0;
-    const char *name = text + (*of_target ? UNREACHABLES : 0);
-    n -= *of_target ? (long)UNREACHABLES : 0;
-    if (n > PATH_MAX || (size_t)n > size) {
-        errno = ERANGE;
-        return -1;
-    }
-    memcpy(out, name, (size_t)n);
-    remember(move, name, n, *of_target);
-    return n;
 }
 
 /* --- the path ---------------------------------------------------------------------------------------------------------- */
@@ -144,16 +80,6 @@ static bool join(struct place *p, const char *path) {
         p->path[p->len++] = '/';
     memcpy(p->path + p->len, path, n + 1);
     p->len += n;
-    return true;
-}
-
-/* Whether place_plain would change anything. */
-static bool is_plain(const struct place *p) {
-    for (const char *at = p->path; (at = strchr(at, '/')); at++)
-        if (at[1] == '/' || (at[1] == '\0' && at != p->path) ||
-            (at[1] == '.' &&
-             (at[2] == '/' || at[2] == '\0' || (at[2] == '.' && (at[3] == '/' || at[3] == '\0')))))
-            return false;
     return true;
 }
 
@@ -198,9 +124,23 @@ static bool map(struct place *p, bool *mapped) {
 }
 
 static enum whose __attribute__((noinline)) decide_winding(const struct place *p) {
+    bool winding;
     struct place plain = *p;
     place_plain(&plain);
-    return rules_decide(&rules, plain.path, plain.len);
+    return rules_decide(&rules, plain.path, plain.len, &winding);
+}
+
+static enum whose decide(const struct place *p) {
+    bool winding;
+    enum whose whose = rules_decide(&rules, p->path, p->len, &winding);
+    return winding ? decide_winding(p) : whose;
+}
+
+/* What most calls are about, decided where it stands: an absolute path of the container's. */
+static bool at_once(const char *path) {
+    bool winding;
+    return *path == '/' && !rules.mapping_count &&
+           rules_decide(&rules, path, strlen(path), &winding) == WHOSE_LOCAL && !winding;
 }
 
 static enum route stays(struct place *p, enum intent intent, bool of_target) {
@@ -226,14 +166,13 @@ enum route place_find(struct place *p, int dirfd, const char *path, enum intent 
     bool mapped = false;
     p->len = 0;
     p->of_target = false;
-    if (!place_active() || !path || !*path)
+    if (!place_active() || !path || !*path || at_once(path))
         return ROUTE_OWN;
     if (*path != '/' && !base(p, dirfd))
         return ROUTE_OWN;
     if (!join(p, path) || (rules.mapping_count && !map(p, &mapped)))
         return ROUTE_FAILED;
-    enum whose whose = is_plain(p) ? rules_decide(&rules, p->path, p->len) : decide_winding(p);
-    switch (whose) {
+    switch (decide(p)) {
     case WHOSE_LOCAL:
         mapped |= p->of_target;
         p->of_target = false;

@@ -4,10 +4,9 @@
 
 #define FILE_MAGIC  "MRFILES1"
 #define RULES_MAGIC "MRRULES1"
-#define TABLE_MAGIC "MRPT0001"
+#define TABLE_MAGIC "MRPT0002"
 #define MAGIC       8
 #define NONE        0xffff
-#define SETTLED     0x8000
 
 /* What is left of the file; `at` NULL once something was not there. */
 struct reader {
@@ -48,18 +47,24 @@ static const uint8_t *texts(struct reader *r, uint32_t count, size_t extra) {
     return r->at ? first : NULL;
 }
 
-/* Every move leads to a state, every label names a pattern. */
+/* No move leads where the next one would be none any more, every label names a pattern. Every process does this at its start,
+ * so each move costs one comparison: the largest is what counts. */
 static bool sound(const struct rules *r) {
-    for (size_t i = 0; i < (size_t)r->states * r->width; i++)
-        if ((r->moves[i] & ~SETTLED) >= r->states)
-            return false;
+    size_t moves = (size_t)r->states * r->width;
+    uint32_t farthest = 0;
+    if (moves == 0)
+        return false;
+    for (size_t i = 0; i < moves; i++)
+        farthest = r->moves[i] > farthest ? r->moves[i] : farthest;
+    if (farthest > moves - r->width)
+        return false;
     for (size_t i = 0; i < r->states; i++)
         if (r->labels[i] != NONE && r->labels[i] >= r->patterns)
             return false;
     for (size_t i = 0; i < 256; i++)
         if (r->classes[i] >= r->width)
             return false;
-    return r->states > 0;
+    return true;
 }
 
 static bool table(struct rules *r, struct reader *in) {
@@ -70,7 +75,8 @@ static bool table(struct rules *r, struct reader *in) {
     r->width = u16_at(sizes + 2);
     r->classes = take(in, 256);
     r->labels = (const uint16_t *)(const void *)take(in, 2 * (size_t)r->states);
-    r->moves = (const uint16_t *)(const void *)take(in, 2 * (size_t)r->states * r->width);
+    take(in, 2 * (size_t)(r->states % 2));
+    r->moves = (const uint32_t *)(const void *)take(in, 4 * (size_t)r->states * r->width);
     return r->classes && r->labels && r->moves && sound(r);
 }
 
@@ -98,15 +104,24 @@ bool rules_read(struct rules *out, const void *octets, size_t len) {
     return true;
 }
 
-static uint16_t walk(const struct rules *r, const char *path, size_t len) {
-    uint32_t state = 0;
+/* A part of a path so far: nothing, a dot, two of them, or what is none of these. */
+enum part { EMPTY, DOT, DOTS, OTHER };
+
+/* A step of the table waits for the one before it, so what is seen of the octets beside it costs next to nothing. */
+static uint16_t walk(const struct rules *r, const char *path, size_t len, bool *winding) {
+    const uint32_t *moves = r->moves;
+    const uint8_t *classes = r->classes;
+    uint32_t at = 0;
+    unsigned part = OTHER, odd = 0;
     for (size_t i = 0; i < len; i++) {
-        uint16_t move = r->moves[state * r->width + r->classes[(uint8_t)path[i]]];
-        state = move & ~SETTLED & 0xffff;
-        if (move & SETTLED)
-            break;
+        uint8_t octet = (uint8_t)path[i];
+        bool slash = octet == '/';
+        odd |= slash & (part < OTHER);
+        part = slash ? EMPTY : (octet == '.') & (part < OTHER) ? part + 1 : OTHER;
+        at = moves[at + classes[octet]];
     }
-    return r->labels[state];
+    *winding = odd | ((part < OTHER) & (len > 1));
+    return r->labels[at / r->width];
 }
 
 /* Whether the path is that folder or lies in it; "/" has been written so. */
@@ -130,10 +145,11 @@ static enum whose otherwise(const struct rules *r) {
     return r->mode == 1 ? WHOSE_READ : r->mode == 2 ? WHOSE_WRITE : WHOSE_LOCAL;
 }
 
-enum whose rules_decide(const struct rules *r, const char *path, size_t len) {
+enum whose rules_decide(const struct rules *r, const char *path, size_t len, bool *winding) {
+    *winding = false;
     if (r->mode == 0)
         return WHOSE_LOCAL;
-    uint16_t label = walk(r, path, len);
+    uint16_t label = walk(r, path, len, winding);
     if (label != NONE && label < r->users)
         return r->whose[label];
     int whose = by_prefix(r, path, len);

@@ -20,15 +20,17 @@ struct rules {
     const uint8_t *whose, *prefixes, *mappings;
     uint32_t patterns, prefix_count, mapping_count, users, mode;
     const uint8_t *classes;
-    const uint16_t *labels, *moves;
+    const uint16_t *labels;
+    const uint32_t *moves;
     uint32_t states, width;
 };
 
 /* Of the file's octets, which stay where they are. False when they are not such a file. */
 bool rules_read(struct rules *r, const void *octets, size_t len);
 
-/* Of an absolute path without empty parts, `.` and `..` (`len` octets, no slash at its end but "/" itself). */
-enum whose rules_decide(const struct rules *r, const char *path, size_t len);
+/* Of an absolute path (`len` octets). *winding: there are empty parts, `.` or `..` in it, or a slash at its end, so that what was
+ * decided may be of another path than the one that is meant: who cares makes it plain and asks again. */
+enum whose rules_decide(const struct rules *r, const char *path, size_t len, bool *winding);
 
 /* The folder that stands for one of the app's, if the path lies in such a one: *cut octets of the path are to be replaced by
  * *len octets at the returned place. NULL: none. */

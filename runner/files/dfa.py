@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from runner.files.nfa import EVERY, Automaton, NotRegular, State
 
 MOST_STATES = 1 << 15
-"""A state's number has 15 bits in the table; the 16th says that nothing changes any more."""
+"""So that a table stays below some megabytes."""
 
 NONE = 0xFFFF
 """The label of a state in which no pattern has matched."""
 
-SETTLED = 0x8000
-MAGIC = b"MRPT0001"
+MAGIC = b"MRPT0002"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +41,13 @@ class Table:
         return None if self.labels[state] == NONE else self.labels[state]
 
     def packed(self) -> bytes:
-        """As layer/preload reads it: magic, u16 states, u16 width, the 256 classes, the labels, the moves; all u16 are
-        little-endian. A move's bit 15: the state it leads to leads nowhere else, so the walk may stop."""
+        """As layer/preload reads it, little-endian: magic, u16 states, u16 width, the 256 classes; the labels as u16;
+        then, at the next multiple of 4, the moves as u32, each what the next state begins at in this same array
+        (state * width), so that a step is an addition and a load."""
         count = len(self.labels)
-        still = [all(self.moves[s * self.width + c] == s for c in range(self.width)) for s in range(count)]
-        moves = [to | SETTLED if still[to] else to for to in self.moves]
-        words = struct.pack(f"<HH256s{count}H{len(moves)}H", count, self.width, self.classes, *self.labels, *moves)
-        return MAGIC + words
+        moves = [to * self.width for to in self.moves]
+        head = MAGIC + struct.pack(f"<HH256s{count}H", count, self.width, self.classes, *self.labels)
+        return head + bytes(-len(head) % 4) + struct.pack(f"<{len(moves)}I", *moves)
 
 
 def compiled(patterns: Sequence[str]) -> Table:

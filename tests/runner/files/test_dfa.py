@@ -103,6 +103,7 @@ def test_packed() -> None:
     assert octets.startswith(MAGIC)
     count, width = (int.from_bytes(octets[at : at + 2], "little") for at in (8, 10))
     assert (count, width) == (len(table.labels), table.width)
-    assert len(octets) == 8 + 4 + 256 + 2 * count * (1 + width)
+    at = 268 + 2 * count + (-2 * count % 4)
+    assert len(octets) == at + 4 * count * width
+    assert list(memoryview(octets[at:]).cast("I")) == [to * width for to in table.moves]
     assert NONE in table.labels
-    assert any(move & 0x8000 for move in memoryview(octets[268 + 2 * count :]).cast("H"))  # /a settles it
