@@ -62,3 +62,10 @@ int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *x
 #ifndef AT_STATX_DONT_SYNC
 #define AT_STATX_DONT_SYNC 0x4000
 #endif
+
+/* openat2(2); not every libc's headers come with the kernel's. */
+struct open_how {
+    uint64_t flags, mode, resolve;
+};
+
+#define RESOLVE_BENEATH 0x08

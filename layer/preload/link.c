@@ -38,7 +38,7 @@ static ssize_t without_remark(char *out, ssize_t n) {
 
 EXPORT ssize_t readlinkat(int dirfd, const char *path, char *out, size_t room) {
     struct place p;
-    ROUTED(p, dirfd, path, LOOKS, without_remark(out, raw(SYS_readlinkat, dirfd, path, out, room)),
+    ROUTED(p, dirfd, path, SEES, without_remark(out, raw(SYS_readlinkat, dirfd, path, out, room)),
            raw(SYS_readlinkat, AT_FDCWD, p.path, out, room), readlink_at_door(&p, out, room));
 }
 

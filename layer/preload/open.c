@@ -30,7 +30,7 @@ static int from_target(struct place *p, int flags, mode_t mode) {
 
 static enum intent intent_of(int flags) {
     if (flags & O_PATH || ((flags & O_ACCMODE) == O_RDONLY && !(flags & O_TRUNC) && !makes(flags)))
-        return LOOKS;
+        return flags & O_NOFOLLOW ? SEES : LOOKS;
     if (flags & O_CREAT && flags & O_EXCL)
         return MAKES;
     return flags & O_TRUNC ? REPLACES : CHANGES;

@@ -147,6 +147,7 @@ static enum route stays(struct place *p, enum intent intent, bool of_target) {
     bool copied = false;
     switch (intent) {
     case LOOKS:
+    case SEES:
         return upper_has(p) ? ROUTE_HERE : of_target ? ROUTE_OWN : ROUTE_TARGET;
     case CHANGES:
     case REPLACES:
@@ -162,16 +163,26 @@ static enum route stays(struct place *p, enum intent intent, bool of_target) {
     return copied ? ROUTE_HERE : ROUTE_FAILED;
 }
 
-enum route place_find(struct place *p, int dirfd, const char *path, enum intent intent) {
-    bool mapped = false;
-    p->len = 0;
-    p->of_target = false;
-    if (!place_active() || !path || !*path || at_once(path))
-        return ROUTE_OWN;
-    if (*path != '/' && !base(p, dirfd))
-        return ROUTE_OWN;
-    if (!join(p, path) || (rules.mapping_count && !map(p, &mapped)))
-        return ROUTE_FAILED;
+/* From a folder of the target's the kernel goes on by itself, which costs nothing: but an absolute symlink on the way would lead
+ * it to the root of this container, and so it is asked first whether it stays below. A name alone that is not followed does.
+ * What leaves, and what cannot be asked about (before Linux 5.6, or a filter of the app's), is the door's. */
+static bool stays_below(int dirfd, const char *path, enum intent intent) {
+    bool follows = intent == LOOKS || intent == CHANGES || intent == REPLACES;
+    if (!follows && !strchr(path, '/') && strcmp(path, "..") != 0)
+        return true;
+    int before = errno;
+    const struct open_how how = {.flags = O_PATH | O_CLOEXEC | (follows ? 0 : O_NOFOLLOW),
+                                 .resolve = RESOLVE_BENEATH};
+    int fd = (int)raw(SYS_openat2, dirfd, path, &how, sizeof how);
+    if (fd >= 0)
+        raw(SYS_close, fd);
+    bool below = fd >= 0 || errno == ENOENT || errno == ENOTDIR || errno == EACCES ||
+                 errno == ELOOP || errno == ENAMETOOLONG;
+    errno = before;
+    return below;
+}
+
+static enum route found(struct place *p, bool mapped, enum intent intent) {
     switch (decide(p)) {
     case WHOSE_LOCAL:
         mapped |= p->of_target;
@@ -186,6 +197,22 @@ enum route place_find(struct place *p, int dirfd, const char *path, enum intent 
         break;
     }
     return stays(p, intent, p->of_target && !mapped);
+}
+
+enum route place_find(struct place *p, int dirfd, const char *path, enum intent intent) {
+    bool mapped = false;
+    p->len = 0;
+    p->of_target = false;
+    if (!place_active() || !path || !*path || at_once(path))
+        return ROUTE_OWN;
+    if (*path != '/' && !base(p, dirfd))
+        return ROUTE_OWN;
+    if (!join(p, path) || (rules.mapping_count && !map(p, &mapped)))
+        return ROUTE_FAILED;
+    enum route route = found(p, mapped, intent);
+    if (route == ROUTE_OWN && p->of_target && !stays_below(dirfd, path, intent))
+        return ROUTE_TARGET;
+    return route;
 }
 
 enum route place_find_of_two(struct place *p, int dirfd, const char *path, enum intent intent) {

@@ -18,6 +18,7 @@ enum route {
 
 enum intent {
     LOOKS,    /* at what is there */
+    SEES,     /* the same, and if it is a symlink, that */
     CHANGES,  /* what is there */
     REPLACES, /* what is in it: nothing of that is needed any more */
     MAKES,    /* a new name */

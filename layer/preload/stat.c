@@ -41,9 +41,14 @@ static int stat_at_door(const struct place *p, int flags, struct stat *s) {
     return 0;
 }
 
+static enum intent intent_of(int flags) {
+    return flags & AT_SYMLINK_NOFOLLOW ? SEES : LOOKS;
+}
+
 int stat_by_rules(int dirfd, const char *path, struct stat *s, int flags) {
     struct place p;
-    ROUTED_CALL(p, dirfd, path, LOOKS, SYS_newfstatat, stat_at_door(&p, flags, s), s, flags);
+    ROUTED_CALL(p, dirfd, path, intent_of(flags), SYS_newfstatat, stat_at_door(&p, flags, s), s,
+                flags);
 }
 
 EXPORT int stat(const char *path, struct stat *s) {
@@ -60,7 +65,8 @@ EXPORT int fstatat(int dirfd, const char *path, struct stat *s, int flags) {
 
 EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *x) {
     struct place p;
-    ROUTED_CALL(p, dirfd, path, LOOKS, SYS_statx, statx_at_door(&p, flags, x), flags, mask, x);
+    ROUTED_CALL(p, dirfd, path, intent_of(flags), SYS_statx, statx_at_door(&p, flags, x), flags,
+                mask, x);
 }
 
 /* Before glibc 2.33 stat and its kin were these, with a version of the struct that is the only one on 64 bits. */
@@ -121,7 +127,7 @@ static int access_of_own(int dirfd, const char *path, int mode, int flags) {
 
 EXPORT int faccessat(int dirfd, const char *path, int mode, int flags) {
     struct place p;
-    ROUTED(p, dirfd, path, LOOKS, access_of_own(dirfd, path, mode, flags),
+    ROUTED(p, dirfd, path, intent_of(flags), access_of_own(dirfd, path, mode, flags),
            access_of_own(AT_FDCWD, p.path, mode, flags), access_at_door(&p, mode, flags));
 }
 

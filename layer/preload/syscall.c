@@ -11,11 +11,6 @@
 
 #include "libc.h"
 
-/* openat2(2); not every libc's headers come with the kernel's. */
-struct open_how {
-    uint64_t flags, mode, resolve;
-};
-
 /* Only what openat(2) could say too; with `resolve` the caller is careful about his own tree, and the kernel answers him. */
 static long by_how(int dirfd, const char *path, const struct open_how *how, size_t size) {
     if (!how || size < sizeof *how || how->resolve || how->flags >> 31)

@@ -260,6 +260,14 @@ static void by_descriptor(void) {
     char text[64];
     SAY("readlinkat", "back", readlinkat(d, "back", text, sizeof text));
     SAY("openat", "back", opened(openat(d, "back", O_RDONLY)));
+    const char *leading[] = {"../absolute", "../absolutedir/deep/leaf", "../outside", "../sub/deep",
+                             ".."};
+    for (size_t i = 0; i < sizeof leading / sizeof *leading; i++) {
+        SAY("openat", leading[i], opened(openat(d, leading[i], O_RDONLY)));
+        SAY("fstatat", leading[i], shape(fstatat(d, leading[i], &s, 0), &s));
+        SAY("fstatat nofollow", leading[i],
+            shape(fstatat(d, leading[i], &s, AT_SYMLINK_NOFOLLOW), &s));
+    }
     SAY("openat", "bad fd", opened(openat(999, "x", O_RDONLY)));
     int f = open(in("file"), O_RDONLY);
     SAY("openat", "of a file", opened(openat(f, "x", O_RDONLY)));
@@ -285,6 +293,12 @@ static void working_directory(void) {
     free(made);
     SAY("open", "relative deep/leaf", opened(open("deep/leaf", O_RDONLY)));
     SAY("open", "relative ../file", opened(open("../file", O_RDONLY)));
+    SAY("open", "relative ../absolute", opened(open("../absolute", O_RDONLY)));
+    SAY("open", "relative ../outside", opened(open("../outside", O_RDONLY)));
+    SAY("stat", "relative ../absolutedir/deep", shape(stat("../absolutedir/deep", &s), &s));
+    SAY("readlink", "relative ../absolute", readlink("../absolute", text, sizeof text));
+    SAY("chdir", "relative ../absolutedir", chdir("../absolutedir"));
+    texts("getcwd", "absolutedir", getcwd(text, sizeof text));
     SAY("stat", "relative .", shape(stat(".", &s), &s));
     SAY("chdir", "deep", chdir("deep"));
     texts("getcwd", "deep", getcwd(text, sizeof text));
