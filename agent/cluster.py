@@ -95,6 +95,7 @@ class ClusterWarrant(Warrant):
 
     def __init__(self, api: ApiServer, node: str, judged: Judged, words: Words) -> None:
         self.namespace = judged.namespace
+        self.author = judged.author
         self.rights = judged.rights
         self.limits = judged.limits
         self._api = api

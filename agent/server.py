@@ -222,7 +222,7 @@ class Server:
         session = Session(self._engine, self._gates, self._numbers, hello, warrant)
         self._sessions[session.number] = session
         self._lifetime.session_began(session.number)
-        log.info("session %s: founded by %s", session.name, hello.author or "nobody named")
+        log.info("session %s: founded by %s", session.name, session.author or "nobody named")
         self._begin(self._living, self._live(session), f"session {session.name}")
         return session
 

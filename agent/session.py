@@ -61,7 +61,8 @@ class Session:
             ended=lambda index: self._founder.notice(TargetGone(index)),
         )
         self._got = Got(self._targets, warrant)
-        owner = Owner(number, self.name, hello.author)
+        self.author = warrant.author or hello.author
+        owner = Owner(number, self.name, self.author)
         self._stealing = Thieving(
             engine, gates, owner, warrant, self._targets, self._founder.notice, self._got.steals
         )

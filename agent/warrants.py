@@ -46,10 +46,12 @@ class Limits:
 class Warrant:
     """What one session may do. This one may do everything, for as long as it lives.
 
-    ``namespace``: where its rights were given, for sentences; empty where there are no namespaces.
+    ``namespace``: where its rights were given, for sentences; empty where there are no namespaces. ``author``: whom it
+    was given to, where somebody vouches for that; else empty, and the session's founder is called what he likes.
     """
 
     namespace: str = ""
+    author: str = ""
     rights: frozenset[str] = RIGHTS
     limits: Limits = Limits()
 

@@ -4,34 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from agent import gates
 from agent.gate_words import Counts, Ready, Rule
+from agent.warrants import RIGHTS, Warrant
 from links.link import CallFailed, Link
 from tests.agent import stage as played
 from tests.agent.stage import CONTAINER, Stage, staged
 from tests.agent.test_gates import MADE, PlayedGate
 from tests.agent.test_server import HTTP, NarrowWarrants, heard, until
-from wire.messages import AppPort, Attach, LetGo, Listening, Mirroring, Port, Proto, Steal, Stealing, Stolen
+from wire.messages import (
+    AppPort,
+    Attach,
+    Hello,
+    LetGo,
+    Listening,
+    Mirroring,
+    Port,
+    Proto,
+    Steal,
+    Stealing,
+    Stolen,
+)
 
 pytestmark = pytest.mark.native
 
 DNS = AppPort(Proto.UDP, 53, 53)
 
 
-@pytest.fixture
-async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
+@pytest.fixture(autouse=True)
+def played_gates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     MADE.clear()
     monkeypatch.setattr(gates, "Gate", PlayedGate)
+    yield
+    for target in played.FOUND:
+        os.close(target.netns)
+    played.FOUND.clear()
+
+
+@pytest.fixture
+async def stage(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Stage]:
     async with staged(monkeypatch) as made:
         yield made
         for gate in MADE:  # none outlives the agent
             gate.ended(gate, "")
-    for target in played.FOUND:
-        os.close(target.netns)
 
 
 async def begun(stage: Stage, runner: Link, bridge: Link, *ports: AppPort) -> PlayedGate:
@@ -90,3 +109,26 @@ async def test_without_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(CallFailed) as failed:
             await runner.call(Steal(0))
         assert failed.value.reason == "no stealing: you lack create mirrorsessions/steal in shop"
+
+
+class Vouched(NarrowWarrants):
+    """Knows who a session was given to, as an API server does."""
+
+    async def warrant(self, hello: Hello) -> Warrant:
+        given = await super().warrant(hello)
+        given.rights, given.author = RIGHTS, "anna"
+        return given
+
+
+@pytest.mark.parametrize(("warrants", "who"), [(Vouched(), "anna"), (None, "mallory")])
+async def test_whose_it_is_is_said_by_who_knows(
+    monkeypatch: pytest.MonkeyPatch, warrants: NarrowWarrants | None, who: str
+) -> None:
+    """Others read it in the table, and in refusals: not what a founder calls himself, where somebody vouches."""
+    async with staged(monkeypatch, warrants) as stage:
+        async with await stage.founder(author="mallory") as runner, await stage.control() as bridge:
+            await stage.data()
+            gate = await begun(stage, runner, bridge, HTTP)
+            assert f"is stolen by {who} since" in gate.comment
+        await until(lambda: gate.drained)
+        gate.ended(gate, "")

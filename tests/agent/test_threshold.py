@@ -67,7 +67,9 @@ async def test_failures_wait_and_too_many_get_no_answer(monkeypatch: pytest.Monk
     assert await door.failed("somewhere")
 
 
-async def test_the_log_is_not_filled(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_log_is_not_filled(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     monkeypatch.setattr(threshold, "PENALTY", 0.0)
     door = Threshold()
