@@ -119,6 +119,12 @@ class Engine:
         )
         return found
 
+    async def processes(self, container: str) -> list[tuple[str, str]]:
+        """Of a running container, as the engine's machine shows them: name and command line."""
+        words = "-eo pid,comm,args"  # whatever the order, an engine looks for the column PID (docker top)
+        found: Json = await self._ask(f"top {container}", lambda: self.api.top(container, words))
+        return [(row[1], row[2]) for row in found["Processes"] or ()]
+
     async def create(self, name: str, config: Json, platform: str = "") -> str:
         """Create a container; returns its id."""
         made = await self._ask(

@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from contextlib import suppress
 
-from runner import contexts, targets
+from runner import agents, contexts, targets
 from runner.config import Caller, ClusterOptions
 from runner.engine import Engine, EngineError, Json, connect
 from runner.errors import Refusal
@@ -75,12 +75,37 @@ async def sessions_table(caller: Caller, context: str, screen: Screen) -> int:
         mode = labels.get(MODE, "mirror")
         rows.append((session, _target(labels), mode, labels.get(AUTHOR, ""), _age(now - one["Created"]), state))
     screen.table(("SESSION", "TARGET", "MODE", "AUTHOR", "AGE", "STATE"), rows)
-    if not rows and await engine.containers(f"{ROLE}=agent"):
-        screen.notice(
-            "an agent drains: connections of a target's clients that were begun while somebody stole from it still go "
-            "through the agent, which ends when they have"
-        )
+    for line in await _draining(engine):
+        screen.notice(line)
     return 0
+
+
+DRAINS = "mirror-drains"
+"""What a gate is called while it drains (agent/gate/gate.c); its one argument is whose it was."""
+
+
+async def _draining(engine: Engine) -> list[str]:
+    """A sentence for each target whose clients still go through an agent, though nobody steals from it any more."""
+    said = []
+    for agent in await engine.containers(f"{ROLE}=agent"):
+        try:
+            processes = await engine.processes(agent["Id"])
+        except EngineError as error:  # it has ended meanwhile, or its engine's machine has no ps(1)
+            if not await agents.ended(engine, agent["Id"]):
+                said.append(f"whether an agent drains is not known: {error.sentence}")
+            continue
+        gates = [words.partition(" ")[2] for name, words in processes if name == DRAINS]
+        said += [_drains(whose) for whose in gates]
+    return said
+
+
+def _drains(whose: str) -> str:
+    """``whose``: a table's comment, "cart is stolen by anna since 14:02 (session k3f)"."""
+    target, _, rest = whose.partition(" is ")
+    return (
+        f"{target}, {rest}, drains: connections that its clients began then still go through the agent, which ends "
+        "when they have; new sessions are served meanwhile"
+    )
 
 
 def _target(labels: Json) -> str:

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #define SECOND (1000ull * 1000 * 1000)
 
@@ -129,6 +130,12 @@ static void follow(struct gate *g, struct want *w) {
     want_free(old);
 }
 
+/* Its name among processes says what it does: `mirror-run ps` asks the engine for it, and so may anybody. */
+static void is_draining(struct gate *g, bool yes) {
+    g->draining = yes;
+    prctl(PR_SET_NAME, yes ? "mirror-drains" : "mirror-gate");
+}
+
 /* A want that the kernel does not take is told, and the one before goes on. What is in force first is what connections are judged
  * by: one that arrives before the set has changed meets the new rules. */
 static void on_want(struct control *control, struct want *w) {
@@ -140,7 +147,7 @@ static void on_want(struct control *control, struct want *w) {
         return;
     }
     if (g->draining) { /* it is needed again; what was draining ends all the same */
-        g->draining = false;
+        is_draining(g, false);
         timer_cancel(g->loop, &g->drain_end);
     }
     follow(g, w);
@@ -176,7 +183,7 @@ static void drain(struct gate *g, uint64_t seconds) {
     struct fault f = {0};
     if (!g->draining && table_swap(g->table, NULL, 0, &f) != 0 && g->control.io.serial)
         control_failed(g->control.io.fd, &f);
-    g->draining = true;
+    is_draining(g, true);
     conn_drain(g);
     timer_set(g->loop, &g->drain_end, loop_now(g->loop) + seconds * SECOND);
     if (g->conn_count == 0)

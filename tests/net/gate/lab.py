@@ -197,6 +197,10 @@ class Gate:
         """Begins it."""
         self.control.sendall(msgpack.packb([2, seconds]))
 
+    def called(self) -> str:
+        """Its name among processes."""
+        return Path(f"/proc/{self.pid}/comm").read_text().strip()
+
     def drained(self) -> int:
         """How many had to be reset; the process has ended."""
         reset: int = self.heard(20)[1]

@@ -174,6 +174,7 @@ def test_a_drain_lets_everybody_finish(lab: Lab, gate: Start) -> None:
                         "stolen",
                     ):
                         time.sleep(0.01)
+                    assert made.called() == "mirror-drains"
                     with lab.connect(TARGET4, port) as third, listener.accept()[0] as direct:
                         assert direct.getpeername() == third.getsockname()
                     for one, other in ((first, app), (second, server)):
@@ -188,6 +189,23 @@ def test_a_drain_lets_everybody_finish(lab: Lab, gate: Start) -> None:
             assert first.recv(1) == b""
         assert made.drained() == 0
         settled(lab, before)
+
+
+def test_a_gate_that_is_needed_again_drains_no_more(lab: Lab, gate: Start) -> None:
+    """And says so: its name is what people are told of it."""
+    made = gate()
+    with lab.listen() as listener:
+        port = listener.getsockname()[1]
+        made.want(Rule(port=port))
+        with lab.connect(TARGET4, port) as first, made.offered().accept() as app:
+            made.drain()
+            while made.called() != "mirror-drains":
+                time.sleep(0.01)
+            made.want(Rule(port=port))
+            assert made.called() == "mirror-gate"
+            with lab.connect(TARGET4, port), made.offered().accept():
+                first.sendall(b"still")
+                assert app.recv(10) == b"still"
 
 
 def test_a_drain_that_takes_too_long_resets_and_counts(lab: Lab, gate: Start) -> None:
