@@ -1,10 +1,9 @@
 /* Length, mode, owner and times of what a path names. */
-#include "hook.h"
+#include "by_rules.h"
+#include "route.h"
 
 #include <stddef.h>
 #include <sys/stat.h>
-#include <sys/time.h>
-#include <utime.h>
 
 #include "libc.h"
 
@@ -19,13 +18,11 @@ static int truncate_at_door(const struct place *p, off_t length) {
     return ask_door(&a);
 }
 
-EXPORT int truncate(const char *path, off_t length) {
+int truncate_by_rules(const char *path, off_t length) {
     struct place p;
     ROUTED(p, AT_FDCWD, path, CHANGES, (int)raw(SYS_truncate, path, length),
            (int)raw(SYS_truncate, p.path, length), truncate_at_door(&p, length));
 }
-
-ALSO(truncate) int truncate64(const char *path, off64_t length);
 
 static int chmod_at_door(const struct place *p, mode_t mode, int flags) {
     struct ask a = {.path = p->path};
@@ -35,24 +32,35 @@ static int chmod_at_door(const struct place *p, mode_t mode, int flags) {
     return ask_door(&a);
 }
 
-/* The system call knows no flags; what libc makes of them is libc's affair. */
-static int chmod_of_own(int dirfd, const char *path, mode_t mode, int flags) {
-    return flags ? REAL(fchmodat)(dirfd, path, mode, flags)
-                 : (int)raw(SYS_fchmodat, dirfd, path, mode);
+/* The older call knows no flags. What AT_SYMLINK_NOFOLLOW says can be done by a descriptor that does not follow. */
+static int chmod_here(int dirfd, const char *path, mode_t mode, int flags) {
+    if (!flags)
+        return (int)raw(SYS_fchmodat, dirfd, path, mode);
+    if (flags != AT_SYMLINK_NOFOLLOW) {
+        errno = EINVAL;
+        return -1;
+    }
+    struct statx s = {0};
+    int fd = (int)raw(SYS_openat, dirfd, path, O_PATH | O_NOFOLLOW | O_CLOEXEC, 0), why;
+    if (fd < 0)
+        return -1;
+    struct fd_name name = fd_name(fd);
+    long done = raw(SYS_statx, fd, "", AT_EMPTY_PATH, 0, &s);
+    if (done == 0 && S_ISLNK(s.stx_mode)) {
+        errno = EOPNOTSUPP; /* as libc: a symbolic link has no mode of its own */
+        done = -1;
+    } else if (done == 0)
+        done = raw(SYS_fchmodat, AT_FDCWD, name.text, mode);
+    why = errno;
+    raw(SYS_close, fd);
+    errno = why;
+    return (int)done;
 }
 
-EXPORT int fchmodat(int dirfd, const char *path, mode_t mode, int flags) {
+int chmod_by_rules(int dirfd, const char *path, mode_t mode, int flags) {
     struct place p;
-    ROUTED(p, dirfd, path, CHANGES, chmod_of_own(dirfd, path, mode, flags),
-           chmod_of_own(AT_FDCWD, p.path, mode, flags), chmod_at_door(&p, mode, flags));
-}
-
-EXPORT int chmod(const char *path, mode_t mode) {
-    return fchmodat(AT_FDCWD, path, mode, 0);
-}
-
-EXPORT int lchmod(const char *path, mode_t mode) {
-    return fchmodat(AT_FDCWD, path, mode, AT_SYMLINK_NOFOLLOW);
+    ROUTED(p, dirfd, path, CHANGES, chmod_here(dirfd, path, mode, flags),
+           chmod_here(AT_FDCWD, p.path, mode, flags), chmod_at_door(&p, mode, flags));
 }
 
 static int chown_at_door(const struct place *p, uid_t uid, gid_t gid, int flags) {
@@ -64,18 +72,10 @@ static int chown_at_door(const struct place *p, uid_t uid, gid_t gid, int flags)
     return ask_door(&a);
 }
 
-EXPORT int fchownat(int dirfd, const char *path, uid_t uid, gid_t gid, int flags) {
+int chown_by_rules(int dirfd, const char *path, uid_t uid, gid_t gid, int flags) {
     struct place p;
     ROUTED_CALL(p, dirfd, path, CHANGES, SYS_fchownat, chown_at_door(&p, uid, gid, flags), uid, gid,
                 flags);
-}
-
-EXPORT int chown(const char *path, uid_t uid, gid_t gid) {
-    return fchownat(AT_FDCWD, path, uid, gid, 0);
-}
-
-EXPORT int lchown(const char *path, uid_t uid, gid_t gid) {
-    return fchownat(AT_FDCWD, path, uid, gid, AT_SYMLINK_NOFOLLOW);
 }
 
 /* --- times --------------------------------------------------------------------------------------------------------------- */
@@ -91,42 +91,8 @@ static int times_at_door(const struct place *p, const struct timespec times[2], 
     return ask_door(&a);
 }
 
-EXPORT int utimensat(int dirfd, const char *path, const struct timespec times[2], int flags) {
+int utimens_by_rules(int dirfd, const char *path, const struct timespec times[2], int flags) {
     struct place p;
     ROUTED_CALL(p, dirfd, path, CHANGES, SYS_utimensat, times_at_door(&p, times, flags), times,
                 flags);
-}
-
-static int by_microseconds(int dirfd, const char *path, const struct timeval tv[2], int flags) {
-    if (!tv)
-        return utimensat(dirfd, path, NULL, flags);
-    struct timespec times[2];
-    for (int i = 0; i < 2; i++) {
-        if (tv[i].tv_usec < 0 || tv[i].tv_usec > 999999) {
-            errno = EINVAL;
-            return -1;
-        }
-        times[i] = (struct timespec){tv[i].tv_sec, tv[i].tv_usec * 1000};
-    }
-    return utimensat(dirfd, path, times, flags);
-}
-
-EXPORT int utimes(const char *path, const struct timeval tv[2]) {
-    return by_microseconds(AT_FDCWD, path, tv, 0);
-}
-
-EXPORT int lutimes(const char *path, const struct timeval tv[2]) {
-    return by_microseconds(AT_FDCWD, path, tv, AT_SYMLINK_NOFOLLOW);
-}
-
-/* Without a path it is about the descriptor, which the kernel knows best. */
-EXPORT int futimesat(int dirfd, const char *path, const struct timeval tv[2]) {
-    return by_microseconds(dirfd, path, tv, 0);
-}
-
-EXPORT int utime(const char *path, const struct utimbuf *t) {
-    if (!t)
-        return utimensat(AT_FDCWD, path, NULL, 0);
-    const struct timespec times[2] = {{t->actime, 0}, {t->modtime, 0}};
-    return utimensat(AT_FDCWD, path, times, 0);
 }

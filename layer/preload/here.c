@@ -14,8 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define UNREACHABLE  "(unreachable)"
-#define UNREACHABLES (sizeof(UNREACHABLE) - 1)
+#define REMARK (sizeof(PLACE_UNREACHABLE) - 1)
 
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
@@ -85,15 +84,15 @@ long place_cwd(char *out, size_t size, bool *of_target) {
     long n = remembered(out, size, of_target);
     if (n > 0)
         return n;
-    char text[PATH_MAX + UNREACHABLES];
+    char text[PATH_MAX + REMARK];
     struct here *h = atomic_load(&here);
     unsigned move = h ? atomic_load(&h->moves) : 0;
     n = raw(SYS_getcwd, text, sizeof text);
     if (n <= 0)
         return -1;
-    *of_target = strncmp(text, UNREACHABLE, UNREACHABLES) == 0;
-    const char *name = text + (*of_target ? UNREACHABLES : 0);
-    n -= *of_target ? (long)UNREACHABLES : 0;
+    *of_target = strncmp(text, PLACE_UNREACHABLE, REMARK) == 0;
+    const char *name = text + (*of_target ? REMARK : 0);
+    n -= *of_target ? (long)REMARK : 0;
     if (n > PATH_MAX || (size_t)n > size) {
         errno = ERANGE;
         return -1;

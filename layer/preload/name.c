@@ -1,7 +1,7 @@
 /* Names that come, go and change. */
-#include "hook.h"
+#include "by_rules.h"
+#include "route.h"
 
-#include <stdio.h>
 #include <sys/stat.h>
 
 #include "libc.h"
@@ -13,39 +13,16 @@ static int plain_at_door(const struct place *p, enum door_op op, mode_t mode) {
     return ask_door(&a);
 }
 
-EXPORT int mkdirat(int dirfd, const char *path, mode_t mode) {
+int mkdir_by_rules(int dirfd, const char *path, mode_t mode) {
     struct place p;
     ROUTED_CALL(p, dirfd, path, MAKES, SYS_mkdirat,
-                plain_at_door(&p, DOOR_MKDIR, mode & ~raw_mask() & 07777), mode);
+                plain_at_door(&p, DOOR_MKDIR, mode & ~place_mask() & 07777), MADE(mode));
 }
 
-EXPORT int mkdir(const char *path, mode_t mode) {
-    return mkdirat(AT_FDCWD, path, mode);
-}
-
-EXPORT int unlinkat(int dirfd, const char *path, int flags) {
+int unlink_by_rules(int dirfd, const char *path, int flags) {
     struct place p;
     enum door_op op = flags & AT_REMOVEDIR ? DOOR_RMDIR : DOOR_UNLINK;
     ROUTED_CALL(p, dirfd, path, TAKES, SYS_unlinkat, plain_at_door(&p, op, 0), flags);
-}
-
-EXPORT int unlink(const char *path) {
-    return unlinkat(AT_FDCWD, path, 0);
-}
-
-EXPORT int rmdir(const char *path) {
-    return unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
-}
-
-/* remove(3): unlink(2) for files, rmdir(2) for directories; the first's EISDIR says which. */
-EXPORT int remove(const char *path) {
-    int before = errno;
-    if (unlinkat(AT_FDCWD, path, 0) == 0)
-        return 0;
-    if (errno != EISDIR)
-        return -1;
-    errno = before;
-    return unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
 }
 
 static int rename_at_door(const struct place *from, const struct place *to, unsigned flags) {
@@ -61,7 +38,7 @@ static enum route find_new(struct place *p, int dirfd, const char *path) {
     return route == ROUTE_FAILED && errno == EEXIST ? place_find(p, dirfd, path, REPLACES) : route;
 }
 
-EXPORT int renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags) {
+int rename_by_rules(int from_fd, const char *from, int to_fd, const char *to, unsigned flags) {
     struct place a, b;
     enum route one = place_find_of_two(&a, from_fd, from, TAKES);
     if (one == ROUTE_FAILED)
@@ -75,17 +52,10 @@ EXPORT int renameat2(int from_fd, const char *from, int to_fd, const char *to, u
         errno = EXDEV; /* as across file systems: mv(1) and shutil.move copy then */
         return -1;
     }
-    return (int)raw(SYS_renameat2, one == ROUTE_HERE ? AT_FDCWD : from_fd,
-                    one == ROUTE_HERE ? a.path : from, other == ROUTE_HERE ? AT_FDCWD : to_fd,
-                    other == ROUTE_HERE ? b.path : to, flags);
-}
-
-EXPORT int renameat(int from_fd, const char *from, int to_fd, const char *to) {
-    return renameat2(from_fd, from, to_fd, to, 0);
-}
-
-EXPORT int rename(const char *from, const char *to) {
-    return renameat2(AT_FDCWD, from, AT_FDCWD, to, 0);
+    if (one == ROUTE_OWN && other == ROUTE_OWN)
+        return OWN((int)raw(SYS_renameat2, from_fd, from, to_fd, to, flags));
+    struct name x = name_here(one, from_fd, from, &a), y = name_here(other, to_fd, to, &b);
+    return (int)raw(SYS_renameat2, x.fd, x.path, y.fd, y.path, flags);
 }
 
 /* Devices, FIFOs and sockets are never made in the target. */
@@ -94,19 +64,7 @@ static int never(void) {
     return -1;
 }
 
-EXPORT int mknodat(int dirfd, const char *path, mode_t mode, dev_t dev) {
+int mknod_by_rules(int dirfd, const char *path, mode_t mode, dev_t dev) {
     struct place p;
-    ROUTED_CALL(p, dirfd, path, MAKES, SYS_mknodat, never(), mode, dev);
-}
-
-EXPORT int mknod(const char *path, mode_t mode, dev_t dev) {
-    return mknodat(AT_FDCWD, path, mode, dev);
-}
-
-EXPORT int mkfifoat(int dirfd, const char *path, mode_t mode) {
-    return mknodat(dirfd, path, mode | S_IFIFO, 0);
-}
-
-EXPORT int mkfifo(const char *path, mode_t mode) {
-    return mkfifoat(AT_FDCWD, path, mode);
+    ROUTED_CALL(p, dirfd, path, MAKES, SYS_mknodat, never(), MADE(mode), dev);
 }

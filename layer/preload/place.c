@@ -8,17 +8,17 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
 #include "libc.h"
 
 #ifndef RULES_FILE
 #define RULES_FILE "/.mirror-run/rules" /* mirror-init puts it there */
 #endif
+
 static struct rules rules;
 static atomic_bool active;
 
-__attribute__((constructor(101))) static void begin(void) {
+void place_begin(void) {
     int before = errno;
     int fd = (int)raw(SYS_openat, AT_FDCWD, RULES_FILE, O_RDONLY | O_CLOEXEC, 0);
     struct statx s = {0}; /* that the kernel writes into it is not seen by an analyser */
@@ -37,14 +37,8 @@ bool place_active(void) {
     return atomic_load_explicit(&active, memory_order_acquire);
 }
 
-bool place_of_target(int fd) {
-    struct statx s = {0};
-    int before = errno;
-    bool theirs = place_active() &&
-                  raw(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &s) == 0 &&
-                  makedev(s.stx_dev_major, s.stx_dev_minor) == rules.mount;
-    errno = before;
-    return theirs;
+uint64_t place_mount(void) {
+    return rules.mount;
 }
 
 /* --- the path ---------------------------------------------------------------------------------------------------------- */
@@ -56,17 +50,9 @@ static bool base(struct place *p, int dirfd) {
         p->len = n > 0 ? (size_t)n - 1 : 0;
         return n > 1 && p->path[0] == '/';
     }
-    if (dirfd < 0)
-        return false;
-    struct fd_name link = fd_name(dirfd);
-    int before = errno;
-    long n = raw(SYS_readlinkat, AT_FDCWD, link.text, p->path, sizeof p->path - 1);
-    errno = before;
-    if (n <= 0 || p->path[0] != '/')
-        return false;
-    p->len = (size_t)n;
-    p->of_target = place_of_target(dirfd);
-    return true;
+    long n = dirfd < 0 ? -1 : place_descriptor(dirfd, p->path, sizeof p->path, &p->of_target);
+    p->len = n > 0 ? (size_t)n : 0;
+    return n > 0 && p->path[0] == '/';
 }
 
 static bool join(struct place *p, const char *path) {
@@ -173,7 +159,7 @@ static bool stays_below(int dirfd, const char *path, enum intent intent) {
     int before = errno;
     const struct open_how how = {.flags = O_PATH | O_CLOEXEC | (follows ? 0 : O_NOFOLLOW),
                                  .resolve = RESOLVE_BENEATH};
-    int fd = (int)raw(SYS_openat2, dirfd, path, &how, sizeof how);
+    int fd = place_open(dirfd, path, &how);
     if (fd >= 0)
         raw(SYS_close, fd);
     bool below = fd >= 0 || errno == ENOENT || errno == ENOTDIR || errno == EACCES ||
@@ -202,6 +188,7 @@ static enum route found(struct place *p, bool mapped, enum intent intent) {
 enum route place_find(struct place *p, int dirfd, const char *path, enum intent intent) {
     bool mapped = false;
     p->len = 0;
+    p->path[0] = '\0';
     p->of_target = false;
     if (!place_active() || !path || !*path || at_once(path))
         return ROUTE_OWN;

@@ -8,6 +8,7 @@
 
 #include <limits.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 enum route {
     ROUTE_OWN,    /* the call as it was made */
@@ -41,15 +42,37 @@ enum route place_find_of_two(struct place *p, int dirfd, const char *path, enum 
 /* Takes out empty parts, `.`, `..` and a slash at the end, by their text. */
 void place_plain(struct place *p);
 
-/* Whether the layer does anything in this process: its constructor has found rules. */
+/* Reads the rules' file, once, before anything is asked. */
+void place_begin(void);
+
+/* Whether the layer does anything in this process: rules were found. */
 bool place_active(void);
 
-/* Whether this descriptor is one of the target's files. */
-bool place_of_target(int fd);
+/* The st_dev of the target's files. */
+uint64_t place_mount(void);
+
+/* What a place depends on in the process whose call it is. In the layer that is this process (self.c, here.c); mirror-init decides for
+ * others (layer/init/caller.c), by the same code. errno is as it was. */
 
 /* The working directory's name into `out`, without what the kernel puts before one that is not below the root. Its length with
- * the NUL, as getcwd(2), or -1. */
+ * the NUL, as getcwd(2), or -1 and errno. */
 long place_cwd(char *out, size_t size, bool *of_target);
+
+/* What the kernel puts before such a name, for getcwd(2) and in /proc. */
+#define PLACE_UNREACHABLE "(unreachable)"
 
 /* The working directory has changed. */
 void place_moved(void);
+
+/* The name of what a descriptor is of, without a NUL, and whether it is one of the target's files. Its length, or -1. */
+long place_descriptor(int fd, char *out, size_t size, bool *of_target);
+
+/* openat2(2) from one of its descriptors: a descriptor of this process's, or -1 and errno. */
+struct open_how;
+int place_open(int dirfd, const char *path, const struct open_how *how);
+
+/* The umask(2). */
+mode_t place_mask(void);
+
+/* The call that is being decided is left to who made it. Only where it is another's. */
+void place_left(void);

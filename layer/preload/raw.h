@@ -46,6 +46,10 @@ static inline long raw_checked(long answer) {
     return -1;
 }
 
+/* In the argument that no call on files has: by it the filter of programs that have no layer (notified.h), under which a program
+ * with one may have been started, knows what the layer has decided already. */
+#define RAW_DECIDED 0x6d6972726f722d72
+
 /* raw(number, up to six arguments): -1 and errno, as syscall(2). Pointers and integers are widened. */
 #define raw(...)                                                                                   \
     RAW_PICK(__VA_ARGS__, RAW6, RAW5, RAW4, RAW3, RAW2, RAW1, RAW0, )                              \
@@ -53,20 +57,13 @@ static inline long raw_checked(long answer) {
 #define RAW_PICK(n, a, b, c, d, e, f, name, ...) name
 #define RAW(n, a, b, c, d, e, f)                                                                   \
     raw_checked(raw_call(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f)))
-#define RAW0(n)                   RAW(n, 0, 0, 0, 0, 0, 0)
-#define RAW1(n, a)                RAW(n, a, 0, 0, 0, 0, 0)
-#define RAW2(n, a, b)             RAW(n, a, b, 0, 0, 0, 0)
-#define RAW3(n, a, b, c)          RAW(n, a, b, c, 0, 0, 0)
-#define RAW4(n, a, b, c, d)       RAW(n, a, b, c, d, 0, 0)
-#define RAW5(n, a, b, c, d, e)    RAW(n, a, b, c, d, e, 0)
+#define RAW0(n)                   RAW(n, 0, 0, 0, 0, 0, RAW_DECIDED)
+#define RAW1(n, a)                RAW(n, a, 0, 0, 0, 0, RAW_DECIDED)
+#define RAW2(n, a, b)             RAW(n, a, b, 0, 0, 0, RAW_DECIDED)
+#define RAW3(n, a, b, c)          RAW(n, a, b, c, 0, 0, RAW_DECIDED)
+#define RAW4(n, a, b, c, d)       RAW(n, a, b, c, d, 0, RAW_DECIDED)
+#define RAW5(n, a, b, c, d, e)    RAW(n, a, b, c, d, e, RAW_DECIDED)
 #define RAW6(n, a, b, c, d, e, f) RAW(n, a, b, c, d, e, f)
-
-/* The process's umask(2), which can only be read by setting it. */
-static inline mode_t raw_mask(void) {
-    mode_t now = (mode_t)raw(SYS_umask, 0);
-    raw(SYS_umask, now);
-    return now;
-}
 
 /* "/proc/self/fd/N", by which whoever has the descriptor can name what it is of. */
 struct fd_name {

@@ -1,6 +1,6 @@
-#include "stat.h"
-
-#include "hook.h"
+/* What is there, and whether it may be used. */
+#include "by_rules.h"
+#include "route.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -51,57 +51,11 @@ int stat_by_rules(int dirfd, const char *path, struct stat *s, int flags) {
                 flags);
 }
 
-EXPORT int stat(const char *path, struct stat *s) {
-    return stat_by_rules(AT_FDCWD, path, s, 0);
-}
-
-EXPORT int lstat(const char *path, struct stat *s) {
-    return stat_by_rules(AT_FDCWD, path, s, AT_SYMLINK_NOFOLLOW);
-}
-
-EXPORT int fstatat(int dirfd, const char *path, struct stat *s, int flags) {
-    return stat_by_rules(dirfd, path, s, flags);
-}
-
-EXPORT int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *x) {
+int statx_by_rules(int dirfd, const char *path, int flags, unsigned mask, struct statx *x) {
     struct place p;
     ROUTED_CALL(p, dirfd, path, intent_of(flags), SYS_statx, statx_at_door(&p, flags, x), flags,
                 mask, x);
 }
-
-/* Before glibc 2.33 stat and its kin were these, with a version of the struct that is the only one on 64 bits. */
-EXPORT int __xstat(int version, const char *path, struct stat *s);
-EXPORT int __xstat(int version, const char *path, struct stat *s) {
-    (void)version;
-    return stat_by_rules(AT_FDCWD, path, s, 0);
-}
-
-EXPORT int __lxstat(int version, const char *path, struct stat *s);
-EXPORT int __lxstat(int version, const char *path, struct stat *s) {
-    (void)version;
-    return stat_by_rules(AT_FDCWD, path, s, AT_SYMLINK_NOFOLLOW);
-}
-
-EXPORT int __fxstatat(int version, int dirfd, const char *path, struct stat *s, int flags);
-EXPORT int __fxstatat(int version, int dirfd, const char *path, struct stat *s, int flags) {
-    (void)version;
-    return stat_by_rules(dirfd, path, s, flags);
-}
-
-#ifdef __GLIBC__
-struct stat64;
-ALSO(stat) int stat64(const char *path, struct stat64 *s);
-ALSO(lstat) int lstat64(const char *path, struct stat64 *s);
-ALSO(fstatat) int fstatat64(int dirfd, const char *path, struct stat64 *s, int flags);
-#else
-ALSO(stat) int stat64(const char *path, struct stat *s);
-ALSO(lstat) int lstat64(const char *path, struct stat *s);
-ALSO(fstatat) int fstatat64(int dirfd, const char *path, struct stat *s, int flags);
-#endif
-ALSO(__xstat) int __xstat64(int version, const char *path, struct stat *s);
-ALSO(__lxstat) int __lxstat64(int version, const char *path, struct stat *s);
-ALSO(__fxstatat)
-int __fxstatat64(int version, int dirfd, const char *path, struct stat *s, int flags);
 
 /* --- access ------------------------------------------------------------------------------------------------------------ */
 
@@ -113,30 +67,22 @@ static int access_at_door(const struct place *p, int mode, int flags) {
     return ask_door(&a);
 }
 
-/* faccessat2(2) is Linux 5.8's; without flags the older call does the same. */
-static int access_of_own(int dirfd, const char *path, int mode, int flags) {
-    if (!flags)
-        return (int)raw(SYS_faccessat, dirfd, path, mode);
-#ifdef SYS_faccessat2
-    int done = (int)raw(SYS_faccessat2, dirfd, path, mode, flags);
-    if (done == 0 || errno != ENOSYS)
-        return done;
-#endif
-    return REAL(faccessat)(dirfd, path, mode, flags);
+/* faccessat2(2) is Linux 5.8's; the older call knows no flags, and differs only for who is another in effect. */
+static int access_here(int dirfd, const char *path, int mode, int flags) {
+    if (flags) {
+        int done = (int)raw(CALL_FACCESSAT2, dirfd, path, mode, flags);
+        if (done == 0 || errno != ENOSYS)
+            return done;
+    }
+    if (flags & ~AT_EACCESS) {
+        errno = EINVAL;
+        return -1;
+    }
+    return (int)raw(SYS_faccessat, dirfd, path, mode);
 }
 
-EXPORT int faccessat(int dirfd, const char *path, int mode, int flags) {
+int access_by_rules(int dirfd, const char *path, int mode, int flags) {
     struct place p;
-    ROUTED(p, dirfd, path, intent_of(flags), access_of_own(dirfd, path, mode, flags),
-           access_of_own(AT_FDCWD, p.path, mode, flags), access_at_door(&p, mode, flags));
+    ROUTED(p, dirfd, path, intent_of(flags), access_here(dirfd, path, mode, flags),
+           access_here(AT_FDCWD, p.path, mode, flags), access_at_door(&p, mode, flags));
 }
-
-EXPORT int access(const char *path, int mode) {
-    return faccessat(AT_FDCWD, path, mode, 0);
-}
-
-EXPORT int eaccess(const char *path, int mode) {
-    return faccessat(AT_FDCWD, path, mode, AT_EACCESS);
-}
-
-ALSO(eaccess) int euidaccess(const char *path, int mode);

@@ -1,13 +1,15 @@
 /* Extended attributes of what a path names. */
-#include "hook.h"
+#include "by_rules.h"
+#include "route.h"
 
 #include <string.h>
 #include <sys/xattr.h>
 
 #include "libc.h"
 
-#define FOLLOWED   0
-#define UNFOLLOWED DOOR_NOFOLLOW
+static uint32_t door_flags(enum follow follow) {
+    return follow == UNFOLLOWED ? DOOR_NOFOLLOW : 0;
+}
 
 static ssize_t read_at_door(const struct place *p, enum door_op op, const char *name, void *value,
                             size_t size, uint32_t flags) {
@@ -31,44 +33,38 @@ static int change_at_door(const struct place *p, enum door_op op, const char *na
     return ask_door(&a);
 }
 
-#define GET(name, number, follow)                                                                  \
-    EXPORT ssize_t name(const char *path, const char *attribute, void *value, size_t size) {       \
-        struct place p;                                                                            \
-        ROUTED(p, AT_FDCWD, path, LOOKS, raw(number, path, attribute, value, size),                \
-               raw(number, p.path, attribute, value, size),                                        \
-               read_at_door(&p, DOOR_GETXATTR, attribute, value, size, follow));                   \
-    }
-GET(getxattr, SYS_getxattr, FOLLOWED)
-GET(lgetxattr, SYS_lgetxattr, UNFOLLOWED)
+/* Of each call there are two, which differ in this alone; PICK is the number of the one that is meant. */
+#define PICK(follow, name) ((follow) == FOLLOWED ? SYS_##name : SYS_l##name)
 
-#define LIST(name, number, follow)                                                                 \
-    EXPORT ssize_t name(const char *path, char *list, size_t size) {                               \
-        struct place p;                                                                            \
-        ROUTED(p, AT_FDCWD, path, LOOKS, raw(number, path, list, size),                            \
-               raw(number, p.path, list, size),                                                    \
-               read_at_door(&p, DOOR_LISTXATTR, NULL, list, size, follow));                        \
-    }
-LIST(listxattr, SYS_listxattr, FOLLOWED)
-LIST(llistxattr, SYS_llistxattr, UNFOLLOWED)
+ssize_t getxattr_by_rules(const char *path, const char *name, void *value, size_t size,
+                          enum follow follow) {
+    struct place p;
+    long number = PICK(follow, getxattr);
+    ROUTED(p, AT_FDCWD, path, LOOKS, raw(number, path, name, value, size),
+           raw(number, p.path, name, value, size),
+           read_at_door(&p, DOOR_GETXATTR, name, value, size, door_flags(follow)));
+}
 
-#define SET(name, number, follow)                                                                  \
-    EXPORT int name(const char *path, const char *attribute, const void *value, size_t size,       \
-                    int flags) {                                                                   \
-        struct place p;                                                                            \
-        ROUTED(                                                                                    \
-            p, AT_FDCWD, path, CHANGES, (int)raw(number, path, attribute, value, size, flags),     \
-            (int)raw(number, p.path, attribute, value, size, flags),                               \
-            change_at_door(&p, DOOR_SETXATTR, attribute, value, size, follow | (uint32_t)flags));  \
-    }
-SET(setxattr, SYS_setxattr, FOLLOWED)
-SET(lsetxattr, SYS_lsetxattr, UNFOLLOWED)
+ssize_t listxattr_by_rules(const char *path, char *list, size_t size, enum follow follow) {
+    struct place p;
+    long number = PICK(follow, listxattr);
+    ROUTED(p, AT_FDCWD, path, LOOKS, raw(number, path, list, size), raw(number, p.path, list, size),
+           read_at_door(&p, DOOR_LISTXATTR, NULL, list, size, door_flags(follow)));
+}
 
-#define REMOVE(name, number, follow)                                                               \
-    EXPORT int name(const char *path, const char *attribute) {                                     \
-        struct place p;                                                                            \
-        ROUTED(p, AT_FDCWD, path, CHANGES, (int)raw(number, path, attribute),                      \
-               (int)raw(number, p.path, attribute),                                                \
-               change_at_door(&p, DOOR_REMOVEXATTR, attribute, NULL, 0, follow));                  \
-    }
-REMOVE(removexattr, SYS_removexattr, FOLLOWED)
-REMOVE(lremovexattr, SYS_lremovexattr, UNFOLLOWED)
+int setxattr_by_rules(const char *path, const char *name, const void *value, size_t size, int flags,
+                      enum follow follow) {
+    struct place p;
+    long number = PICK(follow, setxattr);
+    uint32_t said = door_flags(follow) | (uint32_t)flags;
+    ROUTED(p, AT_FDCWD, path, CHANGES, (int)raw(number, path, name, value, size, flags),
+           (int)raw(number, p.path, name, value, size, flags),
+           change_at_door(&p, DOOR_SETXATTR, name, value, size, said));
+}
+
+int removexattr_by_rules(const char *path, const char *name, enum follow follow) {
+    struct place p;
+    long number = PICK(follow, removexattr);
+    ROUTED(p, AT_FDCWD, path, CHANGES, (int)raw(number, path, name), (int)raw(number, p.path, name),
+           change_at_door(&p, DOOR_REMOVEXATTR, name, NULL, 0, door_flags(follow)));
+}
