@@ -60,8 +60,10 @@ def page() -> str:
         listed = textwrap.fill(", ".join(f"`{name}`" for name in names), 120, break_on_hyphens=False)
         parts.append(f"**{family}**\n{listed}\n")
     parts.append(
+        "Programs of the target's are run where one of your own rules names their path: with the loader and the"
+        " libraries of the\ncontainer. Else the container's own is meant, and where it has none, it is EACCES.\n\n"
         "Not reached: static programs and those that call the kernel without libc (Go), glob(3) of musl, fts(3);"
-        " execve(2),\ninotify(7) and Unix sockets by path find the container's own.\n"
+        " inotify(7)\nand Unix sockets by path find the container's own.\n"
     )
     return "\n".join(parts)
 

@@ -59,6 +59,9 @@ int statx(int dirfd, const char *path, int flags, unsigned mask, struct statx *x
 #endif
 #endif
 
+int execveat(int dirfd, const char *path, char *const *arguments, char *const *environment,
+             int flags); /* glibc's since 2.34 */
+
 #ifndef AT_STATX_DONT_SYNC
 #define AT_STATX_DONT_SYNC 0x4000
 #endif

@@ -122,6 +122,13 @@ static enum whose decide(const struct place *p) {
     return winding ? decide_winding(p) : whose;
 }
 
+/* Whether a rule of the user's own decides. */
+static bool asked_for(const struct place *p) {
+    struct place plain = *p;
+    place_plain(&plain);
+    return rules_asked(&rules, plain.path, plain.len);
+}
+
 /* What most calls are about, decided where it stands: an absolute path of the container's. */
 static bool at_once(const char *path) {
     bool winding;
@@ -134,6 +141,7 @@ static enum route stays(struct place *p, enum intent intent, bool of_target) {
     switch (intent) {
     case LOOKS:
     case SEES:
+    case RUNS:
         return upper_has(p) ? ROUTE_HERE : of_target ? ROUTE_OWN : ROUTE_TARGET;
     case CHANGES:
     case REPLACES:
@@ -153,7 +161,7 @@ static enum route stays(struct place *p, enum intent intent, bool of_target) {
  * it to the root of this container, and so it is asked first whether it stays below. A name alone that is not followed does.
  * What leaves, and what cannot be asked about (before Linux 5.6, or a filter of the app's), is the door's. */
 static bool stays_below(int dirfd, const char *path, enum intent intent) {
-    bool follows = intent == LOOKS || intent == CHANGES || intent == REPLACES;
+    bool follows = intent == LOOKS || intent == RUNS || intent == CHANGES || intent == REPLACES;
     if (!follows && !strchr(path, '/') && strcmp(path, "..") != 0)
         return true;
     int before = errno;
@@ -196,6 +204,8 @@ enum route place_find(struct place *p, int dirfd, const char *path, enum intent 
         return ROUTE_OWN;
     if (!join(p, path) || (rules.mapping_count && !map(p, &mapped)))
         return ROUTE_FAILED;
+    if (intent == RUNS && !asked_for(p))
+        return ROUTE_OWN;
     enum route route = found(p, mapped, intent);
     if (route == ROUTE_OWN && p->of_target && !stays_below(dirfd, path, intent))
         return ROUTE_TARGET;

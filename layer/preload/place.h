@@ -18,8 +18,9 @@ enum route {
 };
 
 enum intent {
-    LOOKS,    /* at what is there */
-    SEES,     /* the same, and if it is a symlink, that */
+    LOOKS, /* at what is there */
+    SEES,  /* the same, and if it is a symlink, that */
+    RUNS, /* what is there, as a program: the target's only where a rule of the user's own says so */
     CHANGES,  /* what is there */
     REPLACES, /* what is in it: nothing of that is needed any more */
     MAKES,    /* a new name */

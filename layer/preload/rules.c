@@ -158,6 +158,11 @@ enum whose rules_decide(const struct rules *r, const char *path, size_t len, boo
     return label != NONE ? r->whose[label] : otherwise(r);
 }
 
+bool rules_asked(const struct rules *r, const char *path, size_t len) {
+    bool winding;
+    return r->mode && walk(r, path, len, &winding) < r->users; /* NONE is not */
+}
+
 const char *rules_mapped(const struct rules *r, const char *path, size_t path_len, size_t *cut,
                          size_t *len) {
     const uint8_t *p = r->mappings;

@@ -32,6 +32,9 @@ bool rules_read(struct rules *r, const void *octets, size_t len);
  * decided may be of another path than the one that is meant: who cares makes it plain and asks again. */
 enum whose rules_decide(const struct rules *r, const char *path, size_t len, bool *winding);
 
+/* Whether a rule of the user's own decides of this path, which is plain. */
+bool rules_asked(const struct rules *r, const char *path, size_t len);
+
 /* The folder that stands for one of the app's, if the path lies in such a one: *cut octets of the path are to be replaced by
  * *len octets at the returned place. NULL: none. */
 const char *rules_mapped(const struct rules *r, const char *path, size_t path_len, size_t *cut,

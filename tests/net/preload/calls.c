@@ -10,6 +10,7 @@
 #include <ftw.h>
 #include <glob.h>
 #include <limits.h>
+#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -384,6 +385,109 @@ static void lowest_descriptors(void) {
     waitpid(child, NULL, 0);
 }
 
+/* --- programs: `tool` is this one, linked statically, and `script` is one of its ------------------------------------------- */
+
+static int told(int argc, char **argv) {
+    for (int i = 1; i < argc; i++)
+        printf(" %s", argv[i] + (strncmp(argv[i], dir, strlen(dir)) == 0 ? strlen(dir) : 0));
+    printf(" and %s\n", getenv("CALLS") ? getenv("CALLS") : "nothing");
+    return 7;
+}
+
+static void ran(const char *call, const char *what, void (*run)(const char *path)) {
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        errno = 0;
+        run(what);
+        said(call, what, -1);
+        _exit(1);
+    }
+    int status = -1;
+    waitpid(child, &status, 0);
+    said(call, what, WEXITSTATUS(status));
+}
+
+static char *environment[] = {"CALLS=environment", NULL};
+#define ARGUMENTS                                                                                  \
+    (char *[]) {                                                                                   \
+        "zero", "tell", dir, "more", NULL                                                          \
+    }
+
+static void by_execve(const char *path) {
+    execve(in(path), ARGUMENTS, environment);
+}
+
+static void by_execv(const char *path) {
+    execv(in(path), ARGUMENTS);
+}
+
+static void by_execl(const char *path) {
+    execl(in(path), "zero", "tell", dir, "listed", NULL);
+}
+
+static void by_execle(const char *path) {
+    execle(in(path), "zero", "tell", dir, NULL, environment);
+}
+
+static void by_execvp(const char *name) {
+    setenv("PATH", dir, 1);
+    execvp(name, ARGUMENTS);
+}
+
+static void by_execlp(const char *name) {
+    char path[PATH_MAX + 16];
+    snprintf(path, sizeof path, "/nowhere:%s/sub:%s", dir, dir);
+    setenv("PATH", path, 1);
+    execlp(name, "zero", "tell", dir, NULL);
+}
+
+static void by_fexecve(const char *path) {
+    fexecve(open(in(path), O_RDONLY), ARGUMENTS, environment);
+}
+
+static void by_relative_path(const char *path) {
+    if (chdir(in("sub")) == 0)
+        execve(path, ARGUMENTS, environment);
+}
+
+static void by_spawn(const char *path) {
+    pid_t child;
+    int status = -1;
+    errno = posix_spawn(&child, in(path), NULL, NULL, ARGUMENTS, environment);
+    if (errno == 0 && waitpid(child, &status, 0) > 0)
+        _exit(WEXITSTATUS(status));
+}
+
+static void by_spawnp(const char *name) {
+    pid_t child;
+    int status = -1;
+    setenv("PATH", dir, 1);
+    errno = posix_spawnp(&child, name, NULL, NULL, ARGUMENTS, environment);
+    if (errno == 0 && waitpid(child, &status, 0) > 0)
+        _exit(WEXITSTATUS(status));
+}
+
+static void programs(void) {
+    unsetenv("CALLS");
+    const char *some[] = {"tool", "script", "absolutetool", "nothing", "file", "sub", "chain"};
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        ran("execve", some[i], by_execve);
+        ran("execv", some[i], by_execv);
+        ran("execl", some[i], by_execl);
+        ran("execle", some[i], by_execle);
+        ran("execvp", some[i], by_execvp);
+        ran("execlp", some[i], by_execlp);
+        ran("posix_spawn", some[i], by_spawn);
+        ran("posix_spawnp", some[i], by_spawnp);
+    }
+    ran("fexecve", "tool", by_fexecve);
+    ran("execve relative", "../tool", by_relative_path);
+    ran("execve relative", "../absolutetool", by_relative_path);
+    ran("execve relative", "../script", by_relative_path);
+    ran("execve relative", "../nothing", by_relative_path);
+}
+
 /* --- what changes something ------------------------------------------------------------------------------------------- */
 
 static long written(int fd, const char *text) {
@@ -510,6 +614,10 @@ static void moves(void) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 2 && strcmp(argv[1], "tell") == 0) {
+        snprintf(dir, sizeof dir, "%s", argv[2]);
+        return told(argc, argv);
+    }
     if (argc < 2 || !realpath(argv[1], dir))
         return 2;
     opens();
@@ -523,6 +631,7 @@ int main(int argc, char **argv) {
     numbers();
     systems();
     lowest_descriptors();
+    programs();
     if (argc > 2)
         return 0;
     makes();

@@ -139,9 +139,23 @@ def app(tmp_path: Path, tree: Path, libraries: dict[str, Path]) -> Iterator[App]
         space.close()
 
 
+def tooled(tree: Path, programs: Path) -> None:
+    """`calls`, linked statically, as a program of the target's; a script of it, and one of that."""
+    d = tree / "srv" / "d"
+    shutil.copy(programs / "calls-static", d / "tool")
+    (d / "script").write_text("#! /srv/d/tool  tell \nthis is not run\n")
+    (d / "chain").write_text("#!/srv/d/script\n")
+    (d / "absolutetool").unlink(missing_ok=True)
+    (d / "absolutetool").symlink_to("/srv/d/tool")
+    for name in ("tool", "script", "chain"):
+        (d / name).chmod(0o755)
+        os.utime(d / name, (1_000_000_000, 1_000_000_000))
+
+
 def inside(tree: Path, programs: Path, *words: str) -> str:
     """What a static program says in the target itself."""
     shutil.copy(programs / "calls-static", tree / "calls")
+    tooled(tree, programs)
     (tree / "proc").mkdir(exist_ok=True)
     mounts = f"mount -t proc proc {tree}/proc && exec chroot {tree} /calls {' '.join(words)}"
     done = subprocess.run(

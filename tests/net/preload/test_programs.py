@@ -151,6 +151,38 @@ def test_not_found_and_mapped(app: App) -> None:
     assert "/srv/secret: No such file or directory" in done.stderr
 
 
+PYTHON_RUNS = """
+import os, subprocess, sys
+for run in (["/srv/d/hello", "a"], ["./hello", "b"]):
+    print(subprocess.run(run, cwd="/srv/d", capture_output=True, text=True).stdout, end="")
+pid = os.posix_spawn("/srv/d/hello", ["hello", "c"], os.environ); os.waitpid(pid, 0)
+print(os.path.exists("inventory"), os.path.exists("/srv/d/hello"), os.getcwd())
+os.chdir("/srv/d/sub"); subprocess.run(["../hello", "d"], cwd="/tmp"); print(os.path.exists("deep"))
+"""
+
+
+def test_programs_of_the_target_are_run_where_a_rule_says_so(app: App) -> None:
+    (app.tree / "srv/d/hello").write_text('#!/bin/sh -u\necho "$0 $1"\n')
+    (app.tree / "srv/d/hello").chmod(0o755)
+    shutil.copy("/bin/echo", app.tree / "srv/d/say")
+    said = app.run("bash", "-c", "/srv/d/hello x; /srv/d/say y; cd /srv/d; ./hello z; PATH=/srv/d; say w").stdout
+    assert said == "/srv/d/hello x\ny\n./hello z\nw\n"
+    said = app.run(sys.executable, "-I", "-u", "-c", PYTHON_RUNS, check=False)
+    assert said.stdout.splitlines()[:3] == ["/srv/d/hello a", "./hello b", "/srv/d/hello c"]
+    assert f"False True {app.tmp}" in said.stdout  # what a child of vfork's changed is not ours
+    assert "No such file" in said.stderr
+
+
+def test_programs_of_the_target_are_not_run_where_none_does(app: App) -> None:
+    (app.tree / "srv/tool").write_text("#!/bin/sh\necho run\n")
+    (app.tree / "srv/tool").chmod(0o755)
+    app.ruled(Rules(Mode.READ))
+    done = app.run("bash", "-c", "/srv/tool; echo $?; /srv/nothing; echo $?; PATH=/srv:$PATH; tool; echo $?")
+    assert done.stdout == "126\n127\n126\n"
+    assert done.stderr.count("Permission denied") == 2
+    assert "/srv/nothing: No such file or directory" in done.stderr
+
+
 def test_one_ask_for_each_open(app: App) -> None:
     app.door.asked.clear()
     app.run("cat", "/srv/d/file")
