@@ -70,16 +70,28 @@ class Session:
 
 
 @contextlib.contextmanager
-def session(target: Space, address: str, ports: tuple[str, ...] = (), cpus: str = "") -> Iterator[Session]:
+def session(
+    target: Space,
+    address: str,
+    ports: tuple[str, ...] = (),
+    cpus: str = "",
+    *,
+    files: int = 0,
+    link: tuple[socket.socket, socket.socket] | None = None,
+) -> Iterator[Session]:
     """The product between a namespace of its own and ``target``; ``address`` is what tun0 gets. ``cpus``:
-    taskset's list.
+    taskset's list. ``files``: the process whose files are served. ``link``: the ends of a way of its own, which is
+    kept as one to a pod is; else there is nothing between bridge and agent.
     """
     pin = ["taskset", "-c", cpus] if cpus else []
-    bridge_end, agent_end = socket.socketpair()
+    bridge_end, agent_end = link or socket.socketpair()
+    kept = ["keep"] if link else []
     with space("mr-bench-app") as app, bridge_end, agent_end:
         python = [*pin, sys.executable, "-m"]
-        bridge_words = app.command(*python, "tests.bench.product_bridge", address, str(bridge_end.fileno()))
-        agent_words = [*python, "tests.bench.product_agent", str(agent_end.fileno()), target.path, *ports]
+        both = [*kept, *(["files"] if files else [])]
+        bridge_words = app.command(*python, "tests.bench.product_bridge", address, str(bridge_end.fileno()), *both)
+        more = [*kept, *ports, *([f"files={files}"] if files else [])]
+        agent_words = [*python, "tests.bench.product_agent", str(agent_end.fileno()), target.path, *more]
         with (
             part(bridge_words, "bridge", bridge_end) as bridge,
             part(agent_words, "agent", agent_end) as agent,

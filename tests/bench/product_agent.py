@@ -1,7 +1,8 @@
 """The agent's engine and nothing else, for measuring: one session, one target given as the path of its
 network namespace.
 
-Arguments: the link's fd, the namespace's path, and ports to mirror as TARGET:APP.
+Arguments: the link's fd, the namespace's path, and any of: ports to mirror as TARGET:APP; files=PID, the process whose
+files are served; keep, a link that outlives its socket.
 """
 
 from __future__ import annotations
@@ -15,17 +16,23 @@ from agent.engine import Engine
 from wire.messages import AppPort, Proto
 
 
-def main(link: str, netns: str, *ports: str) -> None:
+def main(link: str, netns: str, *more: str) -> None:
     """Until SIGTERM; then says what was mirrored."""
+    ports = [word for word in more if ":" in word]
+    served = [int(word.removeprefix("files=")) for word in more if word.startswith("files=")]
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # as in a container
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     with Engine() as engine:
         engine.session_add(1)
-        engine.link_add(1, int(link))
+        engine.link_add(1, int(link), keeps="keep" in more)
         fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
         engine.target_set(1, 0, fd)
         os.close(fd)
+        for pid in served:
+            pidfd = os.pidfd_open(pid)
+            engine.target_files(1, 0, pid, pidfd, writes=False)
+            os.close(pidfd)
         if ports:
             pairs = [port.split(":") for port in ports]
             engine.mirror_ports(

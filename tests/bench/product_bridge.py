@@ -1,9 +1,10 @@
 """The bridge's data plane and nothing else, for measuring: tun0, its routes and rules, the engine, one data
 link on an fd.
 
-Arguments: the target's address, the link's fd. The parts are the product's own (layer.tun, layer.ways,
-layer.rules, layer.netstack), put together as layer.bridge does; there is no agent's socket, no door and no
-app container.
+Arguments: the target's address, the link's fd, and any of: files, to serve them and their door; keep, a link that
+outlives its socket. At SIGUSR1 it says how many requests of files have crossed the link, and their st_dev. The parts
+are the product's own (layer.tun, layer.ways, layer.rules, layer.netstack), put together as layer.bridge does; there is
+no agent's socket, no mirror-init and no app container.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from layer.netstack.engine import Netstack
 from wire.messages import Address
 
 
-def main(address: str, link: str) -> None:
+def main(address: str, link: str, *more: str) -> None:
     """Until SIGTERM."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # as in a container
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGUSR1])
     ip = socket.inet_aton(address)
     engine = Netstack(tun.make())
     ways.prepare((Address(ip, 24),))
@@ -33,12 +34,15 @@ def main(address: str, link: str) -> None:
     # The product applies them by libnftables' Python module, which only Debian's own Python has.
     script = rules.whole(rules.Ground((ip,), ()), rules.Sockets())
     subprocess.run(["nft", "-f", "-"], input=script, text=True, check=True)
+    if "files" in more:
+        engine.files(0, 0, writes=False)
     thread = threading.Thread(target=engine.run, name="engine")
     thread.start()
-    engine.link_add(int(link), primary=True)
+    engine.link_add(int(link), primary=True, keeps="keep" in more)
     engine.listeners(50)
     os.write(1, b"ready\n")
-    signal.sigwait([signal.SIGTERM])
+    while signal.sigwait([signal.SIGTERM, signal.SIGUSR1]) == signal.SIGUSR1:
+        os.write(1, b"%d %d\n" % (engine.files_counters().asked, engine.files_device()))
     engine.stop()
     thread.join()
     engine.close()

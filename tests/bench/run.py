@@ -4,8 +4,9 @@
     [--patience 60]
 
 Sections: ways (bulk, round trips, connections, memory), crowd (what 10,000 idle connections cost), mirror, steal
-(what a gate costs bystanders), start, pods (a pod as the target, on the cluster of `make cluster`). Each run passes
-through all carriers in turn, so that what the machine does meanwhile falls on all of them alike. Needs root.
+(what a gate costs bystanders), files (what the target's files cost), start, pods (a pod as the target, on the cluster
+of `make cluster`). Each run passes through all carriers in turn, so that what the machine does meanwhile falls on all
+of them alike. Needs root.
 docs/benchmarks.md has the record and its reading.
 """
 
@@ -24,6 +25,7 @@ if __name__ == "__main__":
 
 from tests.bench import (
     carriers,
+    filing,
     machine,
     mirroring,
     peers,
@@ -37,7 +39,7 @@ from tests.bench import (
 )
 from tests.bench.table import Figure
 
-SECTIONS = ("ways", "crowd", "mirror", "steal", "start", "pods")
+SECTIONS = ("ways", "crowd", "mirror", "steal", "files", "start", "pods")
 ALONE, AGENT = "stack alone", "through the agent"
 HELD = 1000  # connections for the memory rows
 
@@ -303,6 +305,7 @@ def main() -> None:
         "crowd": crowd,
         "mirror": mirror,
         "steal": stealing.figures,
+        "files": filing.figures,
         "start": start.figures,
         "pods": pods.figures,
     }
