@@ -84,20 +84,6 @@ void exchange_seen(struct exchange *x, int slot, const char *line, size_t n) {
     x->ops->seen(x->shell, slot, clean, n);
 }
 
-void exchange_raw(struct exchange *x, unsigned party, enum exchange_why why) {
-    x->kind = EXCHANGE_RAW;
-    x->ops->raw(x->shell, party, why);
-}
-
-void exchange_cut_all(struct exchange *x) {
-    x->kind = EXCHANGE_OVER;
-    x->ops->cut(x->shell, EXCHANGE_CLIENT);
-}
-
-bool exchange_full(const struct exchange *x, unsigned party) {
-    return x->ops->backlog(x->shell, party) >= EXCHANGE_BACKLOG;
-}
-
 /* --- the first octets ------------------------------------------------------------------------------------------------ */
 
 static bool begin(struct exchange *x, enum exchange_kind kind) {
@@ -144,8 +130,8 @@ static bool recognise(struct exchange *x, unsigned party, const uint8_t *p, size
 
 /* --- the shell's calls ----------------------------------------------------------------------------------------------- */
 
-size_t exchange_offer(struct exchange *x, unsigned party, const void *p, size_t n, bool end,
-                      uint64_t now) {
+static size_t offer(struct exchange *x, unsigned party, const void *p, size_t n, bool end,
+                    uint64_t now) {
     if (x->kind == EXCHANGE_UNKNOWN && !recognise(x, party, p, n, end))
         return 0;
     if (x->kind == EXCHANGE_HTTP1)
@@ -153,6 +139,14 @@ size_t exchange_offer(struct exchange *x, unsigned party, const void *p, size_t 
     if (x->kind == EXCHANGE_HTTP2)
         return http2_offer(x->http2, party, p, n, end, now);
     return 0;
+}
+
+size_t exchange_offer(struct exchange *x, unsigned party, const void *p, size_t n, bool end,
+                      uint64_t now) {
+    exchange_row_begin(x, p, n);
+    size_t taken = offer(x, party, p, n, end, now);
+    exchange_row_end(x);
+    return taken;
 }
 
 void exchange_room(struct exchange *x, unsigned party, uint64_t now) {

@@ -15,12 +15,20 @@ enum exchange_kind {
     EXCHANGE_OVER
 };
 
+/* What is offered at the moment, and the part of it that goes to one party and has not been sent: see exchange_out.c. */
+struct exchange_row {
+    const uint8_t *offered, *from;
+    size_t offered_n, n;
+    unsigned party;
+};
+
 struct exchange {
     const struct exchange_ops *ops;
     void *shell;
     const struct exchange_rules *rules;
     uint8_t kind; /* enum exchange_kind */
     bool draining;
+    struct exchange_row row;
     struct http1 *http1; /* the one that `kind` says; both are freed with the exchange */
     struct http2 *http2;
 };
@@ -41,6 +49,15 @@ int exchange_judge_slot(const struct exchange *x, const struct exchange_judge *j
 
 /* Tells `seen`; the text is cut, and its control characters are replaced. */
 void exchange_seen(struct exchange *x, int slot, const char *line, size_t n);
+
+/* Around an offer: octets of it that lie in a row leave by one send. */
+void exchange_row_begin(struct exchange *x, const uint8_t *p, size_t n);
+void exchange_row_end(struct exchange *x);
+/* The ops, in order with what is sent. */
+void exchange_send(struct exchange *x, unsigned party, const void *octets, size_t n);
+void exchange_end(struct exchange *x, unsigned party);
+void exchange_ask(struct exchange *x, unsigned party);
+void exchange_cut(struct exchange *x, unsigned party);
 void exchange_raw(struct exchange *x, unsigned party, enum exchange_why why);
 void exchange_cut_all(struct exchange *x); /* cut(EXCHANGE_CLIENT), which is the end */
 bool exchange_full(const struct exchange *x, unsigned party);

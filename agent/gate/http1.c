@@ -30,7 +30,7 @@ size_t http1_offer(struct http1 *h, unsigned party, const uint8_t *p, size_t n, 
 
 void http1_drop_leg(struct http1 *h, unsigned party) {
     h->leg[party - EXCHANGE_APP] = HTTP1_LEG_NONE;
-    h->x->ops->cut(h->x->shell, party);
+    exchange_cut(h->x, party);
 }
 
 void http1_give_up(struct http1 *h, enum exchange_why why) {
@@ -41,15 +41,14 @@ void http1_give_up(struct http1 *h, enum exchange_why why) {
 }
 
 void http1_close(struct http1 *h, uint64_t now) {
-    const struct exchange_ops *ops = h->x->ops;
-    ops->end(h->x->shell, EXCHANGE_CLIENT);
+    exchange_end(h->x, EXCHANGE_CLIENT);
     if (!h->target_lost)
-        ops->end(h->x->shell, EXCHANGE_TARGET);
+        exchange_end(h->x, EXCHANGE_TARGET);
     for (unsigned k = 0; k < EXCHANGE_APPS; k++) {
         if (h->leg[k] == HTTP1_LEG_ASKED)
-            ops->cut(h->x->shell, EXCHANGE_APP + k);
+            exchange_cut(h->x, EXCHANGE_APP + k);
         else if (h->leg[k] == HTTP1_LEG_UP && !(h->client_ended && h->dest == EXCHANGE_APP + k))
-            ops->end(h->x->shell, EXCHANGE_APP + k);
+            exchange_end(h->x, EXCHANGE_APP + k);
         h->leg[k] = HTTP1_LEG_NONE;
     }
     h->count = 0;
@@ -80,9 +79,9 @@ static void answer_502(struct http1 *h) {
                      "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\n"
                      "Content-Length: %zu\r\nConnection: close\r\n\r\n",
                      sizeof gone - 1);
-    h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, head, (size_t)n);
+    exchange_send(h->x, EXCHANGE_CLIENT, head, (size_t)n);
     if (!(h->pending[h->first] & HTTP1_HEAD_METHOD))
-        h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, gone, sizeof gone - 1);
+        exchange_send(h->x, EXCHANGE_CLIENT, gone, sizeof gone - 1);
 }
 
 void http1_lost(struct http1 *h, uint64_t now) {

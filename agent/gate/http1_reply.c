@@ -58,7 +58,7 @@ static size_t answer(struct http1 *h, const uint8_t *p, size_t n, uint64_t now) 
         enum http1_answer_is is = http1_answer_take(&h->answer, what & HTTP1_HEAD_METHOD,
                                                     what & HTTP1_CONNECT, p + at, n - at, &taken);
         if (taken > 0)
-            h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, p + at, taken);
+            exchange_send(h->x, EXCHANGE_CLIENT, p + at, taken);
         at += taken;
         more = follow(h, is, now) && (at < n || (!in_body && h->answer.in_body));
     }
@@ -76,7 +76,7 @@ static void app_ended(struct http1 *h, unsigned party, uint64_t now) {
         h->count = 0;
         http1_close(h, now);
     } else {
-        h->x->ops->end(h->x->shell, party);
+        exchange_end(h->x, party);
         h->leg[party - EXCHANGE_APP] = HTTP1_LEG_NONE;
     }
 }

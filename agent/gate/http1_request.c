@@ -8,7 +8,7 @@ enum turn { TURN_AGAIN, TURN_WAIT, TURN_OVER };
 
 static void send(struct http1 *h, const uint8_t *p, size_t n) {
     if (n > 0)
-        h->x->ops->send(h->x->shell, h->dest, p, n);
+        exchange_send(h->x, h->dest, p, n);
 }
 
 static void next_request(struct http1 *h) {
@@ -99,7 +99,7 @@ static bool may_have(struct http1 *h) {
     uint8_t *leg = &h->leg[h->next - EXCHANGE_APP];
     if (*leg == HTTP1_LEG_NONE) {
         *leg = HTTP1_LEG_ASKED;
-        h->x->ops->ask(h->x->shell, h->next);
+        exchange_ask(h->x, h->next);
     }
     return *leg == HTTP1_LEG_UP && !exchange_full(h->x, h->next);
 }
@@ -203,7 +203,7 @@ static void ended(struct http1 *h, uint64_t now) {
             http1_give_up(h, EXCHANGE_WHY_ENDED);
     } else if (!h->client_ended) {
         h->client_ended = true;
-        h->x->ops->end(h->x->shell, h->dest);
+        exchange_end(h->x, h->dest);
     }
 }
 

@@ -59,7 +59,7 @@ static bool has_streams(const struct http2 *h, unsigned slot) {
 
 static void cut_leg(struct http2 *h, unsigned slot) {
     if (h->leg[slot].state != HTTP2_LEG_NONE)
-        h->x->ops->cut(h->x->shell, EXCHANGE_APP + slot);
+        exchange_cut(h->x, EXCHANGE_APP + slot);
     http2_leg_lost(&h->leg[slot]);
 }
 
@@ -67,9 +67,9 @@ static void cut_leg(struct http2 *h, unsigned slot) {
 static void close_all(struct http2 *h) {
     h->closing = true;
     h->linger_at = h->now + HTTP2_LINGER;
-    h->x->ops->end(h->x->shell, EXCHANGE_CLIENT);
+    exchange_end(h->x, EXCHANGE_CLIENT);
     if (!h->client_ended)
-        h->x->ops->end(h->x->shell, EXCHANGE_TARGET);
+        exchange_end(h->x, EXCHANGE_TARGET);
     for (unsigned k = 0; k < EXCHANGE_APPS; k++)
         if (h->leg[k].state != HTTP2_LEG_NONE)
             cut_leg(h, k);
@@ -99,7 +99,7 @@ static void client_ended(struct http2 *h) {
         exchange_raw(h->x, EXCHANGE_TARGET, EXCHANGE_WHY_ENDED);
     } else if (!h->client_ended) {
         h->client_ended = true;
-        h->x->ops->end(h->x->shell, EXCHANGE_TARGET);
+        exchange_end(h->x, EXCHANGE_TARGET);
     }
 }
 
@@ -134,7 +134,7 @@ static size_t from_app(struct http2 *h, unsigned party, const uint8_t *p, size_t
     } while (at < n && took > 0 && !leg->failed);
     if (end && at == n && leg->state == HTTP2_LEG_UP && !leg->failed) {
         http2_leg_lost(leg);
-        h->x->ops->end(h->x->shell, party);
+        exchange_end(h->x, party);
     }
     return at;
 }
@@ -205,7 +205,7 @@ void http2_link(struct http2 *h, unsigned slot, bool up, uint64_t now) {
     if (up || leg->state == HTTP2_LEG_NONE) {
         leg->lost_at = EXCHANGE_NEVER;
     } else if (leg->state == HTTP2_LEG_ASKED && !leg->refused) {
-        h->x->ops->cut(h->x->shell, EXCHANGE_APP + slot);
+        exchange_cut(h->x, EXCHANGE_APP + slot);
         http2_refused(h, EXCHANGE_APP + slot);
     } else if (has_streams(h, slot)) {
         leg->lost_at = now + h->x->rules->slot[slot].link_lost_after;

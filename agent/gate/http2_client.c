@@ -5,7 +5,7 @@
 
 void http2_say_target(struct http2 *h, const uint8_t *p, size_t n) {
     if (n > 0)
-        h->x->ops->send(h->x->shell, EXCHANGE_TARGET, p, n);
+        exchange_send(h->x, EXCHANGE_TARGET, p, n);
 }
 
 static void settings(struct http2 *h, const uint8_t *p, size_t n) {

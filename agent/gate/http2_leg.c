@@ -191,7 +191,7 @@ bool http2_leg_open(struct http2_leg *leg, struct http2_stream *s) {
     free(nv);
     if (done && leg->state == HTTP2_LEG_NONE) {
         leg->state = HTTP2_LEG_ASKED;
-        leg->h->x->ops->ask(leg->h->x->shell, EXCHANGE_APP + leg->slot);
+        exchange_ask(leg->h->x, EXCHANGE_APP + leg->slot);
     }
     if (done && leg->state == HTTP2_LEG_UP)
         http2_fields_free(&s->fields);
@@ -242,7 +242,7 @@ void http2_leg_pump(struct http2_leg *leg) {
             leg->failed = true;
         if (n <= 0)
             break;
-        leg->h->x->ops->send(leg->h->x->shell, party, p, (size_t)n);
+        exchange_send(leg->h->x, party, p, (size_t)n);
     }
 }
 

@@ -106,12 +106,12 @@ static void send_unit(struct http2 *h, const uint8_t *p, size_t n, struct http2_
     if (more > 0) {
         f.length += (uint32_t)more;
         http2_frame_write(head, &f);
-        h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, head, HTTP2_HEAD + more);
+        exchange_send(h->x, EXCHANGE_CLIENT, head, HTTP2_HEAD + more);
         p += HTTP2_HEAD;
         n -= HTTP2_HEAD;
     }
     if (n > 0)
-        h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, p, n);
+        exchange_send(h->x, EXCHANGE_CLIENT, p, n);
 }
 
 /* False: nothing more of this leg's can go now. */
@@ -152,7 +152,7 @@ void http2_pump(struct http2 *h) {
     if (!h->target_began || h->target_left > 0 || h->target_block)
         return;
     if (h->control.n > 0 && !exchange_full(h->x, EXCHANGE_CLIENT)) {
-        h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, h->control.p + h->control.from, h->control.n);
+        exchange_send(h->x, EXCHANGE_CLIENT, h->control.p + h->control.from, h->control.n);
         http2_octets_drop(&h->control, h->control.n);
     }
     for (unsigned k = 0; k < EXCHANGE_APPS; k++)

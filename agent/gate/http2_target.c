@@ -64,7 +64,7 @@ static bool next_part(struct http2 *h) {
     h->cut.length -= part.length;
     h->target_left = part.length;
     http2_frame_write(head, &part);
-    h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, head, sizeof head);
+    exchange_send(h->x, EXCHANGE_CLIENT, head, sizeof head);
     return true;
 }
 
@@ -111,7 +111,7 @@ static bool waits(const struct http2 *h) {
 
 static void flush(struct http2 *h, const uint8_t *p, size_t *from, size_t at) {
     if (at > *from)
-        h->x->ops->send(h->x->shell, EXCHANGE_CLIENT, p + *from, at - *from);
+        exchange_send(h->x, EXCHANGE_CLIENT, p + *from, at - *from);
     *from = at;
 }
 

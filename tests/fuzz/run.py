@@ -36,7 +36,7 @@ SANITIZERS = (
 
 
 HTTP = ("agent/http/*.c",)
-EXCHANGE = ("agent/gate/exchange.c", "agent/gate/http*.c", *HTTP)
+EXCHANGE = ("agent/gate/exchange*.c", "agent/gate/http*.c", *HTTP)
 HTTP_CXX = "agent/http/pattern.cc"
 HTTP_LIBRARIES = ("-lre2", "-lnghttp2", "-lstdc++")
 

@@ -38,6 +38,31 @@ static void each_to_its_party(void) {
     play_end(&y);
 }
 
+/* Head and body that came together leave together: a send for each would be a segment for each. */
+static void one_send_for_what_came_at_once(void) {
+    static const char put[] = "PUT /t HTTP/1.1\r\nHost: cart\r\nContent-Length: 4\r\n\r\n";
+    begin_anna();
+    for (unsigned n = 1; n < 4; n++) {
+        play_text(&y, CLIENT, OTHER);
+        TOLD(&y, TARGET, OTHER);
+        play_text(&y, TARGET, OK2 "t1");
+        TOLD(&y, CLIENT, OK2 "t1");
+        EXPECT(y.sends[TARGET] == n && y.sends[CLIENT] == n);
+    }
+    play_says(&y, CLIENT, put, sizeof put - 1);
+    TOLD(&y, TARGET, put); /* a body that is still to come is not waited for */
+    play_text(&y, CLIENT, "body");
+    TOLD(&y, TARGET, "body");
+    play_text(&y, TARGET, OK2);
+    TOLD(&y, CLIENT, OK2);
+    play_text(&y, TARGET, "t2");
+    TOLD(&y, CLIENT, "t2");
+    EXPECT(y.sends[TARGET] == 5 && y.sends[CLIENT] == 5);
+    play_text(&y, CLIENT, "PUT /t HTTP/1.1\r\nHost: cart\r\nContent-Length: 4\r\n\r\nbody");
+    EXPECT(y.sends[TARGET] == 6);
+    play_end(&y);
+}
+
 /* The order of answers is the order of requests, though the parties' speeds differ. */
 static void pipelined_across_parties(void) {
     begin_anna();
@@ -520,6 +545,7 @@ static void pipelined_deeply(void) {
 
 static const struct test tests[] = {
     TEST(each_to_its_party),
+    TEST(one_send_for_what_came_at_once),
     TEST(pipelined_across_parties),
     TEST(no_is_forwarded_before_the_head_ends),
     TEST(two_sessions_in_order_of_age),

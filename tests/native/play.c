@@ -27,6 +27,7 @@ static void send(void *shell, unsigned party, const void *p, size_t n) {
     bool own = party == CLIENT && (n > 19 && (memcmp(p, "HTTP/1.1 502 Bad Ga", 19) == 0 ||
                                               memcmp(p, "mirror-run: the app", 19) == 0));
     EXPECT(!y->pure || inside || own);
+    y->sends[party]++;
     if (party != CLIENT)
         octets_add(&y->given, p, n);
     octets_add(&y->told[party], p, n);

@@ -20,6 +20,7 @@ struct play {
     bool ended[EXCHANGE_PARTIES]; /* it was told an end */
     bool asked[EXCHANGE_PARTIES], accepted[EXCHANGE_PARTIES];
     unsigned cuts[EXCHANGE_PARTIES], asks[EXCHANGE_PARTIES];
+    unsigned sends[EXCHANGE_PARTIES]; /* system calls, in the real shell */
     bool accept_at_once;
     size_t backlog[EXCHANGE_PARTIES]; /* what the shell pretends */
     int raw;                          /* party, or -1 */
