@@ -29,6 +29,8 @@ from wire.messages import (
     AppListens,
     Configure,
     FilesMode,
+    FilesRead,
+    FilesRefused,
     Identity,
     Listening,
     Message,
@@ -43,6 +45,15 @@ LISTEN_INTERVAL = 50
 
 FIRST_LOOK = 2.0
 """Seconds that the engine has to say what listens before the app does; it takes a millisecond."""
+
+
+class FilesCounters(Protocol):
+    """As ``layer.netstack.engine.FilesCounters``."""
+
+    @property
+    def files(self) -> int: ...
+    @property
+    def octets(self) -> int: ...
 
 
 class Engine(LinkEngine, Protocol):
@@ -69,6 +80,9 @@ class Engine(LinkEngine, Protocol):
     def files_device(self) -> int:
         """st_dev of what is served."""
 
+    def files_counters(self) -> FilesCounters:
+        """What of them was read."""
+
     def fileno(self) -> int:
         """Readable while a report waits."""
 
@@ -92,6 +106,7 @@ class Bridge:
         self._reported = AppListens(())
         self._before: frozenset[Listener] | None = None
         self._looked = asyncio.Event()
+        self._serves_files = False
         self._former = Former()
         self._stack.callback(self._former.close)
 
@@ -113,9 +128,7 @@ class Bridge:
             identity.write(asked.identity)
             tun_fd = tun.make()
             self._engine = self._make_engine(tun_fd)
-            if asked.files != FilesMode.NONE:
-                # privileged CAP_SYS_ADMIN: a FUSE file system is made, and mounted where no path leads.
-                self._engine.files(asked.user.uid, asked.user.gid, writes=asked.files == FilesMode.WRITE)
+            rules_of_layer = await self._files(asked)
             ways.prepare(asked.identity.addresses)
             self._ground(asked.identity)
             self._nft.apply(rules.whole(self._grounds, self._sockets))
@@ -132,12 +145,31 @@ class Bridge:
         self._engine.listeners(LISTEN_INTERVAL)
         async with asyncio.timeout(FIRST_LOOK):
             await self._looked.wait()
-        start = Start(asked.argv, asked.environ, asked.user, asked.cwd, self._layer_rules(asked.rules))
+        start = Start(asked.argv, asked.environ, asked.user, asked.cwd, rules_of_layer)
         await self._stack.enter_async_context(Door(start))
 
-    def _layer_rules(self, rules: bytes) -> bytes:
-        """As the layer reads them: before them, by which device it knows what is the target's."""
-        return b"MRFILES1" + struct.pack("=Q", self._engine.files_device()) + rules if rules else b""
+    async def _files(self, asked: Configure) -> bytes:
+        """The target's files are served, if that was asked for. The rules as the layer reads them: before them, by
+        which device it knows what is the target's. Where files are the optional part of a session, it goes without."""
+        if asked.files == FilesMode.NONE:
+            return b""
+        try:
+            # privileged CAP_SYS_ADMIN: a FUSE file system is made, and mounted where no path leads.
+            self._engine.files(asked.user.uid, asked.user.gid, writes=asked.files == FilesMode.WRITE)
+        except OSError as error:
+            if not asked.files_optional:
+                raise
+            await self._tell(FilesRefused(str(error.strerror or error)))
+            return b""
+        self._serves_files = True
+        return b"MRFILES1" + struct.pack("=Q", self._engine.files_device()) + asked.rules
+
+    def files_read(self, call: int) -> FilesRead:
+        """What the app has had of the target's files until now."""
+        if not self._serves_files:
+            return FilesRead(call)
+        counted = self._engine.files_counters()
+        return FilesRead(call, counted.files, counted.octets)
 
     async def add_agent(self, number: int, path: str) -> None:
         """One more. LinkEnded when it cannot be had."""
@@ -208,6 +240,8 @@ class Bridge:
                 self._agents.reported(link, reason, gone=False)
             case ["refused", int(number), *where]:
                 log.info("a connect inside the target failed with errno %d: %s", number, where)
+            case ["files-refused", str(why)]:
+                await self._tell(FilesRefused(why))
             case ["failed", str(what)]:
                 log.error("%s", what)
             case _:

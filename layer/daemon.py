@@ -17,7 +17,17 @@ from layer.nft import NftError
 from layer.unconfigured import answering
 from links.link import Link, LinkEnded
 from links.stdio import stdio
-from wire.messages import AddAgent, Configure, Configured, Done, Failure, Message, RemoveAgent, Retarget
+from wire.messages import (
+    AddAgent,
+    Configure,
+    Configured,
+    Done,
+    Failure,
+    GetFiles,
+    Message,
+    RemoveAgent,
+    Retarget,
+)
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +51,8 @@ async def serve(runner: Link, engine: Callable[[int], Engine]) -> None:
                 case Retarget(call=call):
                     deed = bridge.retarget(message.identity, message.agent, message.target)
                     await _answer(runner, call, Done(call), deed)
+                case GetFiles(call=call):
+                    await _tell(runner, bridge.files_read(call))
                 case AddAgent(call=call, agent=number):
                     # A tunnel may have to be made first: nothing else waits for that.
                     deed = bridge.add_agent(number, message.socket)

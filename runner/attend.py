@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from runner import telling
 from runner.engine import Engine, EngineError, Subscription
 from runner.errors import Refusal
 from runner.pair import Pair
@@ -51,6 +52,7 @@ class Attention:
         work = {"engine events": self._hear_engine(), "bridge's notices": self._hear_bridge()}
         async with background(work), self.place.attended(self.pair.bridge):
             yield
+            await telling.files_read(self.pair.bridge, self.screen)
 
     async def start(self) -> None:
         """Start the app's container; its terminal has the size of ours before the command runs."""
@@ -124,6 +126,8 @@ class Attention:
                     log.debug("the app listens on %s", message.ports)
                 case m.LinkLost() | m.LinkBack():
                     self.place.linked(message)
+                case m.FilesRefused(reason=reason):
+                    self.screen.warn(f"no files of the target: {reason}")
                 case _:
                     log.debug("the bridge says %s, which is not known here", type(message).__name__)
 

@@ -1,10 +1,10 @@
-"""What the agent counted of the mirrored traffic, in words: at the end, and whenever something was lost."""
+"""What agents and bridge counted, in words: at the end, and whenever something of the mirrored traffic was lost."""
 
 from __future__ import annotations
 
 from dataclasses import astuple
 
-from wire.messages import Counters
+from wire.messages import Counters, FilesRead
 
 LOOKS_EVERY = 2.0
 """Seconds between two looks at the counters while the command runs."""
@@ -55,6 +55,16 @@ def summary(now: Counters) -> str:
     if now.lost_packets:
         said.append(f"{_count(now.lost_packets, 'packet')} not captured")
     return ", ".join(said)
+
+
+def files(read: FilesRead) -> str:
+    """What the app had of the target's; empty when it had nothing, and could have."""
+    said = []
+    if read.files:
+        said.append(f"{_count(read.files, 'file')} ({octets(read.octets)}) read from the target")
+    if read.without_layer:
+        said.append(f"{_count(read.without_layer, 'program')} had no layer, and the container's files")
+    return "; ".join(said)
 
 
 def octets(count: int) -> str:

@@ -98,6 +98,15 @@ async def sum_up(ask: Ask, screen: Screen) -> None:
                 screen.notice(said)
 
 
+async def files_read(bridge: Link, screen: Screen) -> None:
+    """One line about the target's files, if the bridge answers in time."""
+    with suppress(LinkEnded, CallFailed, TimeoutError):
+        async with asyncio.timeout(COUNTED_WITHIN):
+            answer = await bridge.call(m.GetFiles(0))
+            if isinstance(answer, m.FilesRead) and (said := tally.files(answer)):
+                screen.notice(said)
+
+
 async def let_go(agent: Link) -> None:
     """The target's clients are its own again, and what the app was given it has answered, if it does so in time."""
     with suppress(LinkEnded, CallFailed, TimeoutError):

@@ -22,8 +22,10 @@ from wire.messages import (
     Done,
     Environ,
     Failure,
+    FilesRead,
     GetCounters,
     GetEnviron,
+    GetFiles,
     LetGo,
     Message,
     Ping,
@@ -43,6 +45,7 @@ ANSWER: dict[type[Message], type[Message]] = {
     Retarget: Done,
     AddAgent: Done,
     RemoveAgent: Done,
+    GetFiles: FilesRead,
     Ping: Done,
 }
 """What each question is answered with, when it could be done. Any may be answered with Failure."""

@@ -475,6 +475,7 @@ class Configure(Message):
     keeps: bool = False  # the way to agents may be cut: data links are resumed
     files: U8 = 0  # a FilesMode
     rules: FileBody = b""  # whose a path is (runner/files/rules.py); empty: no layer
+    files_optional: bool = False  # nobody asked for files: where they cannot be had there are none (FilesRefused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -549,6 +550,33 @@ class RemoveAgent(Message):
     TAG: ClassVar[int] = 39
     call: U32
     agent: U32
+
+
+@dataclass(frozen=True, slots=True)
+class FilesRefused(Message):
+    """Bridge, a notice: the target's files cannot be had, and why. Since 1."""
+
+    TAG: ClassVar[int] = 40
+    reason: Sentence
+
+
+@dataclass(frozen=True, slots=True)
+class GetFiles(Message):
+    """Runner: what did the app have of the target's files? Answer: FilesRead. Since 1."""
+
+    TAG: ClassVar[int] = 41
+    call: U32
+
+
+@dataclass(frozen=True, slots=True)
+class FilesRead(Message):
+    """Bridge. ``files`` were opened and are told apart; ``octets`` of content came from the target. Since 1."""
+
+    TAG: ClassVar[int] = 42
+    call: U32
+    files: U64 = 0
+    octets: U64 = 0
+    without_layer: U32 = 0  # programs that ran without the layer and without what stands in for it
 
 
 # --- mirror-init and bridge, on the door --------------------------------------------------------------------

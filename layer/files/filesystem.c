@@ -67,6 +67,17 @@ static int settled(uint32_t opcode) {
     }
 }
 
+/* An answer that is on its way to the kernel. */
+static void count(struct filesystem *fs, uint32_t opcode, uint64_t node, const struct message *m) {
+    const struct fuse_out_header *head = (const void *)m->data;
+    if (head->error)
+        return;
+    if (opcode == FUSE_OPEN)
+        reads_opened(&fs->reads, node);
+    if (opcode == FUSE_READ)
+        reads_got(&fs->reads, m->len - sizeof *head);
+}
+
 static void on_ask(struct kernel *k, struct message *m) {
     struct filesystem *fs = container_of(k, struct filesystem, kernel);
     uint64_t unique = head_of(m)->unique;
@@ -80,6 +91,7 @@ static void on_ask(struct kernel *k, struct message *m) {
     struct message *known = at_hand(fs, m);
     if (known) {
         atomic_fetch_add(&fs->from_ahead, 1);
+        count(fs, head_of(m)->opcode, head_of(m)->nodeid, known);
         free(m);
         kernel_answer(k, known);
     } else if (!filesystem_post(fs, m) && awaits) {
@@ -331,8 +343,7 @@ static void undo(struct filesystem *fs, const struct asked *a, const struct mess
 
 static void to_kernel(struct filesystem *fs, const struct asked *a, struct message *m) {
     uint64_t unique = a->unique;
-    if (a->opcode == FUSE_READ)
-        atomic_fetch_add(&fs->octets, m->len - sizeof(struct fuse_out_header));
+    count(fs, a->opcode, a->node, m);
     if (a->opcode == FUSE_READDIR || a->opcode == FUSE_READDIRPLUS)
         m = pages_cut(&fs->pages, m, a->handle, a->size, a->opcode == FUSE_READDIRPLUS);
     if (m)
@@ -412,6 +423,7 @@ struct filesystem *filesystem_new(const struct filesystem_settings *settings, st
     ahead_init(&fs->ahead);
     pages_init(&fs->pages, on_forget);
     tops_init(&fs->tops);
+    reads_init(&fs->reads);
     messages_init(&fs->held);
     pthread_mutex_init(&fs->lock, NULL);
     pthread_cond_init(&fs->walked, NULL);
@@ -466,14 +478,15 @@ void filesystem_free(struct filesystem *fs) {
     ahead_clear(&fs->ahead);
     pages_clear(&fs->pages);
     tops_clear(&fs->tops);
+    reads_free(&fs->reads);
     free(fs);
 }
 
 void filesystem_counters(struct filesystem *fs, struct filesystem_counters *out) {
     *out = (struct filesystem_counters){.asked = atomic_load(&fs->asked),
                                         .ahead = atomic_load(&fs->from_ahead),
-                                        .octets = atomic_load(&fs->octets),
                                         .opened = door_opened(fs->door)};
+    reads_sum(&fs->reads, &out->files, &out->octets);
 }
 
 /* Without asking the file system itself, which may have nobody to ask yet. */

@@ -49,8 +49,9 @@ uint64_t filesystem_device(const struct filesystem *fs);
 struct filesystem_counters {
     uint64_t asked;  /* requests that crossed the link */
     uint64_t ahead;  /* and those that were answered from what had come before */
-    uint64_t octets; /* of content, read */
+    uint64_t octets; /* of content, from the target */
     uint64_t opened; /* descriptors that the door gave */
+    uint64_t files;  /* different ones that were opened */
 };
 
 void filesystem_counters(struct filesystem *fs, struct filesystem_counters *out);

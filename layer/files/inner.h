@@ -7,6 +7,7 @@
 #include "layer/files/filesystem.h"
 #include "layer/files/kernel.h"
 #include "layer/files/pages.h"
+#include "layer/files/reads.h"
 #include "layer/files/tops.h"
 #include "layer/files/walk.h"
 
@@ -31,11 +32,12 @@ struct filesystem {
     struct ahead ahead;
     struct pages pages;
     struct tops tops;
+    struct reads reads;
     struct post post;
     atomic_uint_fast64_t own; /* the last of our own numbers */
     pthread_mutex_t lock;     /* walks' ends */
     pthread_cond_t walked;
-    atomic_uint_fast64_t asked, from_ahead, octets;
+    atomic_uint_fast64_t asked, from_ahead;
 
     /* From here on the loop's thread's. */
     struct loop *loop;

@@ -50,6 +50,7 @@ class FilesCounters:
     ahead: int
     octets: int
     opened: int
+    files: int
 
 
 class Netstack:

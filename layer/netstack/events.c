@@ -61,9 +61,17 @@ void event_link_cut(struct netstack *ns, int link, const char *reason) {
     of_link(ns, "link-cut", link, reason);
 }
 
-void event_failed(struct netstack *ns, const char *what) {
+static void say(struct netstack *ns, const char *name, const char *what) {
     uint8_t room[OUTBOX_MESSAGE];
-    struct pen w = begin(room, "failed", 1);
+    struct pen w = begin(room, name, 1);
     pen_mp_str(&w, what);
     post(ns, &w, room);
+}
+
+void event_failed(struct netstack *ns, const char *what) {
+    say(ns, "failed", what);
+}
+
+void event_files_refused(struct netstack *ns, const char *why) {
+    say(ns, "files-refused", why);
 }

@@ -15,3 +15,4 @@ void event_refused(struct netstack *ns, int err, const struct endpoint *to);
 void event_link_gone(struct netstack *ns, int link, const char *reason);
 void event_link_cut(struct netstack *ns, int link, const char *reason);
 void event_failed(struct netstack *ns, const char *what);
+void event_files_refused(struct netstack *ns, const char *why);

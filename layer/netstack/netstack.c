@@ -299,7 +299,7 @@ static void do_files(void *arg) {
 }
 
 static void on_refused(void *owner, const struct fault *why) {
-    event_failed(owner, why->text);
+    event_files_refused(owner, why->text);
 }
 
 int netstack_files(struct netstack *ns, uint32_t uid, uint32_t gid, bool writes, struct fault *f) {
@@ -324,7 +324,7 @@ void netstack_files_counters(struct netstack *ns, struct netstack_files_counters
     struct filesystem_counters c = {0};
     if (ns->files)
         filesystem_counters(ns->files, &c);
-    *out = (struct netstack_files_counters){c.asked, c.ahead, c.octets, c.opened};
+    *out = (struct netstack_files_counters){c.asked, c.ahead, c.octets, c.opened, c.files};
 }
 
 /* --- other calls ------------------------------------------------------------------------------------------------------ */

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from runner.tally import complaint, octets, summary
-from wire.messages import Counters
+from runner.tally import complaint, files, octets, summary
+from wire.messages import Counters, FilesRead
 
 
 def test_nothing_is_not_worth_a_line() -> None:
@@ -33,3 +33,20 @@ def test_only_what_is_new_is_complained_of() -> None:
 )
 def test_octets(count: int, told: str) -> None:
     assert octets(count) == told
+
+
+@pytest.mark.parametrize(
+    ("read", "told"),
+    [
+        (FilesRead(1), ""),
+        (FilesRead(1, 12, 3_400_000), "12 files (3.4 MB) read from the target"),
+        (FilesRead(1, 1, 5), "1 file (5 B) read from the target"),
+        (FilesRead(1, 0, 0, 1), "1 program had no layer, and the container's files"),
+        (
+            FilesRead(1, 3, 0, 2),
+            "3 files (0 B) read from the target; 2 programs had no layer, and the container's files",
+        ),
+    ],
+)
+def test_files(read: FilesRead, told: str) -> None:
+    assert files(read) == told
