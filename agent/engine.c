@@ -506,6 +506,8 @@ static void counters_get(void *arg) {
         .sent = s->out.sent,
         .received = s->out.received,
         .slowed = s->out.up.dropped + s->out.down.dropped,
+        .files_read = s->files.read,
+        .files_written = s->files.written,
         .datagrams_dropped = s->mux ? mux_datagrams_dropped(s->mux) : 0,
         .channels = s->mux ? mux_channels(s->mux) : 0,
     };

@@ -33,6 +33,7 @@ struct engine_counters {
     uint64_t slowed;            /* datagrams dropped, either way, because of outgoing_rate */
     uint64_t datagrams_dropped; /* for want of room in the link, on the link there is now */
     uint32_t channels;          /* open now */
+    bool files_read, files_written;
 };
 
 /* What a session may do of what it asks for. */

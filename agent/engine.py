@@ -219,6 +219,13 @@ class Engine:
         self._check(lib.engine_counters, session, c)
         return Outgoing(opened=c.opened, sent=c.sent, received=c.received, slowed=c.slowed)
 
+    def files_used(self, session: int) -> frozenset[str]:
+        """Of the session's rights to files, those of which something was asked."""
+        c = ffi.new("struct engine_counters *")
+        self._check(lib.engine_counters, session, c)
+        used = {"files": c.files_read, "files-write": c.files_written}
+        return frozenset(right for right, was in used.items() if was)
+
     def _check(self, call: object, *arguments: object) -> int:
         fault = _fault()
         result: int = call(self._engine, *arguments, fault)  # type: ignore[operator]

@@ -27,6 +27,7 @@ static void target_files(void *arg) {
     place_files_end(c->engine, p);
     p->files = *c->files;
     p->files.pidfd = pidfd;
+    p->files.used = &s->files;
 }
 
 int engine_target_files(struct engine *e, uint32_t session, uint32_t target, int pid, int pidfd,

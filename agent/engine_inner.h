@@ -39,6 +39,7 @@ struct session {
     struct mirror_counters past; /* of mirrors that are no more */
     struct steal_counters stolen;
     struct outgoing out;
+    struct files_used files;
     struct mirror_rate rate;
     uint32_t most; /* channels at a time; 0: no limit */
 };

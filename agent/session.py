@@ -132,7 +132,8 @@ class Session:
     def _counted_up(self, reason: str) -> Account:
         mirrored, outgoing = self._engine.counters(self.number), self._engine.outgoing(self.number)
         seconds = asyncio.get_running_loop().time() - self._began
-        return Account(reason, seconds, used(self._used, mirrored, outgoing), mirrored, outgoing)
+        asked = self._used | self._engine.files_used(self.number)
+        return Account(reason, seconds, used(asked, mirrored, outgoing), mirrored, outgoing)
 
     async def report(self) -> None:
         """After ``live``: to who gave the warrant."""

@@ -33,6 +33,12 @@ struct files_target {
     pid_t pid;
     int pidfd;   /* -1: no files of it are served */
     bool writes; /* it may be changed */
+    struct files_used *used;
+};
+
+/* What was done of a session's right, the owner's to keep as long as itself. NULL: nobody asks. */
+struct files_used {
+    bool read, written;
 };
 
 /* What the bridge says, and what it is told. */

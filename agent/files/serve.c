@@ -161,6 +161,11 @@ static const struct deed *deed_for(uint32_t opcode) {
     return &deeds[opcode];
 }
 
+bool serve_changes(uint32_t opcode) {
+    const struct deed *d = deed_for(opcode);
+    return d && d->writes;
+}
+
 static int run(struct ask *a) {
     const struct deed *d = deed_for(a->head->opcode);
     if (!d)

@@ -38,6 +38,8 @@ struct message *serve(struct tree *t, const struct message *request);
 /* The same for a request made here (walk.c). */
 struct message *serve_as(struct tree *t, const struct fuse_in_header *head, const void *body,
                          size_t n);
+/* Whether it is a request to change something. */
+bool serve_changes(uint32_t opcode);
 
 /* --- for the functions --- */
 

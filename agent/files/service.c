@@ -35,6 +35,7 @@ struct service {
     bool greeted;
     uint32_t work;
     struct messages waiting;
+    struct files_used *used;
     struct files_rates rates;
     struct shaped to_be_asked, to_answer; /* its places in their queues */
     size_t prepaid; /* octets of answers that the rate has let pass and that have not come */
@@ -190,7 +191,17 @@ static size_t asks_for(const struct message *m) {
     return reads ? in->size < FILES_IO ? in->size : FILES_IO : 0;
 }
 
+static void note(struct service *s, uint32_t opcode) {
+    if (!s->used || opcode == FILES_HELLO)
+        return;
+    if (s->tree.writes && serve_changes(opcode))
+        s->used->written = true;
+    else
+        s->used->read = true;
+}
+
 static void begin(struct service *s, struct message *m) {
+    note(s, head_of(m)->opcode);
     shaper_pass(s->rates.up, m->len);
     shaper_pass(s->rates.down, asks_for(m));
     s->prepaid += asks_for(m);
@@ -350,6 +361,7 @@ struct channel *files_open(struct files_desk *d, const struct files_target *t,
     s->pool.refused = refused;
     s->pool.over = pool_over;
     tree_init(s, t->writes);
+    s->used = t->used;
     atomic_flag_clear(&s->doomed);
     atomic_init(&s->references, 2); /* the loop's, and its pool's */
     s->desk = d;

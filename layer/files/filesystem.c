@@ -279,7 +279,7 @@ static const char *reason(int err) {
 /* A link or a target that is away is no refusal: both may come back, and are told of elsewhere. */
 static void tell(struct filesystem *fs, int err) {
     struct fault why;
-    if (err == 0 || err == ENETRESET || err == ENETDOWN || err == fs->refused)
+    if (err == 0 || err == ENETRESET || err == ENETDOWN || err == ESRCH || err == fs->refused)
         return;
     fs->refused = err;
     fault_set(&why, err, "%s", reason(err));

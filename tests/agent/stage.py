@@ -69,6 +69,7 @@ class PlayedEngine:
         """Stolen connections that wait for an answer, at each look; the last comes first."""
         self.counted = Counters(connections=1)
         self.went = Outgoing()
+        self.read: frozenset[str] = frozenset()
         self.rested = 0
 
     @property
@@ -148,6 +149,9 @@ class PlayedEngine:
 
     def outgoing(self, session: int) -> Outgoing:
         return self.went
+
+    def files_used(self, session: int) -> frozenset[str]:
+        return self.read
 
     def close(self) -> None:
         for one in (self._ours, self._theirs):

@@ -405,24 +405,30 @@ async def test_without_the_right_nothing_is_mirrored(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("mirrored", "went", "asks", "used"),
+    ("mirrored", "went", "read", "asks", "used"),
     [
-        (Counters(), Outgoing(), False, set()),
-        (Counters(), Outgoing(), True, {"env"}),
-        (Counters(datagrams=1), Outgoing(), False, {"mirror"}),
-        (Counters(connections=2), Outgoing(opened=1, sent=5, received=7), False, {"mirror", "outgoing"}),
-        (Counters(stolen=1), Outgoing(opened=1), True, {"steal", "outgoing", "env"}),
-        (Counters(skipped=3, limited=1), Outgoing(slowed=1), False, set()),
+        (Counters(), Outgoing(), (), False, set()),
+        (Counters(), Outgoing(), (), True, {"env"}),
+        (Counters(datagrams=1), Outgoing(), (), False, {"mirror"}),
+        (Counters(connections=2), Outgoing(opened=1, sent=5, received=7), (), False, {"mirror", "outgoing"}),
+        (Counters(stolen=1), Outgoing(opened=1), (), True, {"steal", "outgoing", "env"}),
+        (Counters(skipped=3, limited=1), Outgoing(slowed=1), (), False, set()),
+        (Counters(), Outgoing(), ("files", "files-write"), True, {"files", "files-write", "env"}),
     ],
 )
 async def test_the_rights_that_were_used(
-    monkeypatch: pytest.MonkeyPatch, mirrored: Counters, went: Outgoing, asks: bool, used: set[str]
+    monkeypatch: pytest.MonkeyPatch,
+    mirrored: Counters,
+    went: Outgoing,
+    read: tuple[str, ...],
+    asks: bool,
+    used: set[str],
 ) -> None:
     """Not those that it had."""
     warrants = NarrowWarrants()
     monkeypatch.setattr(Narrow, "rights", RIGHTS)
     async with staged(monkeypatch, warrants) as stage, await stage.founder() as runner:
-        stage.engine.counted, stage.engine.went = mirrored, went
+        stage.engine.counted, stage.engine.went, stage.engine.read = mirrored, went, frozenset(read)
         await runner.call(Attach(0, 0, CONTAINER, "cart-1"))
         if asks:
             await runner.call(GetEnviron(0, 0))

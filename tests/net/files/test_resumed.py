@@ -10,6 +10,7 @@ import select
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,17 +39,23 @@ class Place:
         self.ground: Ground = stack.enter_context(ground())
         self.engine = stack.enter_context(Engine())
         self.engine.session_add(SESSION)
-        netns = lab.open_target()
-        self.engine.target_set(SESSION, 0, netns)
-        os.close(netns)
-        pidfd = os.pidfd_open(target.pid)
-        self.engine.target_files(SESSION, 0, target.pid, pidfd, writes=False)
-        os.close(pidfd)
+        self._lab = lab
+        self.serve(target)
         self.way = Way(self.ground.netstack, self.engine)
         stack.callback(lambda: self.way.close())
         with self.ground.space.inside():
             self.ground.netstack.files(APP_UID, APP_GID, writes=False)
         self.door = Door(self.socket)
+
+    def serve(self, target: Target | None) -> None:
+        """Anew: a target, and this one's files, or none."""
+        netns = self._lab.open_target()
+        self.engine.target_set(SESSION, 0, netns)
+        os.close(netns)
+        if target is not None:
+            pidfd = os.pidfd_open(target.pid)
+            self.engine.target_files(SESSION, 0, target.pid, pidfd, writes=False)
+            os.close(pidfd)
 
     def socket(self) -> socket.socket:
         """For the door."""
@@ -134,8 +141,19 @@ def test_a_link_that_is_given_up_is_an_error(place: Place) -> None:
     os.close(fd)
 
 
-def test_why_files_are_refused_is_said_once(place: Place, target: Target) -> None:
-    """Here: the process has ended, and another may have its number by now."""
+def test_why_files_are_refused_is_said_once(place: Place) -> None:
+    """Here: the session has a target, and none of its files."""
+    place.serve(None)
+    with pytest.raises(OSError, match=r"\[Errno 13\]"):
+        place.door.open("/etc/hosts")
+    assert place.ground.message() == [
+        "files-refused",
+        "the session may not have the target's files: Permission denied",
+    ]
+
+
+def test_a_process_that_has_ended_is_no_refusal(place: Place, target: Target) -> None:
+    """Another may have its number by now, and its successor is attached soon."""
     gone = Target(target.root)
     pidfd = os.pidfd_open(gone.pid)
     gone.close()
@@ -143,10 +161,20 @@ def test_why_files_are_refused_is_said_once(place: Place, target: Target) -> Non
     os.close(pidfd)
     with pytest.raises(OSError, match=r"\[Errno 5\]"):
         place.door.open("/etc/hosts")
-    assert place.ground.message() == [
-        "failed",
-        "the agent does not serve the target's files: No such process",
-    ]
+    place.serve(target)
+    assert place.door.read("/etc/hosts") == b"198.18.0.1 target\n"
+
+
+def test_the_right_is_used_when_something_is_read(place: Place) -> None:
+    """Not when the two have greeted each other, which they do by themselves."""
+    overdue = time.monotonic() + 5
+    while place.ground.netstack.files_counters().asked == 0:
+        assert time.monotonic() < overdue
+    assert place.engine.files_used(SESSION) == frozenset()
+    assert place.door.read("/etc/hosts") == b"198.18.0.1 target\n"
+    assert place.engine.files_used(SESSION) == {"files"}
+    read = place.ground.netstack.files_counters()
+    assert (read.files, read.octets) == (1, len(b"198.18.0.1 target\n"))
 
 
 def test_a_target_that_is_let_go(place: Place) -> None:
