@@ -22,7 +22,7 @@ ALONE: dict[str, str] = {
     "tests/net/mirror/test_load.py": "a rate at which nothing may be lost",
     "tests/net/gate/test_ends.py::test_one_port_of_a_clients_a_thousand_times": "50 ms, a thousand times",
     "tests/e2e/docker/test_bystanders.py": "kills the agent, which all sessions on the engine share",
-    "tests/e2e/docker/test_steal.py::test_kill_9_of_each_part": "the same",
+    "tests/e2e/docker/test_steal_ends.py::test_the_agents_end": "the same",
     "tests/e2e/docker/test_lifecycle.py::test_twenty_sessions_leave_the_engine_as_it_was": "counts the engine's",
     "tests/demo/": "counts this machine's sockets and rules",
     "tests/e2e/kubernetes/test_bystanders.py": "two seconds in which a new pod is followed",

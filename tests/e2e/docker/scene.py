@@ -285,6 +285,14 @@ class Scene:
         self.network.remove()
 
 
+def part(scene: Scene, role: str) -> Container:
+    """The bridge or the app of this stage's run, or the agent that serves it."""
+    for found in scene.client.containers.list(filters={"label": f"{ROLE}={role}"}, ignore_removed=True):
+        if role == "agent" or scene.name in found.labels[TARGET]:
+            return found
+    raise AssertionError(f"no {role} runs")
+
+
 @dataclass(frozen=True)
 class Left:
     """What an engine and this host hold that could be what a scene's runs left behind.

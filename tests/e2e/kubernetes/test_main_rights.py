@@ -14,7 +14,7 @@ import pytest
 from runner.kube.install_manifests import AGENT
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.users import Rule
-from tests.e2e.docker.test_steal import APP
+from tests.e2e.docker.stealing import APP
 
 from .installation import AGENTS, Standing
 from .scene import ROLE, Images, Scene

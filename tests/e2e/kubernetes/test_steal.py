@@ -10,7 +10,7 @@ import time
 import pytest
 
 from tests.e2e.docker.scene import Run
-from tests.e2e.docker.test_steal import APP
+from tests.e2e.docker.stealing import APP
 
 from .numbered import PORT, SERVER
 from .scene import CREATED, ROLE, SESSION, Scene
