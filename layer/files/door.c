@@ -23,7 +23,7 @@ struct door {
     struct filesystem *fs;
     int mount, listener;
     uid_t app;
-    atomic_uint_fast64_t opened;
+    atomic_uint_fast64_t opened, without_layer;
     uint32_t running;
     pthread_t threads[DOOR_THREADS];
 };
@@ -131,6 +131,13 @@ static void answer(int connection, int result, const uint8_t *body, uint32_t mad
     (void)n; /* who asked has gone */
 }
 
+static int done(struct door *d, struct desk *desk) {
+    if (desk->in.ask.op != DOOR_WITHOUT_LAYER)
+        return door_do(&desk->parts);
+    atomic_fetch_add(&d->without_layer, 1);
+    return 0;
+}
+
 static void serve(struct door *d, struct desk *desk, int connection) {
     ssize_t n = recv(connection, desk->in.octets, sizeof desk->in.octets, 0);
     if (n <= 0)
@@ -144,7 +151,7 @@ static void serve(struct door *d, struct desk *desk, int connection) {
                                           .fd = -1};
     int result = -EINVAL;
     if (is_sound(desk, (size_t)n))
-        result = may_ask(d, connection) ? door_do(&desk->parts) : -EACCES;
+        result = may_ask(d, connection) ? done(d, desk) : -EACCES;
     answer(connection, result, desk->body, desk->parts.made, desk->parts.fd);
     if (desk->parts.fd >= 0) {
         close(desk->parts.fd);
@@ -243,4 +250,8 @@ void door_free(struct door *d) {
 
 uint64_t door_opened(struct door *d) {
     return atomic_load(&d->opened);
+}
+
+uint64_t door_without_layer(struct door *d) {
+    return atomic_load(&d->without_layer);
 }

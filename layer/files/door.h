@@ -22,4 +22,5 @@ struct door *door_new(struct filesystem *fs, int mount, uid_t app, struct fault 
 int door_open(struct door *d, struct fault *f); /* starts its threads */
 void door_close(struct door *d); /* joins them; what they ask of the mount must come to an end */
 void door_free(struct door *d);  /* closed, or never opened */
-uint64_t door_opened(struct door *d); /* descriptors given */
+uint64_t door_opened(struct door *d);        /* descriptors given */
+uint64_t door_without_layer(struct door *d); /* programs that started without the layer */

@@ -58,6 +58,8 @@
  *   LISTXATTR    size; flags: NOFOLLOW -> the names
  *   SETXATTR     second: its name; value_len octets after it; flags: setxattr(2)'s and NOFOLLOW
  *   REMOVEXATTR  second: its name; flags: NOFOLLOW
+ *   WITHOUT_LAYER a program of the app's is executed that will see the container's own files alone; path: its, or "/".
+ *                Nothing is done but that it is counted
  */
 enum door_op {
     DOOR_OPEN = 1,
@@ -79,6 +81,7 @@ enum door_op {
     DOOR_LISTXATTR,
     DOOR_SETXATTR,
     DOOR_REMOVEXATTR,
+    DOOR_WITHOUT_LAYER,
     DOOR_OPS,
 };
 

@@ -30,6 +30,7 @@ OPS = (
         "symlink",
     ),
     *("truncate", "chmod", "chown", "utimens", "getxattr", "listxattr", "setxattr", "removexattr"),
+    "without_layer",
 )
 
 
