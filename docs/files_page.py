@@ -11,6 +11,7 @@ from runner.files import defaults
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "files.md"
 HOOKS = ROOT / "layer" / "preload" / "hooks.def"
+NOTIFIED = ROOT / "layer" / "preload" / "notified.def"
 
 HEAD = """\
 <!-- Made by docs/generate.py from layer/preload/hooks.def and runner/files/defaults.py. -->
@@ -62,15 +63,35 @@ def page() -> str:
     parts.append(
         "Programs of the target's are run where one of your own rules names their path: with the loader and the"
         " libraries of the\ncontainer. Else the container's own is meant, and where it has none, it is EACCES.\n\n"
-        "Not reached: static programs and those that call the kernel without libc (Go), glob(3) of musl, fts(3);"
-        " inotify(7)\nand Unix sockets by path find the container's own.\n"
+        "Not reached: glob(3) of musl, fts(3); inotify(7) and Unix sockets by path find the container's own.\n"
+    )
+    parts.append("## Programs without a loader\n")
+    parts.append(
+        "Static programs, and those of Go, make the same calls without libc. They get the same answers, because the"
+        " kernel asks\nmirror-init about them (seccomp_unotify(2), Linux 5.14):\n"
+    )
+    parts.append(
+        textwrap.fill(", ".join(f"`{name}`" for name in notified()), 120, break_on_hyphens=False) + "\n"
+    )
+    parts.append(
+        "For such a program and what it starts: `sudo`, `ping` and other programs that become another user do not"
+        " (no_new_privs);\na seccomp listener of its own is refused (EBUSY); O_PATH gives a descriptor for reading; a"
+        " program of the target's is not run,\nand io_uring's own open finds the container's. A program that becomes"
+        " another user has no layer and no listener: it sees the\ncontainer's files, and is counted at the end.\n"
     )
     return "\n".join(parts)
+
+
+def notified() -> list[str]:
+    """As notified.def has them, in its order."""
+    return re.findall(r"^CALL\((\w+), ", NOTIFIED.read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def families() -> dict[str, list[str]]:
     """As hooks.def has them, in its order."""
     found: dict[str, list[str]] = {}
-    for name, family in re.findall(r"^HOOK\((\w+), (\w+)\)$", HOOKS.read_text(encoding="utf-8"), re.MULTILINE):
+    for name, family in re.findall(
+        r"^HOOK\((\w+), (\w+)\)$", HOOKS.read_text(encoding="utf-8"), re.MULTILINE
+    ):
         found.setdefault(family, []).append(name)
     return found

@@ -29,8 +29,18 @@ MODULES = {
 }
 """Extension module: where its ``ffibuilder()`` is, where it belongs."""
 
+BY_RULES = [
+    *("ask", "place", "rules", "upper", "program", "listener", "open", "stat", "name", "link", "attribute"),
+    *("xattr", "filesystem", "number"),
+]
+"""Of the layer: what mirror-init decides with for programs that have none (-DLAYER_FOR_OTHERS)."""
+
 PROGRAMS = {
-    "mirror-init": ("layer/init/*.c", "native/fault.c", "native/span.c", "native/msgpack.c"),
+    "mirror-init": (
+        "layer/init/*.c",
+        *(f"native/{part}.c" for part in ("fault", "span", "msgpack")),
+        *(f"layer/preload/{part}.c" for part in BY_RULES),
+    ),
     "mirror-link": ("agent/link.c",),
 }
 """Static program: its sources, as patterns from the tree's root."""
@@ -91,7 +101,8 @@ def build_program(name: str, out: Path) -> None:
     """One gcc call; small enough not to need objects."""
     options = ["-D_GNU_SOURCE", "-std=gnu11", "-Os", "-static", "-ffunction-sections", "-fdata-sections"]
     options += ["-Wl,--gc-sections", "-s"]
-    compile_program(name, PROGRAMS[name], [compiler(), *options, f"-I{ROOT / 'native'}"], [], out)
+    options += ["-DLAYER_FOR_OTHERS", f"-I{ROOT}", f"-I{ROOT / 'native'}"]
+    compile_program(name, PROGRAMS[name], [compiler(), *options], [], out)
 
 
 def build_gate(out: Path) -> None:
@@ -107,7 +118,16 @@ def build_gate(out: Path) -> None:
     command += [f"-I{ROOT}", f"-I{ROOT / 'native'}"]
     regex = ROOT / "build" / "programs" / "pattern.o"
     regex.parent.mkdir(parents=True, exist_ok=True)
-    cxx = [os.environ.get("CXX", "g++"), "-std=c++17", "-O2", "-g", "-Wall", "-Wextra", "-Werror", f"-I{ROOT}"]
+    cxx = [
+        os.environ.get("CXX", "g++"),
+        "-std=c++17",
+        "-O2",
+        "-g",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        f"-I{ROOT}",
+    ]
     subprocess.run([*cxx, "-c", str(ROOT / GATE_REGEX), "-o", str(regex)], check=True)
     compile_program(GATE, GATE_SOURCES, command, [str(regex), *GATE_LIBRARIES], out)
 

@@ -3,12 +3,17 @@
 
 #include "account.h"
 
+#include "layer/preload/listener.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -56,8 +61,29 @@ static void become(const struct start *s) {
         fail(EXIT_OURS, "become the user", s->name);
 }
 
+/* Before what execvp(3) is going to find: the first of PATH's that may be executed. */
+static void prepare(const char *name) {
+    const char *dirs = getenv("PATH");
+    char path[PATH_MAX];
+    if (strchr(name, '/') != NULL) {
+        listener_before(AT_FDCWD, name);
+        return;
+    }
+    for (const char *dir = dirs != NULL ? dirs : "/usr/local/bin:/bin:/usr/bin"; dir != NULL;) {
+        int n = (int)strcspn(dir, ":");
+        bool fits =
+            snprintf(path, sizeof path, "%.*s%s%s", n, dir, n > 0 ? "/" : "", name) < PATH_MAX;
+        if (fits && access(path, X_OK) == 0) {
+            listener_before(AT_FDCWD, path);
+            return;
+        }
+        dir = dir[n] == ':' ? dir + n + 1 : NULL;
+    }
+}
+
 static void execute(const struct start *s) __attribute__((noreturn));
 static void execute(const struct start *s) {
+    prepare(s->argv[0]);
     execvp(s->argv[0], s->argv);
     if (errno != ENOENT && errno != ENOTDIR)
         fail(EXIT_CANNOT, "cannot execute", s->argv[0]);

@@ -2,6 +2,8 @@
 
 #include "environment.h"
 
+#include "layer/preload/place.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -37,7 +39,10 @@ int layer_install(const struct start *s, struct fault *f) {
         return -1;
     if (mkdir(UPPER, 0777) != 0 && errno != EEXIST)
         return fault_set(f, errno, "make %s", UPPER);
-    return chmod(UPPER, 01777) == 0 ? 0 : fault_set(f, errno, "open %s to all", UPPER);
+    if (chmod(UPPER, 01777) != 0)
+        return fault_set(f, errno, "open %s to all", UPPER);
+    place_begin();
+    return 0;
 }
 
 char **layer_environment(char **environment) {

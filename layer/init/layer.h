@@ -3,7 +3,7 @@
  * One word serves both libcs. glibc's loader puts its own library directory in the place of $LIB (ld.so(8)), and below our folder
  * there is one of each such name with the library for glibc; musl's takes the word as it stands, and there is a folder of just
  * that name with the library for musl. So a program of either may start one of the other, and none is told of a library
- * that it cannot load. A program without a loader has no layer. */
+ * that it cannot load. A program without a loader has a listener instead (supervisor.h). */
 #pragma once
 
 #include "start.h"

@@ -10,6 +10,7 @@
 #include "door.h"
 #include "environment.h"
 #include "layer.h"
+#include "supervisor.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -130,6 +131,18 @@ static int prepare(const struct start *s, char ***environment, struct fault *f) 
     return *environment == NULL ? fault_set(f, ENOMEM, "make the environment") : 0;
 }
 
+/* Where listeners of programs without a layer are taken; -1: nobody needs it, or nobody can, which is said. */
+static int take_listeners(const struct start *s) {
+    struct fault fault;
+    if (s->rules_len == 0)
+        return -1;
+    int listening = supervisor_possible(&fault) == 0 ? supervisor_listen(&fault) : -1;
+    if (listening < 0)
+        fprintf(stderr, "mirror-run: static programs see only the container's own files: %s\n",
+                fault.text);
+    return listening;
+}
+
 int main(void) {
     struct start start;
     struct fault fault;
@@ -145,8 +158,9 @@ int main(void) {
     int door = door_ask(PATIENCE_MS, &start, &fault);
     if (door < 0 || prepare(&start, &environment, &fault) != 0)
         return say(&fault);
+    int listening = take_listeners(&start);
     pid_t command = child_start(&start, environment, &fault);
-    if (command < 0)
+    if (command < 0 || (listening >= 0 && supervisor_start(listening, &start, &fault) != 0))
         return say(&fault);
     return attend(signals, door, command);
 }

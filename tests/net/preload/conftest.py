@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from images import build_native
 from native import sources as native
 from runner.files.rules import Mode, Rules, Wishes
 from tests.net.layer.space import Space
@@ -105,13 +106,17 @@ class App:
         return done
 
 
+def places(folder: Path) -> list[str]:
+    """Where rules and copies are, for the compiler."""
+    return [f'-DRULES_FILE="{folder}/rules"', f'-DUPPER="{folder}/upper"']
+
+
 def build(folder: Path, libc: str = "glibc") -> Path:
     """The library, with rules and copies in `folder`: for glibc where $LIB leads, for musl where that is a name."""
     made = folder / ("$LIB" if libc == "musl" else "lib/x86_64-linux-gnu") / "layer.so"
     made.parent.mkdir(parents=True, exist_ok=True)
-    places = [f'-DRULES_FILE="{folder}/rules"', f'-DUPPER="{folder}/upper"']
     sources = map(str, sorted((ROOT / "layer" / "preload").glob("*.c")))
-    words = [COMPILERS[libc], *LIBRARY, *places, f"-I{ROOT}", "-o", str(made), *sources]
+    words = [COMPILERS[libc], *LIBRARY, *places(folder), f"-I{ROOT}", "-o", str(made), *sources]
     subprocess.run(words, check=True)
     return made
 
@@ -121,6 +126,22 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """For each libc the layer; their rules and copies are in one folder, where a test finds nothing of another's."""
     folder = tmp_path_factory.mktemp("layer")
     return {libc: build(folder, libc) for libc in COMPILERS}
+
+
+SUPERVISOR = ("supervisor", "serve", "caller", "call", "shadow", "account")
+
+
+@pytest.fixture(scope="session")
+def supervised(libraries: dict[str, Path]) -> Path:
+    """mirror-init's part for programs without a layer, with the rules and copies of `libraries`."""
+    folder = libraries["musl"].parents[1]
+    files = [ROOT / "layer" / "init" / f"{name}.c" for name in SUPERVISOR]
+    files += [ROOT / "layer" / "preload" / f"{name}.c" for name in build_native.BY_RULES]
+    files += [ROOT / "native" / "fault.c", Path(__file__).with_name("supervised.c")]
+    options = ["-D_GNU_SOURCE", "-std=gnu11", "-O2", "-g", "-static", "-DLAYER_FOR_OTHERS", *native.WARNINGS]
+    options += [*places(folder), f"-I{ROOT}", f"-I{ROOT / 'native'}"]
+    subprocess.run(["musl-gcc", *options, "-o", str(folder / "supervised"), *map(str, files)], check=True)
+    return folder / "supervised"
 
 
 @pytest.fixture

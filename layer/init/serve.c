@@ -1,0 +1,241 @@
+#include "serve.h"
+
+#include "call.h"
+#include "caller.h"
+#include "shadow.h"
+
+#include "layer/files/door_words.h"
+#include "layer/preload/by_rules.h"
+#include "layer/preload/place.h"
+#include "layer/preload/raw.h"
+#include "layer/preload/seccomp.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#include "layer/preload/libc.h"
+
+struct desk {
+    char texts[2][PATH_MAX]; /* no call has more */
+    union {
+        struct stat stat;
+        struct statx statx;
+        struct statfs statfs;
+        long times[4];
+        uint8_t value[DOOR_VALUE];
+    } room;
+};
+
+struct desk *desk_new(void) {
+    return malloc(sizeof(struct desk));
+}
+
+/* --- arguments, and what comes back ---------------------------------------------------------------------------------------- */
+
+static long address(const void *p) {
+    return (long)(uintptr_t)p;
+}
+
+/* Memory that the caller wants read: false: the kernel says what is wrong with it. */
+static bool fetch(struct desk *d, struct caller *c, long *argument, size_t n) {
+    if (*argument == 0)
+        return true;
+    if (n > sizeof d->room || !caller_read(c, (uint64_t)*argument, &d->room, n))
+        return false;
+    *argument = address(&d->room);
+    return true;
+}
+
+/* Memory that the caller wants written: ours first. A size of 0 asks for how much there is. */
+static void lend(struct desk *d, long *argument, long *size) {
+    if (size && *size > (long)sizeof d->room)
+        *size = sizeof d->room;
+    if (*argument != 0)
+        *argument = address(&d->room);
+}
+
+/* `a` becomes arguments of this process. */
+static bool load(struct desk *d, struct caller *c, const struct call *call, long a[6]) {
+    int texts = 0;
+    for (int i = 0; i < 6; i++)
+        switch (call->arguments[i]) {
+        case NUMBER:
+            break;
+        case PATH:
+            if (a[i] == 0)
+                break;
+            if (caller_text(c, (uint64_t)a[i], d->texts[texts], PATH_MAX) < 0)
+                return false;
+            a[i] = address(d->texts[texts++]);
+            break;
+        case IN:
+            if (a[i + 1] < 0 || !fetch(d, c, &a[i], (size_t)a[i + 1]))
+                return false;
+            break;
+        case TIMES:
+            if (!fetch(d, c, &a[i], 4 * sizeof(long)))
+                return false;
+            break;
+        case SECONDS:
+            if (!fetch(d, c, &a[i], 2 * sizeof(long)))
+                return false;
+            break;
+        case OUT:
+            if (a[i + 1] < 0)
+                return false;
+            lend(d, &a[i], &a[i + 1]);
+            break;
+        case STAT:
+        case STATX:
+        case STATFS:
+            lend(d, &a[i], NULL);
+            break;
+        }
+    return true;
+}
+
+static size_t written(const struct call *call, int i, const uint64_t *asked, long result) {
+    switch (call->arguments[i]) {
+    case OUT:
+        return asked[i + 1] > 0 && asked[i] ? (size_t)result : 0;
+    case STAT:
+        return sizeof(struct stat);
+    case STATX:
+        return sizeof(struct statx);
+    case STATFS:
+        return sizeof(struct statfs);
+    default:
+        return 0;
+    }
+}
+
+/* What was written into our memory, into the caller's. */
+static bool store(struct desk *d, struct caller *c, const struct call *call, const uint64_t *asked,
+                  long result) {
+    for (int i = 0; i < 6; i++) {
+        size_t n = written(call, i, asked, result);
+        if (n > 0 && !caller_write(c, asked[i], &d->room, n))
+            return false;
+    }
+    return true;
+}
+
+/* --- the call -------------------------------------------------------------------------------------------------------------- */
+
+/* A directory of the target's is in no tree of this container, and what the kernel says of it is not what libc wants to hear. */
+static long getcwd_for(char *out, long size) {
+    bool of_target = false;
+    char text[PATH_MAX];
+    long n = place_cwd(text, sizeof text, &of_target);
+    if (n <= 0 || !of_target || size < 0) {
+        place_left();
+        return -1;
+    }
+    if (n > size) {
+        errno = ERANGE;
+        return -1;
+    }
+    memcpy(out, text, (size_t)n);
+    return n;
+}
+
+static long made(const struct call *call, const long a[6]) {
+    if (call->number == SYS_chdir)
+        return shadow_chdir((const char *)(uintptr_t)a[0]);
+    if (call->number == SYS_getcwd)
+        return getcwd_for((char *)(uintptr_t)a[0], a[1]);
+    return call_by_rules(call->number, a);
+}
+
+/* --- answers --------------------------------------------------------------------------------------------------------------- */
+
+static void answer(int listener, uint64_t id, long result, int err, uint32_t flags) {
+    struct seccomp_notif_resp r = {.id = id, .val = result, .error = -err, .flags = flags};
+    raw(SYS_ioctl, listener, SECCOMP_IOCTL_NOTIF_SEND, &r); /* ENOENT: it waits no more */
+}
+
+static bool close_on_exec(const struct call *call, const long a[6]) {
+    if (call->at < 0)
+        return false;
+    uint64_t flags = (uint64_t)a[call->at];
+    if (call->result == RESULT_DESCRIPTOR_HOW)
+        memcpy(&flags, (const void *)(uintptr_t)a[call->at], sizeof flags);
+    return flags & O_CLOEXEC;
+}
+
+/* A descriptor of ours becomes the lowest that is free there, and the answer, in one step. */
+static long added(int listener, uint64_t id, int fd, bool kept_by_exec) {
+    struct seccomp_notif_addfd add = {.id = id,
+                                      .flags = SECCOMP_ADDFD_FLAG_SEND,
+                                      .srcfd = (uint32_t)fd,
+                                      .newfd_flags = kept_by_exec ? 0 : O_CLOEXEC};
+    return raw(SYS_ioctl, listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
+}
+
+/* The kernel gives away no descriptor of O_PATH (EBADF), so it is one for reading. */
+static int for_reading(int fd) {
+    struct statx s = {0};
+    struct fd_name name = fd_name(fd);
+    raw(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &s);
+    if (S_ISREG(s.stx_mode) || S_ISDIR(s.stx_mode))
+        return (int)raw(SYS_openat, AT_FDCWD, name.text, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
+    errno = S_ISLNK(s.stx_mode) ? ELOOP : EOPNOTSUPP;
+    return -1;
+}
+
+static void give(int listener, uint64_t id, int fd, bool kept_by_exec) {
+    long done = added(listener, id, fd, kept_by_exec);
+    if (done < 0 && errno == EBADF) {
+        int readable = for_reading(fd);
+        done = readable < 0 ? -1 : added(listener, id, readable, kept_by_exec);
+        int why = errno;
+        if (readable >= 0)
+            raw(SYS_close, readable);
+        errno = why;
+    }
+    if (done < 0)
+        answer(listener, id, 0, errno, 0);
+    raw(SYS_close, fd);
+}
+
+static bool still_waits(int listener, uint64_t id) {
+    return raw(SYS_ioctl, listener, SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0;
+}
+
+/* False: the caller's kernel is to do what it was asked. */
+static bool served(struct desk *d, struct caller *c, int listener,
+                   const struct seccomp_notif *asked) {
+    const struct call *call = call_of(asked->data.nr);
+    long a[6];
+    memcpy(a, asked->data.args, sizeof a);
+    if (!call || !load(d, c, call, a) || !still_waits(listener, asked->id))
+        return false;
+    long result = made(call, a);
+    int err = errno;
+    if (c->left)
+        return false;
+    if (result >= 0 && call->result != RESULT_PLAIN)
+        give(listener, asked->id, (int)result, !close_on_exec(call, a));
+    else if (result < 0)
+        answer(listener, asked->id, 0, err, 0);
+    else if (store(d, c, call, asked->data.args, result))
+        answer(listener, asked->id, result, 0, 0);
+    else
+        answer(listener, asked->id, 0, EFAULT, 0);
+    return true;
+}
+
+void serve(struct desk *d, int listener, const struct seccomp_notif *asked) {
+    struct caller c;
+    bool done = false;
+    if (asked->pid != 0 && caller_enter(&c, (pid_t)asked->pid)) {
+        done = served(d, &c, listener, asked);
+        caller_leave(&c);
+    }
+    if (!done)
+        answer(listener, asked->id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+}

@@ -1,0 +1,11 @@
+/* One notification: a call of a program without a layer, made for it by the layer's own code, or left to its kernel. */
+#pragma once
+
+struct seccomp_notif;
+
+/* What a thread that serves needs room for: strings, and what is read and written. */
+struct desk;
+struct desk *desk_new(void); /* or NULL */
+
+/* Answers `asked` at its listener. */
+void serve(struct desk *d, int listener, const struct seccomp_notif *asked);

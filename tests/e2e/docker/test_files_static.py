@@ -1,0 +1,51 @@
+"""The target's files for programs that have no layer: a server in Go, a static shell and its tools, and what they
+start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from docker.models.containers import Container
+
+from .scene import Scene
+
+SERVE = (
+    "mkdir -p /srv/files/sub && echo mine > /srv/files/mine && echo leaf > /srv/files/sub/leaf && sleep 600"
+)
+READ, WRITE = ("--fs-mode", "read"), ("--fs-mode", "overrides", "--fs-read-write", "^/srv/files")
+
+
+@pytest.fixture(scope="module")
+def target(scene: Scene) -> Iterator[Container]:
+    made = scene.container("static", ["sh", "-c", SERVE])
+    scene.wait_inside(made, "test", "-s", "/srv/files/sub/leaf")
+    yield made
+    scene.remove(made)
+
+
+GO = ["/programs/files-go", "/srv/files", "/mine", "/sub/", "/nothing"]
+
+
+def test_go_serves_and_writes_the_target_s_files(scene: Scene, target: Container) -> None:
+    """The same program says the same inside the target: with the right to write, and with copies of its own."""
+    there = scene.inside(target, *GO)
+    assert "walked 4 <nil>\nchdir <nil>\nthere /srv/files/sub <nil> leaf\n" in there
+    for options in (WRITE, READ):
+        assert scene.run(target, *GO, options=(*options, "-u", "0")) == there
+    assert scene.inside(target, "ls", "/srv/files/sub") == "leaf\n"
+
+
+STATIC = """cd /srv/files && pwd && cat mine < sub/leaf && ls sub && cat sub/leaf && find . -type f | sort
+echo more >> mine; wc -l < mine; cp mine other && cat other; rm other; test -e other; echo $?
+cat /srv/none; stat -c '%s %F' sub/leaf; grep -r leaf /srv/files/sub; bash -c 'cat sub/leaf; cd sub; pwd; cat leaf'"""
+SAID = """/srv/files\nmine\nleaf\nleaf\n./mine\n./sub/leaf\n2\nmine\nmore\n1\n5 regular file
+/srv/files/sub/leaf:leaf\nleaf\n/srv/files/sub\nleaf\n"""
+
+
+def test_a_static_shell_and_its_tools(scene: Scene, target: Container) -> None:
+    """As the command itself, and started by a shell that has the layer; what it starts has one again."""
+    assert scene.run(target, "busybox", "sh", "-c", STATIC, options=READ) == SAID
+    assert scene.run(target, "bash", "-c", 'busybox sh -c "$0"', STATIC, options=READ) == SAID
+    assert scene.inside(target, "cat", "/srv/files/mine") == "mine\n"
