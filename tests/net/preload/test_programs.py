@@ -154,7 +154,8 @@ def test_not_found_and_mapped(app: App) -> None:
 PYTHON_BINDS = """
 import os, socket
 s = socket.socket(socket.AF_UNIX); s.bind("/srv/d/own"); s.listen(); c = socket.socket(socket.AF_UNIX)
-c.setblocking(False); c.connect("/srv/d/own"); a, _ = s.accept(); a.send(b"x"); print(c.recv(1), os.path.exists("/srv/d/own"))
+c.setblocking(False); c.connect("/srv/d/own"); a, _ = s.accept(); a.send(b"x")
+print(c.recv(1), os.path.exists("/srv/d/own"))
 for path in ("/srv/d/file", "/srv/d/nothing/there"):
     try: socket.socket(socket.AF_UNIX).bind(path)
     except OSError as error: print(error.strerror)
