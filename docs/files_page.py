@@ -79,8 +79,9 @@ def page() -> str:
     parts.append(
         "For such a program and what it starts: `sudo`, `ping` and other programs that become another user do not"
         " (no_new_privs);\na seccomp listener of its own is refused (EBUSY); O_PATH gives a descriptor for reading; a"
-        " program of the target's is not run,\nand io_uring's own open finds the container's. A program that becomes"
-        " another user has no layer and no listener: it sees the\ncontainer's files, and is counted at the end.\n"
+        " program of the target's is not run;\nio_uring's own open, and Unix sockets by path, find the container's. A"
+        " program that becomes another user has no layer and\nno listener: it sees the container's files, and is"
+        " counted at the end.\n"
     )
     return "\n".join(parts)
 
