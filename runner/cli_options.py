@@ -180,7 +180,7 @@ STEAL = [
     click.option(
         "--steal-probes", is_flag=True, help="The target's own probes too: a breakpoint may restart its pod."
     ),
-    click.option("--steal-local", is_flag=True, help="What comes over the target's loopback too."),
+    click.option("--steal-local", is_flag=True, help="What comes over the target's loopback too, unless it asks ::1."),
     click.option(
         "--on-app-gone",
         type=click.Choice(list(stealing.ON_APP_GONE)),

@@ -19,7 +19,7 @@
 struct tree {
     struct nodes *nodes;
     struct handles handles;
-    bool writes, connects;
+    bool writes;
     uid_t uid, shown_uid; /* the target process's, and how the bridge wants it shown */
     gid_t gid, shown_gid;
 };
@@ -99,5 +99,4 @@ SERVES(serve_link);
 SERVES(serve_setxattr);
 SERVES(serve_removexattr);
 SERVES(serve_walk);
-SERVES(serve_connect);
 #undef SERVES

@@ -79,6 +79,7 @@ static void add_redirects(struct text *t, const char *forget) {
         "        type nat hook output priority -90\n"
         "        oifname != \"lo\" return\n"
         "        meta mark 0x%08x return\n"
+        "        ip6 daddr ::1 return\n" /* no kernel takes that from an interface, the app's neither */
         "        meta skuid { 1337, 2102 } " SYN " tcp dport @stolen%s " TAKE "\n"
         "        " SYN " tcp dport @local%s " TAKE "\n"
         "    }\n",

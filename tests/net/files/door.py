@@ -31,7 +31,6 @@ OPS = (
     ),
     *("truncate", "chmod", "chown", "utimens", "getxattr", "listxattr", "setxattr", "removexattr"),
     "without_layer",
-    "connect",
 )
 
 
