@@ -121,12 +121,10 @@ static void walk_done(struct filesystem *fs, struct walk *w) {
 
 /* Whoever asked is told that it could not be done. */
 static void fail(struct filesystem *fs, uint64_t unique, struct walk *w, int error) {
-    if (w) {
-        w->error = error;
+    if (w)
         walk_done(fs, w);
-    } else if (!is_own(unique)) {
+    else if (!is_own(unique))
         kernel_error(&fs->kernel, unique, error);
-    }
 }
 
 static void fail_message(struct filesystem *fs, struct message *m, int error) {
@@ -354,25 +352,11 @@ static void to_kernel(struct filesystem *fs, const struct asked *a, struct messa
         kernel_error(&fs->kernel, unique, -ENOMEM);
 }
 
-static void connection_made(struct filesystem *fs, struct walk *w, const struct message *m) {
-    const struct fuse_out_header *head = (const void *)m->data;
-    struct files_connected made;
-    w->error = head->error ? head->error : -EIO;
-    if (!head->error && m->len == sizeof *head + sizeof made) {
-        memcpy(&made, head + 1, sizeof made);
-        w->handle = made.handle;
-        w->error = 0;
-    }
-    walk_done(fs, w);
-}
-
 static void to_us(struct filesystem *fs, const struct asked *a, struct message *m) {
     size_t head = sizeof(struct fuse_out_header);
     if (a->opcode == FILES_HELLO && answer_head(m)->error)
         stream_end(&fs->stream, EPROTO);
-    if (a->opcode == FILES_CONNECT) {
-        connection_made(fs, a->walk, m);
-    } else if (a->walk) {
+    if (a->walk) {
         ahead_add(&fs->ahead, a->walk->number, m->data + head, m->len - head);
         walk_done(fs, a->walk);
     }
@@ -475,7 +459,6 @@ close_post:
 }
 
 void filesystem_detach(struct filesystem *fs) {
-    sockets_end(fs);
     stream_end(&fs->stream, ENETRESET);
     on_patience(&fs->patience);
     timer_cancel(fs->loop, &fs->patience);

@@ -9,8 +9,8 @@ import pytest
 from docker.models.containers import Container
 
 from .load import Load
-from .scene import Scene
-from .stealing import APP, as_before, ask, matched, network, stolen, tell, until
+from .scene import MIRROR_RUN, Scene
+from .stealing import APP, Held, as_before, ask, matched, network, stolen, tell, until
 
 
 @pytest.fixture(autouse=True)
@@ -129,3 +129,35 @@ def test_a_mirror_beside_a_filter(scene: Scene, target: Container, bystander: Co
     copies.end()
     lines = [line for line in copies.out.seen if '"request"' in line]
     assert len(lines) == 3, lines
+
+
+# A request that is begun at once and ended by a line on stdin; its answer's last line.
+SLOW = """
+import socket, sys
+c = socket.create_connection(("target", 8080), 30)
+c.sendall(b"GET / HTTP/1.1\\r\\nHost: target\\r\\n")
+for line in sys.stdin:
+    if line == "end\\n": c.sendall(b"Connection: close\\r\\n\\r\\n")
+    print(c.makefile().readlines()[-1] if line == "end\\n" else "begun\\n", end="", flush=True)
+"""
+
+
+def test_who_drains_is_listed_and_others_begin(scene: Scene, target: Container, bystander: Container) -> None:
+    """A client of the target's in the midst of a request outlives the session; `ps` says whose that was."""
+    run = stolen(scene, target, "--http-header", "^x-user: ada$")
+    with Held(bystander, SLOW) as held:
+        assert held.ask() == "begun\n"
+        assert matched(scene, bystander, "ada")["by"] == "app"
+        assert "drains" not in listed()
+        run.end()
+        line = next(line for line in listed().splitlines() if line.startswith("mirror-run: target, stolen by "))
+        assert "drains: connections that its clients began then" in line
+        again = stolen(scene, target, "--http-header", "^x-user: ada$", name="ben")
+        assert matched(scene, bystander, "ada")["name"] == "ben"
+        assert held.ask("end") == "the target answers\n"
+        again.end()
+
+
+def listed() -> str:
+    done = subprocess.run([str(MIRROR_RUN), "ps"], capture_output=True, text=True, check=True)
+    return done.stderr + done.stdout
