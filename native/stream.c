@@ -1,5 +1,7 @@
 #include "stream.h"
 
+#include "spares.h"
+
 #include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -30,6 +32,12 @@ void messages_put(struct messages *q, struct message *m) {
     m->next = NULL;
     *q->last = m;
     q->last = &m->next;
+}
+
+void messages_push(struct messages *q, struct message *m) {
+    if (!(m->next = q->first))
+        q->last = &m->next;
+    q->first = m;
 }
 
 struct message *messages_take(struct messages *q) {
@@ -63,7 +71,7 @@ static int begin(struct stream *s, const uint8_t **p, size_t *n) {
     len = le32toh(len);
     if (len < s->least || len > s->most)
         return EPROTO;
-    s->partial = message_new(len);
+    s->partial = spares_take(s->spares, len);
     if (!s->partial)
         return ENOMEM;
     memcpy(s->partial->data, s->head, sizeof s->head);
@@ -122,7 +130,7 @@ static void dropped(struct stream *s, size_t n) {
     s->begun += n;
     while (s->out.first && s->begun >= s->out.first->len) {
         s->begun -= s->out.first->len;
-        free(messages_take(&s->out));
+        spares_give(s->spares, messages_take(&s->out));
     }
 }
 
@@ -179,7 +187,8 @@ void stream_end(struct stream *s, int err) {
 const struct channel_ops stream_channel_ops = {
     .data = data, .room = room, .eof = eof, .reset = reset};
 
-void stream_init(struct stream *s, const struct stream_ops *ops, uint32_t least, uint32_t most) {
-    *s = (struct stream){.ops = ops, .least = least, .most = most};
+void stream_init(struct stream *s, const struct stream_ops *ops, struct spares *spares,
+                 uint32_t least, uint32_t most) {
+    *s = (struct stream){.ops = ops, .spares = spares, .least = least, .most = most};
     messages_init(&s->out);
 }

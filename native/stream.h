@@ -17,6 +17,7 @@ struct message {
     void *owner;
     uint32_t len;
     uint32_t error; /* the poster's */
+    bool spare;     /* of spares.h: it has room for SPARES_ROOM */
     uint8_t data[] __attribute__((aligned(8)));
 };
 
@@ -28,10 +29,12 @@ struct messages {
 
 void messages_init(struct messages *q);
 void messages_put(struct messages *q, struct message *m);
-struct message *messages_take(struct messages *q); /* NULL: none */
+void messages_push(struct messages *q, struct message *m); /* ahead of all others */
+struct message *messages_take(struct messages *q);         /* NULL: none */
 void messages_clear(struct messages *q);
 
 struct stream;
+struct spares;
 
 struct stream_ops {
     /* Takes the message. stream_granted(its len) when it has been passed on. */
@@ -45,7 +48,8 @@ struct stream_ops {
 struct stream {
     struct channel channel;
     const struct stream_ops *ops;
-    uint32_t least, most; /* octets of a message that comes */
+    struct spares *spares; /* where messages come from and are left; the owner's */
+    uint32_t least, most;  /* octets of a message that comes */
     struct message *partial;
     uint32_t have; /* octets of it */
     uint8_t head[4];
@@ -56,7 +60,8 @@ struct stream {
 
 extern const struct channel_ops stream_channel_ops;
 
-void stream_init(struct stream *s, const struct stream_ops *ops, uint32_t least, uint32_t most);
+void stream_init(struct stream *s, const struct stream_ops *ops, struct spares *spares,
+                 uint32_t least, uint32_t most);
 void stream_put(struct stream *s, struct message *m); /* takes it; an ended one drops it */
 void stream_granted(struct stream *s, size_t n);
 /* Ends the channel now; `ended` is called if it was there. */

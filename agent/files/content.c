@@ -70,7 +70,7 @@ int serve_read(struct ask *a) {
     if (!h)
         return in ? -errno : -EINVAL;
     size_t size = bounded(in->size);
-    void *out = ask_room(a, size);
+    void *out = ask_raw(a, size);
     ssize_t n = out ? pread(h->fd, out, size, (off_t)in->offset) : -1;
     int err = out ? errno : ENOMEM;
     handles_done(&a->tree->handles, h);

@@ -40,12 +40,17 @@ int ask_name(struct ask *a, const char **name) {
     return 0;
 }
 
-void *ask_room(struct ask *a, size_t n) {
-    a->answer = message_new(sizeof(struct fuse_out_header) + n);
+void *ask_raw(struct ask *a, size_t n) {
+    a->answer = spares_take(&a->tree->spares, sizeof(struct fuse_out_header) + n);
     if (!a->answer)
         return NULL;
     a->made = n;
-    return memset(a->answer->data + sizeof(struct fuse_out_header), 0, n);
+    return a->answer->data + sizeof(struct fuse_out_header);
+}
+
+void *ask_room(struct ask *a, size_t n) {
+    void *room = ask_raw(a, n);
+    return room ? memset(room, 0, n) : NULL;
 }
 
 void ask_made(struct ask *a, size_t n) {
@@ -180,7 +185,8 @@ struct message *serve_as(struct tree *t, const struct fuse_in_header *head, cons
     if (result == NO_ANSWER)
         return NULL;
     if (result < 0 || !a.answer) {
-        free(a.answer);
+        if (a.answer)
+            spares_give(&t->spares, a.answer);
         a.answer = message_new(sizeof(struct fuse_out_header));
         a.made = 0;
     }

@@ -8,6 +8,7 @@
 #include "agent/files/handles.h"
 #include "agent/files/nodes.h"
 #include "native/files_words.h"
+#include "native/spares.h"
 #include "native/stream.h"
 
 #include <stdbool.h>
@@ -17,6 +18,7 @@
 
 /* What a service's threads share. */
 struct tree {
+    struct spares spares; /* of answers with content */
     struct nodes *nodes;
     struct handles handles;
     bool writes;
@@ -50,6 +52,8 @@ int ask_name(struct ask *a, const char **name);
 int ask_text(struct ask *a, const char **text); /* any, not empty */
 /* Room for an answer of up to `n` octets, zeroed; NULL: no memory. ask_made: how many it has become. */
 void *ask_room(struct ask *a, size_t n);
+void *ask_raw(struct ask *a,
+              size_t n); /* not zeroed: for content, of which what was not read is not sent */
 void ask_made(struct ask *a, size_t n);
 
 /* The attributes as the bridge's kernel is shown them. */

@@ -60,6 +60,7 @@ static void let_go(struct service *s) {
         return;
     handles_clear(&s->tree.handles);
     nodes_free(s->tree.nodes);
+    spares_clear(&s->tree.spares);
     pool_free(&s->pool);
     free(s->doom);
     desk_let_go(s->desk);
@@ -354,7 +355,9 @@ struct channel *files_open(struct files_desk *d, const struct files_target *t,
     struct service *s = t->pidfd < 0 ? NULL : service_new(t, err);
     if (!s)
         return NULL;
-    stream_init(&s->stream, &stream_ops, sizeof(struct fuse_in_header), FILES_MESSAGE);
+    spares_init(&s->tree.spares);
+    stream_init(&s->stream, &stream_ops, &s->tree.spares, sizeof(struct fuse_in_header),
+                FILES_MESSAGE);
     messages_init(&s->waiting);
     pool_init(&s->pool, &s->who);
     s->pool.serve = serve_one;

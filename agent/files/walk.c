@@ -66,7 +66,7 @@ static const void *record(struct walk *w, uint32_t opcode, uint64_t node, const 
     memcpy(at + sizeof r, body, name);
     memcpy(at + sizeof r + name, said + 1, *len);
     w->made += padded(sizeof r + name + *len);
-    free(m);
+    spares_give(&w->tree->spares, m);
     return r.error == 0 ? at + sizeof r + name : NULL;
 }
 

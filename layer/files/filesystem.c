@@ -41,6 +41,10 @@ static struct message *at_hand(struct filesystem *fs, struct message *m) {
     case FUSE_SETATTR:
     case FUSE_FALLOCATE:
         ahead_stale(&fs->ahead, head->nodeid);
+        runs_stale(&fs->runs, head->nodeid);
+        return NULL;
+    case FUSE_RELEASE:
+        runs_released(&fs->runs, ((const struct fuse_release_in *)body)->fh);
         return NULL;
     case FUSE_READDIR:
     case FUSE_READDIRPLUS:
@@ -78,6 +82,39 @@ static void count(struct filesystem *fs, uint32_t opcode, uint64_t node, const s
         reads_got(&fs->reads, m->len - sizeof *head);
 }
 
+/* An answer cut from what came ahead. */
+static void give(struct filesystem *fs, const struct runs_answer *a, bool here) {
+    uint64_t octets = 0;
+    for (uint32_t i = 0; i < a->count; i++)
+        octets += a->parts[i].len;
+    reads_got(&fs->reads, octets);
+    kernel_cut(&fs->kernel, a->unique, a->parts, a->count, here);
+}
+
+/* Whether the READ needs nothing more of the caller; answered, or taken until its answer is here. */
+static bool in_a_run(struct filesystem *fs, struct message *m) {
+    struct runs_answer answer;
+    struct messages wishes;
+    messages_init(&wishes);
+    enum runs_result result = runs_ask(&fs->runs, m, &answer, &wishes);
+    for (struct message *w; (w = messages_take(&wishes));)
+        filesystem_post(fs, w);
+    if (result != RUNS_HERE)
+        return result == RUNS_WAITS;
+    atomic_fetch_add(&fs->from_ahead, 1);
+    free(m);
+    give(fs, &answer, true);
+    return true;
+}
+
+static struct message *own_read(struct runs *r, uint64_t node, const struct fuse_read_in *in) {
+    struct filesystem *fs = container_of(r, struct filesystem, runs);
+    struct message *m = filesystem_own(fs, FUSE_READ, node, sizeof *in);
+    if (m)
+        memcpy(m->data + sizeof(struct fuse_in_header), in, sizeof *in);
+    return m;
+}
+
 static void on_ask(struct kernel *k, struct message *m) {
     struct filesystem *fs = container_of(k, struct filesystem, kernel);
     uint64_t unique = head_of(m)->unique;
@@ -89,6 +126,8 @@ static void on_ask(struct kernel *k, struct message *m) {
         return;
     }
     struct message *known = at_hand(fs, m);
+    if (!known && head_of(m)->opcode == FUSE_READ && in_a_run(fs, m))
+        return;
     if (known) {
         atomic_fetch_add(&fs->from_ahead, 1);
         count(fs, head_of(m)->opcode, head_of(m)->nodeid, known);
@@ -119,12 +158,18 @@ static void walk_done(struct filesystem *fs, struct walk *w) {
     pthread_mutex_unlock(&fs->lock);
 }
 
-/* Whoever asked is told that it could not be done. */
+/* Whoever asked is told that it could not be done. Of a request of ours ahead of a run, who waits for it has to ask anew. */
 static void fail(struct filesystem *fs, uint64_t unique, struct walk *w, int error) {
+    struct messages back;
+    messages_init(&back);
     if (w)
         walk_done(fs, w);
-    else if (!is_own(unique))
+    else if (is_own(unique))
+        runs_came(&fs->runs, unique, NULL, &back);
+    else
         kernel_error(&fs->kernel, unique, error);
+    for (struct message *m; (m = messages_take(&back)); free(m))
+        kernel_error(&fs->kernel, head_of(m)->unique, error);
 }
 
 static void fail_message(struct filesystem *fs, struct message *m, int error) {
@@ -210,6 +255,8 @@ static void interrupted(struct filesystem *fs, struct message *m) {
     const struct fuse_interrupt_in *in = (const void *)(head_of(m) + 1);
     struct message *held = take_held(fs, in->unique);
     struct asked *a = asks_find(&fs->asks, in->unique);
+    if (!held)
+        held = runs_take_back(&fs->runs, in->unique);
     if (held)
         fail_message(fs, held, -EINTR);
     if (a && !a->dropped && may_be_dropped(a) && fs->asks.count < DROPPED) {
@@ -287,12 +334,22 @@ static void tell(struct filesystem *fs, int err) {
         fs->settings.refused(fs->settings.owner, &why);
 }
 
+/* Those who waited for what was asked ahead are told what those who asked themselves are. */
+static void end_runs(struct filesystem *fs) {
+    struct messages waiting;
+    messages_init(&waiting);
+    runs_clear(&fs->runs, &waiting);
+    for (struct message *m; (m = messages_take(&waiting));)
+        fail_message(fs, m, -EIO);
+}
+
 /* ENETRESET: the link itself is gone, and who owns it will give another. */
 static void on_ended(struct stream *s, int err) {
     struct filesystem *fs = container_of(s, struct filesystem, stream);
     for (struct asked *a; (a = asks_any(&fs->asks)); free(a))
         if (!a->dropped)
             fail(fs, a->unique, a->walk, err == EACCES || err == EPERM ? -EACCES : -EIO);
+    end_runs(fs);
     pages_clear(&fs->pages);
     ahead_clear(&fs->ahead);
     tops_stale(&fs->tops);
@@ -352,8 +409,23 @@ static void to_kernel(struct filesystem *fs, const struct asked *a, struct messa
         kernel_error(&fs->kernel, unique, -ENOMEM);
 }
 
+static void came_ahead(struct filesystem *fs, const struct asked *a, struct message *m) {
+    struct runs_answer answer;
+    struct messages back;
+    messages_init(&back);
+    runs_came(&fs->runs, a->unique, m, &back);
+    while (runs_next(&fs->runs, &answer))
+        give(fs, &answer, false);
+    for (struct message *w; (w = messages_take(&back));)
+        put_through(fs, w);
+}
+
 static void to_us(struct filesystem *fs, const struct asked *a, struct message *m) {
     size_t head = sizeof(struct fuse_out_header);
+    if (a->opcode == FUSE_READ) {
+        came_ahead(fs, a, m);
+        return;
+    }
     if (a->opcode == FILES_HELLO && answer_head(m)->error)
         stream_end(&fs->stream, EPROTO);
     if (a->walk) {
@@ -388,6 +460,16 @@ static const struct stream_ops stream_ops = {.got = on_got, .ended = on_ended};
 
 /* --- requests, on the loop's thread --------------------------------------------------------------------------------------- */
 
+/* There is no channel to ask by: who waits for it waits for a channel, as if nothing had been asked ahead. */
+static void not_ahead(struct filesystem *fs, struct message *m) {
+    struct messages back;
+    messages_init(&back);
+    runs_came(&fs->runs, head_of(m)->unique, NULL, &back);
+    for (struct message *w; (w = messages_take(&back));)
+        hold(fs, w);
+    free(m);
+}
+
 static void take(struct post *p, struct post_item *item) {
     struct filesystem *fs = container_of(p, struct filesystem, post);
     struct message *m = container_of(item, struct message, post);
@@ -399,6 +481,8 @@ static void take(struct post *p, struct post_item *item) {
                    m); /* dropped when there is no channel: the agent has forgotten all */
     else if (is_there(fs))
         put_through(fs, m);
+    else if (opcode == FUSE_READ && is_own(head_of(m)->unique))
+        not_ahead(fs, m);
     else if (opcode == FUSE_RELEASE || opcode == FUSE_RELEASEDIR || opcode == FILES_WALK)
         fail_message(fs, m,
                      0); /* there is nothing to release; and whoever walked asks again by itself */
@@ -422,6 +506,8 @@ struct filesystem *filesystem_new(const struct filesystem_settings *settings, st
         goto close_mount;
     ahead_init(&fs->ahead);
     pages_init(&fs->pages, on_forget);
+    spares_init(&fs->spares);
+    runs_init(&fs->runs, &fs->spares, own_read);
     tops_init(&fs->tops);
     reads_init(&fs->reads);
     messages_init(&fs->held);
@@ -430,7 +516,8 @@ struct filesystem *filesystem_new(const struct filesystem_settings *settings, st
     atomic_init(&fs->own, 1);
     fs->patience.fire = on_patience;
     fs->again.fire = on_again;
-    stream_init(&fs->stream, &stream_ops, sizeof(struct fuse_out_header), FILES_MESSAGE);
+    stream_init(&fs->stream, &stream_ops, &fs->spares, sizeof(struct fuse_out_header),
+                FILES_MESSAGE);
     return fs;
 
 close_mount:
@@ -444,7 +531,7 @@ free_fs:
 int filesystem_attach(struct filesystem *fs, struct loop *l, struct fault *f) {
     if (post_open(&fs->post, l, take, f) < 0)
         return -1;
-    if (kernel_start(&fs->kernel, fs->device, on_ask, f) < 0)
+    if (kernel_start(&fs->kernel, fs->device, &fs->spares, on_ask, f) < 0)
         goto close_post;
     if (door_open(fs->door, f) < 0)
         goto stop_kernel;
@@ -475,10 +562,12 @@ void filesystem_free(struct filesystem *fs) {
     close(fs->device); /* from here on nobody waits */
     door_free(fs->door);
     close(fs->mount);
+    end_runs(fs);
     ahead_clear(&fs->ahead);
     pages_clear(&fs->pages);
     tops_clear(&fs->tops);
     reads_free(&fs->reads);
+    spares_clear(&fs->spares);
     free(fs);
 }
 

@@ -8,10 +8,12 @@
 #include "layer/files/kernel.h"
 #include "layer/files/pages.h"
 #include "layer/files/reads.h"
+#include "layer/files/runs.h"
 #include "layer/files/tops.h"
 #include "layer/files/walk.h"
 
 #include "native/post.h"
+#include "native/spares.h"
 #include "native/stream.h"
 
 #include <stdatomic.h>
@@ -27,10 +29,12 @@ struct walk { /* on its door thread's stack */
 struct filesystem {
     struct filesystem_settings settings;
     int device, mount;
+    struct spares spares; /* of answers with content */
     struct kernel kernel;
     struct door *door;
     struct ahead ahead;
     struct pages pages;
+    struct runs runs;
     struct tops tops;
     struct reads reads;
     struct post post;

@@ -1,16 +1,16 @@
 #include "layer/files/kernel.h"
 
 #include "native/files_words.h"
+#include "native/thread.h"
 
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { SMALL = 16 * 1024, BACKGROUND = 64, STACK = 256 * 1024 };
+enum { BACKGROUND = 64, STACK = 256 * 1024 };
 
 /* Without FUSE_ASYNC_DIO: a direct read would wait where no signal reaches it, not even SIGKILL. */
 #define WANTED                                                                                     \
@@ -24,27 +24,22 @@ bool kernel_awaits(uint32_t opcode) {
 
 /* --- answers ------------------------------------------------------------------------------------------------------------ */
 
-/* ENOENT: nobody waits for it any more. Whatever else is said, the request has ended. */
-static void write_answer(struct kernel *k, struct message *m) {
-    ssize_t n = write(k->device, m->data, m->len);
-    (void)n;
-    free(m);
+static void answered(struct kernel *k) {
+    pthread_mutex_lock(&k->lock);
+    if (k->in_flight-- >= FILES_IN_FLIGHT)
+        pthread_cond_broadcast(&k->changed);
+    pthread_mutex_unlock(&k->lock);
 }
 
 void kernel_answer(struct kernel *k, struct message *m) {
-    pthread_mutex_lock(&k->lock);
-    bool ended = k->ended, large = m->len > SMALL;
-    if (k->in_flight-- >= FILES_IN_FLIGHT)
-        pthread_cond_broadcast(&k->changed);
-    if (!ended && large) {
-        messages_put(&k->large, m);
-        pthread_cond_broadcast(&k->changed);
-    }
-    pthread_mutex_unlock(&k->lock);
-    if (ended)
-        free(m);
-    else if (!large)
-        write_answer(k, m);
+    answered(k);
+    answers_put(&k->answers, m);
+}
+
+void kernel_cut(struct kernel *k, uint64_t unique, const struct part *parts, uint32_t count,
+                bool here) {
+    answered(k);
+    answers_cut(&k->answers, unique, parts, count, here);
 }
 
 void kernel_error(struct kernel *k, uint64_t unique, int error) {
@@ -55,23 +50,6 @@ void kernel_error(struct kernel *k, uint64_t unique, int error) {
     *(struct fuse_out_header *)m->data =
         (struct fuse_out_header){.len = m->len, .error = error, .unique = unique};
     kernel_answer(k, m);
-}
-
-static void *write_large(void *arg) {
-    struct kernel *k = arg;
-    pthread_mutex_lock(&k->lock);
-    while (!k->ended) {
-        struct message *m = messages_take(&k->large);
-        if (!m) {
-            pthread_cond_wait(&k->changed, &k->lock);
-            continue;
-        }
-        pthread_mutex_unlock(&k->lock);
-        write_answer(k, m);
-        pthread_mutex_lock(&k->lock);
-    }
-    pthread_mutex_unlock(&k->lock);
-    return NULL;
 }
 
 /* --- requests ----------------------------------------------------------------------------------------------------------- */
@@ -144,19 +122,6 @@ static void *read_requests(void *arg) {
 
 /* --- life --------------------------------------------------------------------------------------------------------------- */
 
-static int start_thread(pthread_t *thread, void *(*run)(void *), void *arg) {
-    sigset_t all, before;
-    pthread_attr_t attr;
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = pthread_create(thread, &attr, run, arg);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return err;
-}
-
 static void end(struct kernel *k) {
     pthread_mutex_lock(&k->lock);
     k->ended = true;
@@ -165,32 +130,35 @@ static void end(struct kernel *k) {
     eventfd_write(k->stop, 1);
 }
 
-int kernel_start(struct kernel *k, int device, void (*ask)(struct kernel *, struct message *),
-                 struct fault *f) {
+int kernel_start(struct kernel *k, int device, struct spares *spares,
+                 void (*ask)(struct kernel *, struct message *), struct fault *f) {
     *k = (struct kernel){.device = device, .ask = ask};
-    messages_init(&k->large);
     pthread_mutex_init(&k->lock, NULL);
     pthread_cond_init(&k->changed, NULL);
     k->stop = eventfd(0, EFD_CLOEXEC);
     k->room = malloc(FILES_MESSAGE);
-    int err = k->stop < 0 || !k->room ? ENOMEM : start_thread(&k->reading, read_requests, k);
-    if (!err && (err = start_thread(&k->writing, write_large, k))) {
-        end(k);
-        pthread_join(k->reading, NULL);
+    if (k->stop < 0 || !k->room) {
+        fault_set(f, ENOMEM, "make room for the kernel's requests");
+        goto undo;
     }
+    if (answers_start(&k->answers, device, spares, f) < 0)
+        goto undo;
+    int err = thread_start(&k->reading, STACK, false, read_requests, k);
     if (!err)
         return 0;
+    fault_set(f, err, "start the thread that reads the kernel's requests");
+    answers_stop(&k->answers);
+undo:
     if (k->stop >= 0)
         close(k->stop);
     free(k->room);
-    return fault_set(f, err, "start the threads that serve files");
+    return -1;
 }
 
 void kernel_stop(struct kernel *k) {
     end(k);
     pthread_join(k->reading, NULL);
-    pthread_join(k->writing, NULL);
-    messages_clear(&k->large);
+    answers_stop(&k->answers);
     free(k->room);
     close(k->stop);
 }

@@ -1,11 +1,9 @@
-/* /dev/fuse: requests of this machine's kernel read on a thread of their own, answers written from any.
+/* /dev/fuse: requests of this machine's kernel, read on a thread of their own and handed on; answers by answers.h.
  *
- * Two threads: one reads and hands each request on; one writes the large answers, so that copying them does not keep the
- * loop's thread from its packets. Small ones are written where they come from. INIT and DESTROY are settled here. */
+ * INIT and DESTROY are settled here. No more than FILES_IN_FLIGHT are handed on and not answered. */
 #pragma once
 
-#include "native/fault.h"
-#include "native/stream.h"
+#include "layer/files/answers.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -14,24 +12,27 @@
 struct kernel {
     int device, stop; /* an eventfd */
     uint8_t *room;    /* for one request; the reading thread's */
-    pthread_t reading, writing;
+    struct answers answers;
+    pthread_t reading;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct messages large; /* answers for the writing thread */
-    uint32_t in_flight;    /* requests that were handed on and not answered */
+    uint32_t in_flight; /* requests that were handed on and not answered */
     bool ended;
     /* On the reading thread: takes a request. */
     void (*ask)(struct kernel *k, struct message *request);
 };
 
 /* `device` stays the caller's, until kernel_stop has returned. 0, or -1: nothing runs. */
-int kernel_start(struct kernel *k, int device, void (*ask)(struct kernel *, struct message *),
-                 struct fault *f);
-/* Joins both threads; kernel_answer drops what it is given from now on. Not on the loop's thread. */
+int kernel_start(struct kernel *k, int device, struct spares *spares,
+                 void (*ask)(struct kernel *, struct message *), struct fault *f);
+/* Joins its threads; kernel_answer drops what it is given from now on. Not on the loop's thread. */
 void kernel_stop(struct kernel *k);
 
 /* Takes the answer: a fuse_out_header first, its len and error such that the kernel ends the request. Any thread. */
 void kernel_answer(struct kernel *k, struct message *answer);
 void kernel_error(struct kernel *k, uint64_t unique, int error); /* 0 or -errno */
+/* As answers_cut: to READ. */
+void kernel_cut(struct kernel *k, uint64_t unique, const struct part *parts, uint32_t count,
+                bool here);
 
 bool kernel_awaits(uint32_t opcode); /* whether there is an answer to it */

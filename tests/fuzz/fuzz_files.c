@@ -117,6 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     t = (struct tree){.nodes = nodes_new(open("/mnt/root", O_PATH | O_DIRECTORY)), .writes = true};
     if (!t.nodes)
         abort();
+    spares_init(&t.spares);
     handles_init(&t.handles, t.nodes);
     while (n >= 3) {
         uint32_t opcode = p[0] == 255 ? FILES_WALK : p[0];

@@ -45,6 +45,44 @@ def test_the_agents_end_in_the_middle_of_a_read(own: Files) -> None:
     os.close(fd)
 
 
+RUN = ("dd", "bs=128k", "skip=8", "of=/dev/null")
+
+
+def reader_in_order(files: Files, fd: int) -> subprocess.Popen[bytes]:
+    """A process that has read a MiB in order, and then waits for what was asked ahead of it and does not come."""
+    for at in range(8):
+        assert len(os.pread(fd, 131072, at * 131072)) == 131072
+    files.tell("stop")
+    os.lseek(fd, 0, os.SEEK_SET)
+    return subprocess.Popen(RUN, stdin=fd, stderr=subprocess.PIPE)
+
+
+def test_who_waits_for_what_was_asked_ahead_can_be_ended(own: Files) -> None:
+    fd = own.door.open("/data/large")
+    with reader_in_order(own, fd) as reader:
+        with pytest.raises(subprocess.TimeoutExpired):
+            reader.wait(0.5)
+        reader.send_signal(signal.SIGKILL)
+        assert reader.wait(timeout=20) == -signal.SIGKILL
+    own.tell("go")
+    os.close(fd)
+    assert len(own.door.read("/data/large")) == 9 << 20
+
+
+def test_who_waits_for_what_was_asked_ahead_is_told_of_the_links_end(own: Files) -> None:
+    fd = own.door.open("/data/large")
+    with reader_in_order(own, fd) as reader:
+        with pytest.raises(subprocess.TimeoutExpired):
+            reader.wait(0.5)
+        own.tell("cut")
+        _, said = reader.communicate(timeout=20)
+    assert b"Input/output error" in said
+    os.close(fd)
+    own.tell("go")
+    own.tell("link")
+    assert len(own.door.read("/data/large")) == 9 << 20
+
+
 def test_another_link_serves_anew(own: Files) -> None:
     assert own.door.read("/etc/hosts") == b"198.18.0.1 target\n"
     open_before = own.door.open("/data/large")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import random
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.net.files.door import NOFOLLOW, Door
-from tests.net.files.lab import APP_GID, APP_UID, TARGET_UID, Files, Target
+from tests.net.files.lab import APP_GID, APP_UID, TARGET_GID, TARGET_UID, Files, Target
 
 LISTED = 3000
 
@@ -64,6 +66,44 @@ def test_the_page_cache_serves_a_second_read(files: Files) -> None:
     before = files.tell("counters")["octets"]
     files.door.read("/data/large")
     assert files.tell("counters")["octets"] == before
+
+
+def test_in_order_and_here_and_there_by_many_at_once(door: Door, target: Target) -> None:
+    """What is fetched ahead of who reads in order, mixed with seeks, is never another part of the file."""
+    whole = (target.root / "data/large").read_bytes()
+
+    def reader(seed: int) -> None:
+        chance = random.Random(seed)
+        fd = door.open("/data/large")
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        at = 0
+        for _ in range(60):
+            if chance.random() < 0.2:
+                at = chance.randrange(len(whole))
+            size = chance.choice((4096, 65536, 131072, 400_000, 1 << 20))
+            assert os.pread(fd, size, at) == whole[at : at + size]
+            at = min(at + size, len(whole))
+        os.close(fd)
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(reader, range(8)))
+
+
+def test_what_was_fetched_ahead_of_a_reader_is_not_what_it_was_before_a_write(
+    writable: Files, target: Target
+) -> None:
+    path = target.root / "own/changing"
+    path.write_bytes(b"a" * (4 << 20))
+    os.chown(path, TARGET_UID, TARGET_GID)
+    reader, writer = writable.door.open("/own/changing"), writable.door.open("/own/changing", os.O_WRONLY)
+    for at in range(8):
+        assert os.pread(reader, 131072, at * 131072) == b"a" * 131072
+    os.pwrite(writer, b"b" * (3 << 20), 1 << 20)
+    for at in range(8, 32):
+        assert os.pread(reader, 131072, at * 131072) == b"b" * 131072
+    os.close(reader)
+    os.close(writer)
+    path.unlink()
 
 
 def test_a_descriptor_is_the_kernels(door: Door, target: Target) -> None:
