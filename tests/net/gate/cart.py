@@ -1,7 +1,7 @@
 """A gRPC service and its client, each a process of its own: ``serve NAME PORT`` and ``ask ADDRESS PORT``.
 
 Messages are octets, so that nothing needs to be generated. The client has one channel, which is one connection, and
-sends each second call with ``x-mine: 1``; every answer says who gave it.
+sends each second call with ``x-mine: 1``; every answer says who gave it. A service says each call that it got whole.
 """
 
 from __future__ import annotations
@@ -34,21 +34,33 @@ class Cart(grpc.GenericRpcHandler):
         }
         return made.get(details.method)
 
+    def got(self, method: str, requests: int, octets: int, context: Any) -> None:
+        mine = dict(context.invocation_metadata()).get("x-mine", "0")
+        print(method, requests, octets, mine, flush=True)
+
     def get(self, request: bytes, context: Any) -> bytes:
+        self.got("get", 1, len(request), context)
         context.set_trailing_metadata((("x-from", self.name.decode()),))
         return self.name + b" " + request
 
-    def list(self, request: bytes, _context: Any) -> Iterator[bytes]:
+    def list(self, request: bytes, context: Any) -> Iterator[bytes]:
+        self.got("list", 1, len(request), context)
         yield from (self.name + b" %d" % i for i in range(int(request)))
 
-    def put(self, requests: Iterator[bytes], _context: Any) -> bytes:
-        return self.name + b" %d" % sum(len(request) for request in requests)
+    def put(self, requests: Iterator[bytes], context: Any) -> bytes:
+        sizes = [len(request) for request in requests]
+        self.got("put", len(sizes), sum(sizes), context)
+        return self.name + b" %d" % sum(sizes)
 
-    def chat(self, requests: Iterator[bytes], _context: Any) -> Iterator[bytes]:
+    def chat(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        sizes = []
         for request in requests:
+            sizes.append(len(request))
             yield self.name + b" " + request
+        self.got("chat", len(sizes), sum(sizes), context)
 
-    def fail(self, _request: bytes, context: Any) -> bytes:
+    def fail(self, request: bytes, context: Any) -> bytes:
+        self.got("fail", 1, len(request), context)
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{self.name.decode()}: the cart is empty")
         return b""
 
@@ -97,11 +109,11 @@ def ask_each(channel: Any, who: bytes, metadata: Any) -> None:
     assert failed.details() == f"{who.decode()}: the cart is empty"
 
 
-def ask(address: str, port: str) -> None:
-    """All of it on one connection, two chats open all the while; says ``ok``."""
+def ask(address: str, port: str, mine: str = "app") -> None:
+    """All of it on one connection, two chats open all the while; says ``ok``. ``mine`` answers what is sent so."""
     options = [("grpc.max_receive_message_length", 4 << 20)]
     with grpc.insecure_channel(f"{address}:{port}", options=options) as channel:
-        parties = [(b"target", None), (b"app", MINE)]
+        parties = [(b"target", None), (mine.encode(), MINE)]
         chats = [Chat(channel, metadata) for _, metadata in parties]
         for turn in range(5):
             for chat, (who, metadata) in zip(chats, parties, strict=True):
@@ -110,9 +122,9 @@ def ask(address: str, port: str) -> None:
         for chat in chats:
             chat.end()
         cancelled = Chat(channel, MINE)
-        assert cancelled.say(b"x") == b"app x"
+        assert cancelled.say(b"x") == mine.encode() + b" x"
         cancelled.heard.cancel()
-        ask_each(channel, b"app", MINE)
+        ask_each(channel, mine.encode(), MINE)
     print("ok", flush=True)
 
 
