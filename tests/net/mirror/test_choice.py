@@ -319,7 +319,8 @@ def cart(name: str, *inside: str) -> Iterator[tuple[int, subprocess.Popen[str]]]
             server.terminate()
 
 
-EACH = {"get 1 3 1", f"get 1 {1 << 20} 1", "list 1 2 1", f"put 3 {3 << 20} 1", "fail 1 0 1"}
+BIG = 1 << 17  # more than a window
+EACH = {"get 1 3 1", f"get 1 {BIG} 1", "list 1 2 1", f"put 3 {3 * BIG} 1", "fail 1 0 1"}
 
 
 def test_grpc(lab: Lab, mirror: Start) -> None:
@@ -329,9 +330,10 @@ def test_grpc(lab: Lab, mirror: Start) -> None:
     with cart("target", *inside, lab.target) as (port, _), cart("app") as (app, heard):
         made = chooses(mirror, port, str(app), filters=[[(HEADER, "^x-mine: 1$")]])
         words = [*inside, lab.client, sys.executable, "-m", "tests.net.gate.cart"]
-        asked = [*words, "ask", TARGET4, str(port), "target"]
+        asked = [*words, "ask", TARGET4, str(port), "target", str(BIG)]
         done = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, timeout=90, check=False)
         assert (done.returncode, done.stdout) == (0, "ok\n"), done.stderr
+        assert made.counters()["dropped"] == 0
         (seen,) = made.seen()
         assert (seen["seen"], seen["matched"]) == (2 * (1 + 25) + 1 + 5, (1 + 25) + 1 + 5)
         assert seen["last"] == "POST /shop.Cart/Fail HTTP/2"
