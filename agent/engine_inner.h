@@ -4,7 +4,6 @@
 #include "agent/dial.h"
 #include "agent/engine.h"
 #include "agent/files/files.h"
-#include "agent/http/filter.h"
 #include "agent/mirror.h"
 #include "agent/steal.h"
 #include "native/loop.h"
@@ -42,8 +41,7 @@ struct session {
     struct outgoing out;
     struct files_used files;
     struct mirror_rate rate;
-    struct http_filter *filter; /* of what is mirrored; NULL: all of it */
-    uint32_t most;              /* channels at a time; 0: no limit */
+    uint32_t most; /* channels at a time; 0: no limit */
 };
 
 /* --- calls: each is carried to the loop's thread --- */
@@ -60,8 +58,6 @@ struct call {
     const struct engine_limits *limits;
     const struct files_target *files;
     struct engine_counters *counters;
-    const uint8_t *octets;
-    struct engine_seen *seen;
     struct fault *fault;
     int64_t result;
 };
@@ -70,9 +66,6 @@ struct session *session_find(const struct engine *e, uint32_t number); /* or NUL
 struct place *place_find(const struct session *s, uint32_t index);
 /* That a call is about; NULL: there is none, and the call's result says so. */
 struct session *session_of(struct call *c);
-
-/* Its mirror's counters stay the session's. */
-void place_mirror_end(struct session *s, struct place *p);
 
 /* engine_files.c */
 void place_files_end(struct engine *e, struct place *p);

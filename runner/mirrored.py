@@ -11,11 +11,9 @@ from wire.messages import AppPort
 
 @dataclass(slots=True)
 class Mirrored:
-    """Collects the agent's notices; ``line`` is what to say now, or None if it was said. ``filtered``: which
-    requests, in words; "" for everything."""
+    """Collects the agent's notices; ``line`` is what to say now, or None if it was said."""
 
     target: str
-    filtered: str = ""
     _now: dict[int, tuple[AppPort, ...]] = field(default_factory=dict)
     _said: str = ""
     _stale: bool = (
@@ -46,6 +44,4 @@ class Mirrored:
         if text == self._said and not (self._stale and text):
             return None
         before, self._said, self._stale = self._said, text, False
-        if text and self.filtered:
-            return f"{text}: {self.filtered}"
         return text or f"no longer {before}"

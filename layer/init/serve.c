@@ -40,68 +40,64 @@ static long address(const void *p) {
     return (long)(uintptr_t)p;
 }
 
-/* Memory that the caller wants read: false: the kernel says what is wrong with it. */
+/* Memory that the caller wants read. */
 static bool fetch(struct desk *d, struct caller *c, long *argument, size_t n) {
-    if (*argument == 0)
-        return true;
     if (n > sizeof d->room || !caller_read(c, (uint64_t)*argument, &d->room, n))
         return false;
     *argument = address(&d->room);
     return true;
 }
 
-/* Memory that the caller wants written: ours first. A size of 0 asks for how much there is. */
+/* Memory that the caller wants written: ours first, which is never NULL. */
 static void lend(struct desk *d, long *argument, long *size) {
     if (size && *size > (long)sizeof d->room)
         *size = sizeof d->room;
-    if (*argument != 0)
-        *argument = address(&d->room);
+    *argument = address(&d->room);
 }
 
-/* `a` becomes arguments of this process. */
+/* One argument becomes one of this process. */
+static bool take(struct desk *d, struct caller *c, enum argument kind, long *a, int *texts) {
+    switch (kind) {
+    case NUMBER:
+        return true;
+    case PATH:
+        if (caller_text(c, (uint64_t)a[0], d->texts[*texts], PATH_MAX) < 0)
+            return false;
+        a[0] = address(d->texts[(*texts)++]);
+        return true;
+    case IN:
+        return a[1] >= 0 && fetch(d, c, a, (size_t)a[1]);
+    case TIMES: /* NULL: of now */
+        return a[0] == 0 || fetch(d, c, a, 4 * sizeof(long));
+    case SECONDS:
+        return a[0] == 0 || fetch(d, c, a, 2 * sizeof(long));
+    case OUT:
+        if (a[1] < 0)
+            return false;
+        lend(d, a, &a[1]);
+        return true;
+    case STAT:
+    case STATX:
+    case STATFS:
+        lend(d, a, NULL);
+        return true;
+    }
+    return false;
+}
+
+/* False: memory is not where the caller says, or there is none. The kernel says what is wrong with it. */
 static bool load(struct desk *d, struct caller *c, const struct call *call, long a[6]) {
     int texts = 0;
     for (int i = 0; i < 6; i++)
-        switch (call->arguments[i]) {
-        case NUMBER:
-            break;
-        case PATH:
-            if (a[i] == 0)
-                break;
-            if (caller_text(c, (uint64_t)a[i], d->texts[texts], PATH_MAX) < 0)
-                return false;
-            a[i] = address(d->texts[texts++]);
-            break;
-        case IN:
-            if (a[i + 1] < 0 || !fetch(d, c, &a[i], (size_t)a[i + 1]))
-                return false;
-            break;
-        case TIMES:
-            if (!fetch(d, c, &a[i], 4 * sizeof(long)))
-                return false;
-            break;
-        case SECONDS:
-            if (!fetch(d, c, &a[i], 2 * sizeof(long)))
-                return false;
-            break;
-        case OUT:
-            if (a[i + 1] < 0)
-                return false;
-            lend(d, &a[i], &a[i + 1]);
-            break;
-        case STAT:
-        case STATX:
-        case STATFS:
-            lend(d, &a[i], NULL);
-            break;
-        }
+        if (!take(d, c, call->arguments[i], &a[i], &texts))
+            return false;
     return true;
 }
 
 static size_t written(const struct call *call, int i, const uint64_t *asked, long result) {
     switch (call->arguments[i]) {
     case OUT:
-        return asked[i + 1] > 0 && asked[i] ? (size_t)result : 0;
+        return asked[i + 1] > 0 ? (size_t)result : 0; /* a size of 0 asks for how much there is */
     case STAT:
         return sizeof(struct stat);
     case STATX:

@@ -19,3 +19,6 @@ enum hook {
 /* The next one of that name: libc's, unless the user has preloaded something behind us. */
 void *real_of(enum hook hook);
 #define REAL(name) ((__typeof__(&(name)))real_of(HOOK_##name))
+
+/* A function of libc's that this library may not need by name: it came to libc.so late. NULL: it is not there. */
+void *real_symbol(const char *name);

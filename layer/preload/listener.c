@@ -122,6 +122,11 @@ static void count(const char *path) {
     ask_door(&a);
 }
 
+bool listener_wanted(int dirfd, const char *path) {
+    enum program kind = program_at(dirfd, path);
+    return kind == PROGRAM_FOREIGN || kind == PROGRAM_BARE;
+}
+
 void listener_before(int dirfd, const char *path) {
     int before = errno;
     if (!place_active())

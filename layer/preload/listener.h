@@ -8,6 +8,8 @@
 
 #include "program.h"
 
+#include <stdbool.h>
+
 /* As sun_path begins, and its length: where mirror-init takes listeners. SEQPACKET: who has connected is told LISTENER_READY or
  * nothing, and sends the listener with one octet; before that word nothing is installed, for a filter without a supervisor is
  * ENOSYS for every call. */
@@ -19,3 +21,6 @@
  * program will run without: then the files' door counts it. errno is as it was. Async-signal-safe, and right in a child of
  * vfork(2): filters are each thread's own. */
 void listener_before(int dirfd, const char *path);
+
+/* Whether it would do anything. */
+bool listener_wanted(int dirfd, const char *path);

@@ -26,3 +26,7 @@ void *real_of(enum hook hook) {
     atomic_store_explicit(&found[hook], f, memory_order_release);
     return f;
 }
+
+void *real_symbol(const char *name) {
+    return dlsym(RTLD_DEFAULT, name);
+}

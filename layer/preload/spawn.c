@@ -1,8 +1,11 @@
 /* posix_spawn(3), whose libc runs a program by a call of its own: what is the target's is given to it as a descriptor's name. */
 #include "exec.h"
 #include "hook.h"
+#include "listener.h"
 
+#include <pthread.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "libc.h"
@@ -21,7 +24,45 @@ static int high(int fd) {
     return moved;
 }
 
-/* As posix_spawn(3), an error is returned. */
+/* --- programs without a layer: the child has the filter of the thread that starts it, so that is one of its own ------------- */
+
+typedef int spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                  const posix_spawnattr_t *how, char *const *arguments, char *const *environment);
+
+struct beside {
+    spawn *spawn;
+    pid_t *pid;
+    const char *path, *program;
+    const posix_spawn_file_actions_t *actions;
+    const posix_spawnattr_t *how;
+    char *const *arguments, *const *environment;
+    int error;
+};
+
+static void *run_beside(void *arg) {
+    struct beside *b = arg;
+    listener_before(AT_FDCWD, b->program);
+    b->error = b->spawn(b->pid, b->path, b->actions, b->how, b->arguments, b->environment);
+    return NULL;
+}
+
+/* Called as `spawn` is; `program` is where its `path` leads. A thread that cannot be had is a program without a listener. */
+static int spawned(spawn *real, pid_t *pid, const char *path, const char *program,
+                   const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *how,
+                   char *const *arguments, char *const *environment) {
+    struct beside b = {real, pid, path, program, actions, how, arguments, environment, 0};
+    pthread_t thread;
+    bool wanted = place_active() && listener_wanted(AT_FDCWD, program);
+    __typeof__(&pthread_create) create = wanted ? real_symbol("pthread_create") : NULL;
+    __typeof__(&pthread_join) join = wanted ? real_symbol("pthread_join") : NULL;
+    if (!create || !join || create(&thread, NULL, run_beside, &b) != 0)
+        return real(pid, path, actions, how, arguments, environment);
+    join(thread, NULL);
+    return b.error;
+}
+
+/* --- posix_spawn(3): an error is returned -------------------------------------------------------------------------------------- */
+
 static int spawn_of_target(pid_t *pid, const struct place *p, const char *path,
                            const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *how,
                            char *const *arguments, char *const *environment) {
@@ -34,7 +75,8 @@ static int spawn_of_target(pid_t *pid, const struct place *p, const char *path,
     } else if (!script.interpreter) {
         fd = high(fd);
         struct fd_name name = fd_name(fd);
-        error = REAL(posix_spawn)(pid, name.text, actions, how, arguments, environment);
+        error = spawned(REAL(posix_spawn), pid, name.text, name.text, actions, how, arguments,
+                        environment);
     } else if (n > ARGUMENTS) {
         error = E2BIG;
     } else {
@@ -57,13 +99,14 @@ EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_acti
     case ROUTE_OWN:
         break;
     case ROUTE_HERE:
-        return REAL(posix_spawn)(pid, p.path, actions, how, arguments, environment);
+        return spawned(REAL(posix_spawn), pid, p.path, p.path, actions, how, arguments,
+                       environment);
     case ROUTE_TARGET:
         return spawn_of_target(pid, &p, path, actions, how, arguments, environment);
     case ROUTE_FAILED:
         return errno;
     }
-    return REAL(posix_spawn)(pid, path, actions, how, arguments, environment);
+    return spawned(REAL(posix_spawn), pid, path, path, actions, how, arguments, environment);
 }
 
 /* What is not the target's is libc's to search for. */
@@ -76,6 +119,7 @@ EXPORT int posix_spawnp(pid_t *pid, const char *name, const posix_spawn_file_act
     if (strchr(name, '/'))
         return posix_spawn(pid, name, actions, how, arguments, environment);
     bool forbidden = false;
+    path[0] = '\0';
     while (place_active() && exec_next(&dirs, name, path)) {
         int before = errno;
         bool there = access(path, X_OK) == 0;
@@ -86,6 +130,6 @@ EXPORT int posix_spawnp(pid_t *pid, const char *name, const posix_spawn_file_act
         if (there)
             break;
     }
-    int error = REAL(posix_spawnp)(pid, name, actions, how, arguments, environment);
+    int error = spawned(REAL(posix_spawnp), pid, name, path, actions, how, arguments, environment);
     return error == ENOENT && forbidden ? EACCES : error;
 }

@@ -6,6 +6,7 @@ import os
 import shutil
 import struct
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +129,17 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {libc: build(folder, libc) for libc in COMPILERS}
 
 
+@pytest.fixture(scope="session")
+def bare() -> Iterator[Path]:
+    """A static program of glibc's, which does what `bare.c` says; in a folder that all users may enter."""
+    source = str(Path(__file__).with_name("bare.c"))
+    with tempfile.TemporaryDirectory(prefix="bare-") as folder:
+        Path(folder).chmod(0o755)
+        made = Path(folder) / "bare"
+        subprocess.run(["gcc", "-O1", "-static", f"-I{ROOT}", "-o", str(made), source], check=True)
+        yield made
+
+
 SUPERVISOR = ("supervisor", "serve", "caller", "call", "shadow", "account")
 
 
@@ -158,6 +170,16 @@ def app(tmp_path: Path, tree: Path, libraries: dict[str, Path]) -> Iterator[App]
             yield made
     finally:
         space.close()
+
+
+def supervise(app: App, supervised: Path, *words: str, layered: bool = False, check: bool = True) -> str:
+    """What a program says that mirror-init's part starts and serves; `layered`: its loader brings the layer. In a
+    mount namespace of its own: directories are made in the container for chdir(2)."""
+    script = 'mount -t tmpfs tmpfs /srv && exec "$@"'
+    if layered:
+        words = ("/usr/bin/env", f"LD_PRELOAD={app.layer}/$LIB/layer.so", *words)
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", str(supervised), *words]
+    return app.run(*command, layered=False, check=check).stdout
 
 
 def tooled(tree: Path, programs: Path) -> None:

@@ -5,6 +5,7 @@ that tree (open_tree(2)), which look to the app as those of the bridge's mount d
 from __future__ import annotations
 
 import array
+import contextlib
 import ctypes
 import errno
 import os
@@ -12,6 +13,7 @@ import socket
 import stat
 import struct
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -62,12 +64,22 @@ class StandIn:
         self._listener.bind("\0mirror-run/files")
         self._listener.listen(64)
         self.asked: dict[int, int] = {}
+        self.users: set[int] = set()
+        """Who asked."""
+        self.held: threading.Event | None = None
+        """If there is one, answers wait for it."""
+        self._waits = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="stand-in")
 
     def read_only(self) -> None:
         """As the bridge's mount is when nothing may be written."""
         attributes = struct.pack("=4Q", MOUNT_ATTR_RDONLY, 0, 0, 0)
         call(SYS_MOUNT_SETATTR, self._root, b"", AT_EMPTY_PATH, attributes, len(attributes))
+
+    def when_held(self, told: Callable[[], None]) -> None:
+        """Tells once an answer waits."""
+        self._waits.wait()
+        told()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -87,17 +99,25 @@ class StandIn:
                 return
             with visitor:
                 packet = visitor.recv(1 << 17)
+                credentials = visitor.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+                self.users.add(struct.unpack("3i", credentials)[1])
                 if packet:
                     self._answer(visitor, packet)
 
     def _answer(self, visitor: socket.socket, packet: bytes) -> None:
+        if self.held:
+            self._waits.set()
+            self.held.wait()
         fds: list[int] = []
         try:
             result, body = self._done(packet, fds)
         except OSError as error:
             result, body = -(error.errno or errno.EIO), b""
+        except (OverflowError, ValueError):  # numbers that Python does not pass on
+            result, body = -errno.EINVAL, b""
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        visitor.sendmsg([ANSWER.pack(result, len(body)), body], rights)
+        with contextlib.suppress(BrokenPipeError):  # who asked was killed
+            visitor.sendmsg([ANSWER.pack(result, len(body)), body], rights)
         for fd in fds:
             os.close(fd)
 

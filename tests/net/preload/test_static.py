@@ -6,7 +6,7 @@ from pathlib import Path
 
 from runner.files.rules import Mode, Rules, Wishes
 
-from .conftest import App, differing, inside, plant, tooled
+from .conftest import App, differing, inside, plant, supervise, tooled
 
 
 def comparable(said: str) -> str:
@@ -18,18 +18,11 @@ def comparable(said: str) -> str:
     )
 
 
-def run(app: App, supervised: Path, *words: str, check: bool = True) -> str:
-    """In a mount namespace of its own: directories are made in the container for chdir(2)."""
-    script = 'mount -t tmpfs tmpfs /srv && exec "$@"'
-    command = ["unshare", "--mount", "sh", "-c", script, "sh", str(supervised), *words]
-    return app.run(*command, layered=False, check=check).stdout
-
-
 def test_everything_with_the_right_to_write(app: App, programs: Path, supervised: Path, tmp_path: Path) -> None:
     plant(tmp_path / "control")
     there = comparable(inside(tmp_path / "control", programs, "/srv/d"))
     tooled(app.tree, programs)
-    here = comparable(run(app, supervised, str(programs / "calls-static"), "/srv/d"))
+    here = comparable(supervise(app, supervised, str(programs / "calls-static"), "/srv/d"))
     assert len(there.splitlines()) > 700
     assert not differing(there, here), "\n".join(differing(there, here))
 
@@ -39,5 +32,5 @@ def test_what_changes_nothing_when_it_may_only_be_read(
 ) -> None:
     app.ruled(Rules(Mode.OVERRIDES, Wishes(read_only=("^/srv(/|$)", "^/etc/hostname$"))))
     there = comparable(inside(tree, programs, "/srv/d", "looks"))
-    here = comparable(run(app, supervised, str(programs / "calls-static"), "/srv/d", "looks"))
+    here = comparable(supervise(app, supervised, str(programs / "calls-static"), "/srv/d", "looks"))
     assert not differing(there, here), "\n".join(differing(there, here))
