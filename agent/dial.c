@@ -43,6 +43,7 @@ struct channel *dial_open(struct target *t, const struct channel_open *o, int *e
     case CHANNEL_ECHO:
         return dial_echo(t, o, err);
     case CHANNEL_FILES: /* of the target, not of its network */
+    case CHANNEL_UNIX:
     case CHANNEL_MIRROR_TCP:
     case CHANNEL_MIRROR_UDP:
     case CHANNEL_STEAL_TCP: /* the agent's to open */

@@ -97,9 +97,8 @@ static struct channel *on_open(void *owner, const struct channel_open *o, int *e
         *err = EMFILE;
         return NULL;
     }
-    if (o->kind == CHANNEL_FILES)
-        return files_open(s->engine->files, &p->files,
-                          (struct files_rates){&s->out.up, &s->out.down}, p, err);
+    if (o->kind == CHANNEL_FILES || o->kind == CHANNEL_UNIX)
+        return place_files_open(s, p, o, err);
     return dial_open(&p->target, o, err);
 }
 

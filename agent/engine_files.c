@@ -1,11 +1,29 @@
 /* A target's files, as the engine has them: none, until Python has said whose they are and what may be done. */
 #include "agent/engine_inner.h"
 
+#include "native/files_words.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <unistd.h>
 
+/* What goes out by a Unix socket is the target's traffic as any other: who may have none may have no such either. */
+struct channel *place_files_open(struct session *s, struct place *p, const struct channel_open *o,
+                                 int *err) {
+    struct files_target t = p->files;
+    t.connects = s->out.reach.outgoing;
+    if (o->kind == CHANNEL_FILES)
+        return files_open(s->engine->files, &t, (struct files_rates){&s->out.up, &s->out.down}, p,
+                          err);
+    int fd = files_take(s->engine->files, p, files_socket_handle(&o->destination));
+    if (fd >= 0)
+        return joined_new(&p->sockets, &s->engine->desk, &s->out, s->mux, fd, err);
+    *err = errno;
+    return NULL;
+}
+
 void place_files_end(struct engine *e, struct place *p) {
+    joined_end(&p->sockets, ENETDOWN);
     files_leave(e->files, p, ENETDOWN);
     if (p->files.pidfd >= 0)
         close(p->files.pidfd);

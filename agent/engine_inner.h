@@ -4,6 +4,7 @@
 #include "agent/dial.h"
 #include "agent/engine.h"
 #include "agent/files/files.h"
+#include "agent/files/joined.h"
 #include "agent/mirror.h"
 #include "agent/steal.h"
 #include "native/loop.h"
@@ -27,6 +28,7 @@ struct place {
     struct target target;
     struct mirror *mirror;
     struct files_target files;
+    struct joined *sockets; /* of the target's, connected */
 };
 
 struct session {
@@ -68,6 +70,8 @@ struct place *place_find(const struct session *s, uint32_t index);
 struct session *session_of(struct call *c);
 
 /* engine_files.c */
+struct channel *place_files_open(struct session *s, struct place *p, const struct channel_open *o,
+                                 int *err);
 void place_files_end(struct engine *e, struct place *p);
 
 /* engine_gate.c */

@@ -63,7 +63,10 @@ def page() -> str:
     parts.append(
         "Programs of the target's are run where one of your own rules names their path: with the loader and the"
         " libraries of the\ncontainer. Else the container's own is meant, and where it has none, it is EACCES.\n\n"
-        "Not reached: glob(3) of musl, fts(3); inotify(7) and Unix sockets by path find the container's own.\n"
+        "A Unix socket whose path is the target's (a database's, an engine's) is connected to from inside the target,"
+        " as its process;\nonly streams, only octets, and only where the session may go out from the target at all."
+        " One that is bound stays in the container.\n\n"
+        "Not reached: glob(3) of musl, fts(3); inotify(7) finds the container's own.\n"
     )
     parts.append("## Programs without a loader\n")
     parts.append(
@@ -76,8 +79,9 @@ def page() -> str:
     parts.append(
         "For such a program and what it starts: `sudo`, `ping` and other programs that become another user do not"
         " (no_new_privs);\na seccomp listener of its own is refused (EBUSY); O_PATH gives a descriptor for reading; a"
-        " program of the target's is not run,\nand io_uring's own open finds the container's. A program that becomes"
-        " another user has no layer and no listener: it sees the\ncontainer's files, and is counted at the end.\n"
+        " program of the target's is not run;\nio_uring's own open, and Unix sockets by path, find the container's. A"
+        " program that becomes another user has no layer and\nno listener: it sees the container's files, and is"
+        " counted at the end.\n"
     )
     return "\n".join(parts)
 

@@ -6,18 +6,23 @@
  * is taken apart in the bridge to be put together again in the agent. Rejected: words of our own, which would say the same
  * forty things in other structs, with a translator at both ends.
  *
- * INIT and DESTROY are between each kernel and its bridge and do not cross. Two requests are ours:
+ * INIT and DESTROY are between each kernel and its bridge and do not cross. Three requests are ours:
  *   HELLO  first on the channel: how uid and gid are shown; answered when the agent can act as the target, or with why not
  *   WALK   a path from the root, resolved as the bridge's kernel will resolve it. The answer is a sequence of records
  *          (struct files_record), each a request that the kernel is about to make and its answer, so that open, read and
  *          close of a small file cost one round trip: the look-ups, the links' texts, OPEN, and the file's first octets
+ *   CONNECT  a path, and a NUL: that Unix socket is connected, a stream. The answer is a handle, as OPEN's: either RELEASE
+ *          closes it, or a channel UNIX whose destination says it carries what is said over it, both ways, to its end
  *
  * Integers are little-endian, as both ends' machines are (x86_64, aarch64). A side that sees a length, opcode or unique that
  * cannot be resets the channel (EPROTO); a request that is only wrong is answered with -EINVAL. */
 #pragma once
 
+#include "addr.h"
+
 #include <linux/fuse.h>
 #include <stdint.h>
+#include <string.h>
 
 #define FILES_VERSION 1
 #define FILES_MINOR   31 /* of FUSE: structs have that version's sizes */
@@ -35,6 +40,7 @@
 enum files_opcode {
     FILES_HELLO = 0x4d520001,
     FILES_WALK = 0x4d520002,
+    FILES_CONNECT = 0x4d520010,
 };
 
 /* The target process's uid and gid are shown as these, and back. */
@@ -57,6 +63,24 @@ struct files_walk {
     uint32_t size;      /* at most FILES_AHEAD */
     uint32_t no_follow; /* the last part, if it is a symlink, is not followed */
 };
+
+struct files_connected {
+    uint64_t handle;
+};
+
+/* A channel UNIX's destination: the handle as the first eight octets of an IPv6 address. */
+static inline struct endpoint files_socket_name(uint64_t handle) {
+    struct endpoint e = {.addr.family = 6};
+    memcpy(e.addr.ip, &handle, sizeof handle);
+    return e;
+}
+
+static inline uint64_t files_socket_handle(const struct endpoint *e) {
+    uint64_t handle = 0;
+    if (e->addr.family == 6)
+        memcpy(&handle, e->addr.ip, sizeof handle);
+    return handle;
+}
 
 /* A record of WALK's answer; `name_len` octets of name (LOOKUP's) and `len` of the answer's body follow, then zeroes up to a
  * multiple of 8. */

@@ -57,6 +57,7 @@ enum channel_kind {
     CHANNEL_MIRROR_TCP = 17,
     CHANNEL_MIRROR_UDP = 18,
     CHANNEL_STEAL_TCP = 19,
+    CHANNEL_UNIX = 22,
 };
 
 struct channel_open {

@@ -75,6 +75,7 @@ class ChannelKind(IntEnum):
     MIRROR_TCP = 17  # agent to bridge: a copied connection of a client of the target
     MIRROR_UDP = 18  # agent to bridge: copied datagrams of one client
     STEAL_TCP = 19  # agent to bridge: a client's connection, which the app answers
+    UNIX = 22  # bridge to agent: a Unix socket of the target's that FILES has connected (native/files_words.h)
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,8 +117,11 @@ static int take_groups(const struct credentials *c, struct fault *f) {
 }
 
 static int take_user(const struct credentials *c, struct fault *f) {
+    /*privileged CAP_SETUID: a file thread has the target process's user: for the file system, and for who looks at the other
+     * end of a Unix socket (unix(7), SO_PEERCRED), which is the effective one. */
+    if (syscall(SYS_setresgid, -1, c->gid, -1) < 0 || syscall(SYS_setresuid, -1, c->uid, -1) < 0)
+        return fault_set(f, errno, "become user %u of group %u", c->uid, c->gid);
     syscall(SYS_setfsgid, c->gid);
-    /*privileged CAP_SETUID: a file thread has the target process's user. */
     syscall(SYS_setfsuid, c->uid);
     if ((gid_t)syscall(SYS_setfsgid, -1) != c->gid || (uid_t)syscall(SYS_setfsuid, -1) != c->uid)
         return fault_set(f, EPERM, "become user %u of group %u for the file system", c->uid,

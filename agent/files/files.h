@@ -31,8 +31,9 @@ void files_desk_free(struct files_desk *d);
 /* Whose files. `pidfd` stays the caller's. */
 struct files_target {
     pid_t pid;
-    int pidfd;   /* -1: no files of it are served */
-    bool writes; /* it may be changed */
+    int pidfd;     /* -1: no files of it are served */
+    bool writes;   /* it may be changed */
+    bool connects; /* its Unix sockets may be connected to */
     struct files_used *used;
 };
 
@@ -49,5 +50,7 @@ struct files_rates {
 /* The channel, or NULL and why. `owner`: what files_leave will say. */
 struct channel *files_open(struct files_desk *d, const struct files_target *t,
                            struct files_rates rates, const void *owner, int *err);
+/* The connected Unix socket that one of the owner's services has under this number, and has no more: the caller's. -1 and errno. */
+int files_take(struct files_desk *d, const void *owner, uint64_t handle);
 /* The owner is no more: its services end, their channels are reset. */
 void files_leave(struct files_desk *d, const void *owner, int err);

@@ -157,10 +157,13 @@ static const struct deed deeds[] = {
 };
 
 static const struct deed walk = {serve_walk, READS};
+static const struct deed connection = {serve_connect, READS};
 
 static const struct deed *deed_for(uint32_t opcode) {
     if (opcode == FILES_WALK)
         return &walk;
+    if (opcode == FILES_CONNECT)
+        return &connection;
     if (opcode >= sizeof deeds / sizeof *deeds || !deeds[opcode].serve)
         return NULL;
     return &deeds[opcode];

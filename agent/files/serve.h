@@ -21,7 +21,7 @@ struct tree {
     struct spares spares; /* of answers with content */
     struct nodes *nodes;
     struct handles handles;
-    bool writes;
+    bool writes, connects;
     uid_t uid, shown_uid; /* the target process's, and how the bridge wants it shown */
     gid_t gid, shown_gid;
 };
@@ -103,4 +103,5 @@ SERVES(serve_link);
 SERVES(serve_setxattr);
 SERVES(serve_removexattr);
 SERVES(serve_walk);
+SERVES(serve_connect);
 #undef SERVES

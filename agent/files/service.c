@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum {
@@ -342,11 +344,12 @@ static struct service *service_new(const struct files_target *t, int *err) {
     return NULL;
 }
 
-static void tree_init(struct service *s, bool writes) {
+static void tree_init(struct service *s, const struct files_target *t) {
     handles_init(&s->tree.handles, s->tree.nodes);
     s->tree.uid = s->tree.shown_uid = s->who.uid;
     s->tree.gid = s->tree.shown_gid = s->who.gid;
-    s->tree.writes = writes;
+    s->tree.writes = t->writes;
+    s->tree.connects = t->connects;
 }
 
 struct channel *files_open(struct files_desk *d, const struct files_target *t,
@@ -363,7 +366,7 @@ struct channel *files_open(struct files_desk *d, const struct files_target *t,
     s->pool.serve = serve_one;
     s->pool.refused = refused;
     s->pool.over = pool_over;
-    tree_init(s, t->writes);
+    tree_init(s, t);
     s->used = t->used;
     atomic_flag_clear(&s->doomed);
     atomic_init(&s->references, 2); /* the loop's, and its pool's */
@@ -379,6 +382,31 @@ struct channel *files_open(struct files_desk *d, const struct files_target *t,
     s->stream.channel.ops = &stream_channel_ops;
     channel_accept(&s->stream.channel, &stream_channel_ops, FILES_WINDOW);
     return &s->stream.channel;
+}
+
+/* Of a handle that is a connected socket: its own descriptor. -1, EBADF: it is not. */
+static int socket_of(const struct handle *h) {
+    struct sockaddr_un peer;
+    socklen_t len = sizeof peer;
+    if (getpeername(h->fd, (struct sockaddr *)&peer, &len) == 0 || errno != ENOTSOCK)
+        return fcntl(h->fd, F_DUPFD_CLOEXEC, 0);
+    errno = EBADF;
+    return -1;
+}
+
+int files_take(struct files_desk *d, const void *owner, uint64_t handle) {
+    for (struct service *s = d->services.next; s != &d->services; s = s->next) {
+        struct handle *h = s->owner == owner ? handles_use(&s->tree.handles, handle) : NULL;
+        if (!h)
+            continue;
+        int fd = socket_of(h);
+        handles_done(&s->tree.handles, h);
+        if (fd >= 0)
+            handles_release(&s->tree.handles, handle);
+        return fd;
+    }
+    errno = EBADF;
+    return -1;
 }
 
 void files_leave(struct files_desk *d, const void *owner, int err) {

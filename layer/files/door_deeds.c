@@ -1,5 +1,6 @@
 #include "layer/files/door_deeds.h"
 
+#include "layer/files/sockets.h"
 #include "layer/files/walk.h"
 
 #include <errno.h>
@@ -146,6 +147,14 @@ static int do_open(struct door_ask_parts *a) {
     return 0;
 }
 
+/* --- connecting ------------------------------------------------------------------------------------------------------------ */
+
+static int do_connect(struct door_ask_parts *a) {
+    uint64_t handle;
+    int err = walk_connect(a->fs, a->path, &handle);
+    return err ? err : sockets_offer(a->fs, handle, a->body, &a->made);
+}
+
 /* --- looking -------------------------------------------------------------------------------------------------------------- */
 
 static int do_stat(struct door_ask_parts *a, int fd) {
@@ -290,6 +299,8 @@ int door_do(struct door_ask_parts *a) {
         return do_open(a);
     case DOOR_READLINK:
         return do_readlink(a);
+    case DOOR_CONNECT:
+        return do_connect(a);
     case DOOR_MKDIR:
     case DOOR_RMDIR:
     case DOOR_UNLINK:

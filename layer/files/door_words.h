@@ -60,6 +60,8 @@
  *   REMOVEXATTR  second: its name; flags: NOFOLLOW
  *   WITHOUT_LAYER a program of the app's is executed that will see the container's own files alone; path: its, or "/".
  *                Nothing is done but that it is counted
+ *   CONNECT      -> as sun_path, the name of a stream socket (abstract) that stands for that of the target's: connected to
+ *                already, so that its errors are the answer's; whoever asked connects to the name now
  */
 enum door_op {
     DOOR_OPEN = 1,
@@ -82,6 +84,7 @@ enum door_op {
     DOOR_SETXATTR,
     DOOR_REMOVEXATTR,
     DOOR_WITHOUT_LAYER,
+    DOOR_CONNECT,
     DOOR_OPS,
 };
 

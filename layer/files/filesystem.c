@@ -162,12 +162,14 @@ static void walk_done(struct filesystem *fs, struct walk *w) {
 static void fail(struct filesystem *fs, uint64_t unique, struct walk *w, int error) {
     struct messages back;
     messages_init(&back);
-    if (w)
+    if (w) {
+        w->error = error;
         walk_done(fs, w);
-    else if (is_own(unique))
+    } else if (is_own(unique)) {
         runs_came(&fs->runs, unique, NULL, &back);
-    else
+    } else {
         kernel_error(&fs->kernel, unique, error);
+    }
     for (struct message *m; (m = messages_take(&back)); free(m))
         kernel_error(&fs->kernel, head_of(m)->unique, error);
 }
@@ -420,6 +422,18 @@ static void came_ahead(struct filesystem *fs, const struct asked *a, struct mess
         put_through(fs, w);
 }
 
+static void connection_made(struct filesystem *fs, struct walk *w, const struct message *m) {
+    const struct fuse_out_header *head = (const void *)m->data;
+    struct files_connected made;
+    w->error = head->error ? head->error : -EIO;
+    if (!head->error && m->len == sizeof *head + sizeof made) {
+        memcpy(&made, head + 1, sizeof made);
+        w->handle = made.handle;
+        w->error = 0;
+    }
+    walk_done(fs, w);
+}
+
 static void to_us(struct filesystem *fs, const struct asked *a, struct message *m) {
     size_t head = sizeof(struct fuse_out_header);
     if (a->opcode == FUSE_READ) {
@@ -428,7 +442,9 @@ static void to_us(struct filesystem *fs, const struct asked *a, struct message *
     }
     if (a->opcode == FILES_HELLO && answer_head(m)->error)
         stream_end(&fs->stream, EPROTO);
-    if (a->walk) {
+    if (a->opcode == FILES_CONNECT) {
+        connection_made(fs, a->walk, m);
+    } else if (a->walk) {
         ahead_add(&fs->ahead, a->walk->number, m->data + head, m->len - head);
         walk_done(fs, a->walk);
     }
@@ -546,6 +562,7 @@ close_post:
 }
 
 void filesystem_detach(struct filesystem *fs) {
+    sockets_end(fs);
     stream_end(&fs->stream, ENETRESET);
     on_patience(&fs->patience);
     timer_cancel(fs->loop, &fs->patience);

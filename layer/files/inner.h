@@ -9,6 +9,7 @@
 #include "layer/files/pages.h"
 #include "layer/files/reads.h"
 #include "layer/files/runs.h"
+#include "layer/files/sockets.h"
 #include "layer/files/tops.h"
 #include "layer/files/walk.h"
 
@@ -21,8 +22,9 @@
 /* Numbers of our own requests; the kernel's are below. */
 #define FILESYSTEM_OWN (1ull << 63)
 
-struct walk { /* on its door thread's stack */
-    uint64_t number;
+struct walk {                /* on its door thread's stack */
+    uint64_t number, handle; /* of a connection */
+    int error;
     bool done;
 };
 
@@ -53,6 +55,7 @@ struct filesystem {
     struct messages held; /* while there is no channel */
     bool given_up;        /* it has been so for too long: nothing is held until there is one */
     struct timer patience, again;
+    struct sockets sockets;
 };
 
 /* A request of ours, to be posted: zeroed but for its header. */

@@ -1,5 +1,6 @@
 #include "layer/files/inner.h"
 
+#include <errno.h>
 #include <string.h>
 
 struct message *filesystem_own(struct filesystem *fs, uint32_t opcode, uint64_t node, size_t body) {
@@ -31,6 +32,18 @@ void filesystem_release(struct filesystem *fs, uint64_t node, uint64_t handle) {
     filesystem_post(fs, m);
 }
 
+/* False: there was nobody to ask. */
+static bool answered(struct filesystem *fs, struct message *m, struct walk *w) {
+    m->owner = w;
+    if (!filesystem_post(fs, m))
+        return false;
+    pthread_mutex_lock(&fs->lock);
+    while (!w->done)
+        pthread_cond_wait(&fs->walked, &fs->lock);
+    pthread_mutex_unlock(&fs->lock);
+    return true;
+}
+
 uint64_t walk_ahead(struct filesystem *fs, const char *path, bool open, int flags, bool no_follow) {
     size_t n = strlen(path) + 1;
     struct message *m = filesystem_own(fs, FILES_WALK, FUSE_ROOT_ID, sizeof(struct files_walk) + n);
@@ -42,14 +55,21 @@ uint64_t walk_ahead(struct filesystem *fs, const char *path, bool open, int flag
     memcpy(head + 1, &in, sizeof in);
     memcpy((uint8_t *)(head + 1) + sizeof in, path, n);
     struct walk w = {.number = head->unique};
-    m->owner = &w;
-    if (!filesystem_post(fs, m))
-        return 0;
-    pthread_mutex_lock(&fs->lock);
-    while (!w.done)
-        pthread_cond_wait(&fs->walked, &fs->lock);
-    pthread_mutex_unlock(&fs->lock);
-    return w.number;
+    return answered(fs, m, &w) ? w.number : 0;
+}
+
+int walk_connect(struct filesystem *fs, const char *path, uint64_t *handle) {
+    size_t n = strlen(path) + 1;
+    struct message *m = filesystem_own(fs, FILES_CONNECT, FUSE_ROOT_ID, n);
+    if (!m)
+        return -ENOMEM;
+    struct fuse_in_header *head = (void *)m->data;
+    memcpy(head + 1, path, n);
+    struct walk w = {.number = head->unique};
+    if (!answered(fs, m, &w))
+        return -EIO;
+    *handle = w.handle;
+    return w.error;
 }
 
 static void give_back(void *ctx, const struct ahead_answer *one) {

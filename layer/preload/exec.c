@@ -230,10 +230,10 @@ EXPORT int execvp(const char *name, vector arguments) {
             errno = E2BIG;                                                                         \
             return -1;                                                                             \
         }                                                                                          \
-        made = __builtin_alloca((n_ + 1) * sizeof *made);                                          \
+        made = memset(__builtin_alloca((n_ + 1) * sizeof *made), 0, (n_ + 1) * sizeof *made);      \
         made[0] = first;                                                                           \
         va_start(list, first);                                                                     \
-        for (size_t i_ = 1; i_ <= n_; i_++)                                                        \
+        for (size_t i_ = 1; i_ <= n_; i_++) /* the NULL at its end too */                          \
             made[i_] = va_arg(list, const char *);                                                 \
     } while (0)
 

@@ -131,6 +131,29 @@ def test_programs_write_where_a_rule_says_so(scene: Scene, files_target: Contain
         scene.inside(files_target, "rm", "-r", "/srv/files/d")
 
 
+DATABASE = """set -e
+cluster=$(pg_lsclusters -h | awk '{print $1; exit}')
+pg_ctlcluster "$cluster" main start
+su postgres -c "createuser -s root; createdb -O root shop"
+touch /srv/up && sleep 600"""
+
+
+def test_psql_by_the_socket_of_the_target_s_database(scene: Scene) -> None:
+    """Whose user the server asks the kernel for (peer): it is the target's process, whoever runs the app."""
+    made = scene.container("database", ["sh", "-c", DATABASE])
+    try:
+        scene.wait_inside(made, "test", "-e", "/srv/up")
+        words = ["psql", "-h", "/var/run/postgresql", "-U", "root", "-d", "shop", "-Atc"]
+        query = "select current_user, count(*), inet_server_addr() is null from generate_series(1, 100000)"
+        said = scene.run(made, *words, query, options=("--fs-mode", "read"))
+        assert said == "root|100000|t\n"
+        run = scene.start(made, *words, query, options=("--fs-mode", "read", "--fs-local", "^/var/run/"))
+        assert run.wait() != 0
+        assert any("No such file or directory" in line for line in run.err.seen)
+    finally:
+        scene.remove(made)
+
+
 def test_python_and_a_mapped_path(scene: Scene, files_target: Container) -> None:
     script = """import os, pathlib
 print(pathlib.Path("/app/conf/mine").read_text(), os.listdir("/app/conf"), os.path.exists("/app/conf/none"))"""

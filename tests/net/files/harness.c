@@ -11,7 +11,9 @@
  *   counters   stop (the agent hears nothing)   go   cut (the link ends)   link (another agent)
  *   again (another channel)   quit */
 #include "agent/files/files.h"
+#include "agent/files/joined.h"
 #include "layer/files/filesystem.h"
+#include "native/files_words.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -41,14 +43,21 @@ struct agent {
     struct mux *mux;
     struct files_desk *desk;
     struct files_target target;
-    struct shaper up, down;
+    struct dial_desk dials;
+    struct outgoing out;
+    struct joined *sockets;
 };
 
 static struct channel *on_open(void *owner, const struct channel_open *o, int *err) {
     struct agent *a = owner;
-    struct files_rates rates = {&a->up, &a->down};
-    *err = EPROTO;
-    return o->kind == CHANNEL_FILES ? files_open(a->desk, &a->target, rates, a, err) : NULL;
+    struct files_rates rates = {&a->out.up, &a->out.down};
+    if (o->kind == CHANNEL_FILES)
+        return files_open(a->desk, &a->target, rates, a, err);
+    int fd = files_take(a->desk, a, files_socket_handle(&o->destination));
+    if (fd >= 0)
+        return joined_new(&a->sockets, &a->dials, &a->out, a->mux, fd, err);
+    *err = errno;
+    return NULL;
 }
 
 static void on_gone(void *owner, const struct fault *why) {
@@ -62,7 +71,9 @@ static const struct mux_ops agent_ops = {.open = on_open, .gone = on_gone};
 
 static int agent(char **argv) {
     struct fault f = {.text = "pidfd_open"};
-    struct agent a = {.target = {.pid = atoi(argv[1]), .writes = strcmp(argv[2], "write") == 0}};
+    struct agent a = {.target = {.pid = atoi(argv[1]),
+                                 .writes = strcmp(argv[2], "write") == 0,
+                                 .connects = true}};
     int fd = atoi(argv[3]);
     pid_t target = a.target.pid;
     const char *rate = getenv("FILES_RATE");
@@ -70,14 +81,18 @@ static int agent(char **argv) {
     a.target.pidfd = (int)syscall(SYS_pidfd_open, target, 0);
     OR_DIE(a.target.pidfd >= 0, f);
     OR_DIE((a.loop = loop_new(&f)) && (a.desk = files_desk_new(a.loop, &f)), f);
-    shaper_init(&a.up, a.loop);
-    shaper_init(&a.down, a.loop);
-    shaper_set(&a.up, rate ? strtoull(rate, NULL, 10) : 0);
-    shaper_set(&a.down, rate ? strtoull(rate, NULL, 10) : 0);
+    shaper_init(&a.out.up, a.loop);
+    shaper_init(&a.out.down, a.loop);
+    shaper_set(&a.out.up, rate ? strtoull(rate, NULL, 10) : 0);
+    shaper_set(&a.out.down, rate ? strtoull(rate, NULL, 10) : 0);
+    a.dials = (struct dial_desk){.loop = a.loop, .scratch = malloc(DIAL_SCRATCH)};
+    OR_DIE(a.dials.scratch, f);
     OR_DIE((a.mux = mux_new(a.loop, fd, false, &agent_ops, &a, &f)), f);
     OR_DIE(loop_run(a.loop, &f) == 0, f);
-    shaper_fini(&a.up);
-    shaper_fini(&a.down);
+    shaper_fini(&a.out.up);
+    shaper_fini(&a.out.down);
+    chunk_pool_free(&a.dials.pool);
+    free(a.dials.scratch);
     files_desk_free(a.desk);
     loop_free(a.loop);
     return 0;

@@ -51,7 +51,7 @@ def build(name: str, flags: tuple[str, ...]) -> Path:
     OUT.mkdir(parents=True, exist_ok=True)
     folders = (ROOT / "layer" / "files", ROOT / "agent" / "files", ROOT / "native")
     sources = [str(path) for folder in folders for path in sorted(folder.glob("*.c"))]
-    sources += [str(ROOT / "agent" / name) for name in ("shaper.c", "bucket.c")]
+    sources += [str(ROOT / "agent" / name) for name in ("shaper.c", "bucket.c", "joint.c")]
     warnings = ["-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Werror"]
     words = [
         "gcc",

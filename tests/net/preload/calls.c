@@ -16,10 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
@@ -385,6 +387,35 @@ static void lowest_descriptors(void) {
     waitpid(child, NULL, 0);
 }
 
+/* --- sockets by path: somebody who says "hello" listens at `socket` ---------------------------------------------------- */
+
+static long greeted(const char *path, int type) {
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    memcpy(name.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+    errno = 0;
+    if (connect(fd, (struct sockaddr *)&name, sizeof name) < 0) {
+        int why = errno;
+        close(fd);
+        errno = why;
+        return -1;
+    }
+    return opened(fd);
+}
+
+static void sockets(void) {
+    const char *some[] = {"socket",  "tosocket", "sub/../socket", "file",
+                          "nothing", "sub",      "file/x"};
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++)
+        SAY("connect", some[i], greeted(in(some[i]), SOCK_STREAM));
+    SAY("connect", "packets", greeted(in("socket"), SOCK_SEQPACKET));
+    char back[PATH_MAX];
+    if (!getcwd(back, sizeof back) || chdir(in("sub")) < 0)
+        abort();
+    SAY("connect", "relative", greeted("../socket", SOCK_STREAM));
+    SAY("chdir", "back", chdir(back));
+}
+
 /* --- programs: `tool` is this one, linked statically, and `script` is one of its ------------------------------------------- */
 
 static int told(int argc, char **argv) {
@@ -631,6 +662,7 @@ int main(int argc, char **argv) {
     numbers();
     systems();
     lowest_descriptors();
+    sockets();
     programs();
     if (argc > 2)
         return 0;

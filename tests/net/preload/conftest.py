@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import struct
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -193,6 +196,31 @@ def tooled(tree: Path, programs: Path) -> None:
     for name in ("tool", "script", "chain"):
         (d / name).chmod(0o755)
         os.utime(d / name, (1_000_000_000, 1_000_000_000))
+
+
+@contextmanager
+def greeting(tree: Path) -> Iterator[None]:
+    """A server of the target's: whoever connects hears a word."""
+    d = tree / "srv" / "d"
+    (d / "tosocket").symlink_to("/srv/d/socket")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(d / "socket"))
+        server.listen()
+
+        def greet() -> None:
+            with suppress(OSError):  # the listener is shut
+                while True:
+                    visitor, _ = server.accept()
+                    with visitor:
+                        visitor.sendall(b"hello\n")
+
+        thread = threading.Thread(target=greet, name="greeter")
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 def inside(tree: Path, programs: Path, *words: str) -> str:

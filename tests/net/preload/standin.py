@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import select
 import socket
 import stat
 import struct
@@ -31,7 +32,7 @@ ANSWER = struct.Struct("=iI")
 VERSION = 1
 
 (OPEN, STAT, ACCESS, READLINK, STATFS, MKDIR, RMDIR, UNLINK, RENAME, LINK, SYMLINK, TRUNCATE, CHMOD, CHOWN, UTIMENS,
- GETXATTR, LISTXATTR, SETXATTR, REMOVEXATTR) = range(1, 20)  # fmt: skip
+ GETXATTR, LISTXATTR, SETXATTR, REMOVEXATTR, WITHOUT_LAYER, CONNECT) = range(1, 22)  # fmt: skip
 NAMED = {MKDIR, RMDIR, UNLINK, SYMLINK, RENAME, READLINK}
 """Ops that never follow the last part."""
 
@@ -53,6 +54,22 @@ def open_in(root: int, path: bytes, flags: int, mode: int = 0) -> int:
     return call(SYS_OPENAT2, root, path, how, len(how))
 
 
+def carry(listener: socket.socket, there: socket.socket) -> None:
+    """What the first who comes says, there and back, to both ends."""
+    with listener, there:
+        here, _ = listener.accept()
+        with here:
+            ways = {here: there, there: here}
+            while ways:
+                ready, _, _ = select.select(list(ways), [], [], 30)
+                assert ready, "nothing is said any more"
+                for one in ready:
+                    if octets := one.recv(65536):
+                        ways[one].sendall(octets)
+                    else:
+                        ways.pop(one).shutdown(socket.SHUT_WR)
+
+
 class StandIn:
     """Serves from ``with`` to its end. ``asked`` counts the asks by op."""
 
@@ -69,6 +86,8 @@ class StandIn:
         self.held: threading.Event | None = None
         """If there is one, answers wait for it."""
         self._waits = threading.Event()
+        self._space = space
+        self._carriers: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._serve, name="stand-in")
 
     def read_only(self) -> None:
@@ -88,6 +107,8 @@ class StandIn:
     def __exit__(self, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()
+        for one in self._carriers:
+            one.join()
         self._listener.close()
         os.close(self._root)
 
@@ -190,6 +211,8 @@ class StandIn:
                 if not stat.S_ISLNK(os.fstat(fd).st_mode):
                     raise OSError(errno.EINVAL, "")
                 return 0, os.readlink(b"", dir_fd=fd)
+            case _ if op == CONNECT:
+                return 0, self._joined(name)
             case _ if op == STATFS:
                 s = os.statvfs(fd)
                 sizes = (s.f_bsize, s.f_blocks, s.f_bfree, s.f_bavail, s.f_files, s.f_ffree, s.f_namemax, s.f_frsize)
@@ -219,6 +242,24 @@ class StandIn:
             case _:
                 raise OSError(errno.EINVAL, "")
         return 0, b""
+
+    def _joined(self, name: str) -> bytes:
+        """A name that stands for this socket of the tree's, and a thread that carries what is said."""
+        there = socket.socket(socket.AF_UNIX)
+        try:
+            there.connect(name)
+        except OSError:
+            there.close()
+            raise
+        with self._space.inside():
+            listener = socket.socket(socket.AF_UNIX)
+        listener.bind("")
+        listener.listen()
+        thread = threading.Thread(target=carry, args=(listener, there), name="stand-in's socket")
+        thread.start()
+        self._carriers.append(thread)
+        said: bytes = listener.getsockname()
+        return said
 
     @staticmethod
     def _sized(octets: bytes, size: int) -> tuple[int, bytes]:

@@ -151,6 +151,29 @@ def test_not_found_and_mapped(app: App) -> None:
     assert "/srv/secret: No such file or directory" in done.stderr
 
 
+PYTHON_BINDS = """
+import os, socket
+s = socket.socket(socket.AF_UNIX); s.bind("/srv/d/own"); s.listen(); c = socket.socket(socket.AF_UNIX)
+c.setblocking(False); c.connect("/srv/d/own"); a, _ = s.accept(); a.send(b"x")
+print(c.recv(1), os.path.exists("/srv/d/own"))
+for path in ("/srv/d/file", "/srv/d/nothing/there"):
+    try: socket.socket(socket.AF_UNIX).bind(path)
+    except OSError as error: print(error.strerror)
+d = "/srv/" + "d" * 90; os.mkdir(d); os.chdir(d); s = socket.socket(socket.AF_UNIX); s.bind("long"); s.listen()
+socket.socket(socket.AF_UNIX).connect("long"); print(sorted(os.listdir("/srv/d"))[:3])
+"""
+
+
+def test_a_socket_of_the_apps_own_is_among_its_copies(app: App) -> None:
+    app.door.read_only()
+    app.ruled(Rules(Mode.OVERRIDES, Wishes(read_only=("^/srv(/|$)",))))
+    said = app.run(sys.executable, "-I", "-c", PYTHON_BINDS).stdout.splitlines()
+    assert said[:3] == ["b'x' True", "Address already in use", "No such file or directory"]
+    app.ruled(Rules(Mode.OVERRIDES, Wishes(read_write=("^/srv(/|$)",))))
+    script = 'import socket; socket.socket(socket.AF_UNIX).bind("/srv/d/own")'
+    assert "Operation not permitted" in app.run(sys.executable, "-I", "-c", script, check=False).stderr
+
+
 PYTHON_RUNS = """
 import os, subprocess, sys
 for run in (["/srv/d/hello", "a"], ["./hello", "b"]):
