@@ -33,10 +33,12 @@ bool times_of(struct timespec out[2], const struct timeval tv[2]) {
     return true;
 }
 
+#ifdef SYS_utimes /* younger machines have utimensat(2) alone */
 static int by_timeval(int dirfd, const char *path, const struct timeval tv[2]) {
     struct timespec times[2];
     return times_of(times, tv) ? utimens_by_rules(dirfd, path, tv ? times : NULL, 0) : -1;
 }
+#endif
 
 #ifdef SYS_utime
 static int by_seconds(const char *path, const long t[2]) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import struct
@@ -125,6 +126,13 @@ def build(folder: Path, libc: str = "glibc") -> Path:
     return made
 
 
+def needed(library: Path) -> set[tuple[int, ...]]:
+    """The versions of glibc's symbols that it cannot be loaded without."""
+    words = ["readelf", "--version-info", "--wide", str(library)]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return {tuple(map(int, one.split("."))) for one in re.findall(r"Name: GLIBC_([0-9.]+)", said)}
+
+
 @pytest.fixture(scope="session")
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """For each libc the layer; their rules and copies are in one folder, where a test finds nothing of another's."""
@@ -157,6 +165,12 @@ def supervised(libraries: dict[str, Path]) -> Path:
     options += [*places(folder), f"-I{ROOT}", f"-I{ROOT / 'native'}"]
     subprocess.run(["musl-gcc", *options, "-o", str(folder / "supervised"), *map(str, files)], check=True)
     return folder / "supervised"
+
+
+@pytest.fixture(scope="session")
+def app_folder(libraries: dict[str, Path]) -> Path:
+    """Where libraries of every kind find their rules and their copies."""
+    return libraries["musl"].parents[1]
 
 
 @pytest.fixture

@@ -86,6 +86,8 @@ class StandIn:
         self.held: threading.Event | None = None
         """If there is one, answers wait for it."""
         self._waits = threading.Event()
+        self.foreign: dict[int, int] = {}
+        """Of another machine's programs, which flag of open(2) is which of this one's."""
         self._space = space
         self._carriers: list[threading.Thread] = []
         self._thread = threading.Thread(target=self._serve, name="stand-in")
@@ -152,10 +154,14 @@ class StandIn:
         assert path.startswith(b"/")
         self.asked[op] = self.asked.get(op, 0) + 1
         if op == OPEN:
-            fds.append(open_in(self._root, path, flags, mode))
+            fds.append(open_in(self._root, path, self._own(flags), mode))
             return 0, b""
         follow = not (flags & NOFOLLOW or op in NAMED or (op == LINK and not flags & FOLLOW))
         return self._by_name(op, path, second, value, follow, flags, mode, (uid, gid), size, length, times)
+
+    def _own(self, flags: int) -> int:
+        same = flags & ~sum(self.foreign)
+        return same | sum(ours for theirs, ours in self.foreign.items() if flags & theirs)
 
     def _by_name(self, op: int, path: bytes, second: bytes, value: bytes, follow: bool, flags: int, mode: int,
                  owner: tuple[int, int], size: int, length: int, times: list[int]) -> tuple[int, bytes]:  # fmt: skip

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from .conftest import ROOT, App
+from .conftest import ROOT, App, needed
 
 PRELOAD = ROOT / "layer" / "preload"
 
@@ -22,6 +22,11 @@ def symbols(library: Path, *options: str) -> set[str]:
 
 def test_what_is_listed_is_exported_and_nothing_else(libraries: dict[str, Path]) -> None:
     assert symbols(libraries["glibc"], "--defined-only") == listed()
+
+
+def test_it_loads_wherever_glibc_is_2_17(libraries: dict[str, Path]) -> None:
+    assert max(needed(libraries["glibc"])) <= (2, 17)
+    assert not needed(libraries["musl"])
 
 
 def test_no_hook_uses_what_it_hooks_or_prints(libraries: dict[str, Path]) -> None:
