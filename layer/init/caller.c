@@ -56,7 +56,8 @@ bool caller_enter(struct caller *c, pid_t thread) {
     char name[32];
     struct statx s = {0};
     snprintf(name, sizeof name, "/proc/%d", (int)thread);
-    *c = (struct caller){.memory = -1};
+    c->memory = -1;
+    c->left = false;
     c->proc = (int)raw(SYS_openat, AT_FDCWD, name, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     if (c->proc < 0)
         return false;
@@ -174,4 +175,9 @@ mode_t place_mask(void) {
 
 void place_left(void) {
     now->left = true;
+}
+
+void place_waits(void) {
+    if (now) /* else it is mirror-init's own */
+        now->waits(now->arg);
 }

@@ -18,6 +18,8 @@ struct caller {
     int proc;   /* /proc/TID, O_PATH: it is of this thread even when the number is another's */
     int memory; /* -1: nothing was read yet */
     bool left;  /* what it asked for is its own kernel's to do */
+    void (*waits)(void *arg); /* it is going to be asked at the door */
+    void *arg;
 };
 
 /* Opens the thread's /proc and becomes its user for as long as it is served by this thread; place.h then is about it. False: it

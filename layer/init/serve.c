@@ -225,8 +225,9 @@ static bool served(struct desk *d, struct caller *c, int listener,
     return true;
 }
 
-void serve(struct desk *d, int listener, const struct seccomp_notif *asked) {
-    struct caller c;
+void serve(struct desk *d, int listener, const struct seccomp_notif *asked, void (*waits)(void *),
+           void *arg) {
+    struct caller c = {.waits = waits, .arg = arg};
     bool done = false;
     if (asked->pid != 0 && caller_enter(&c, (pid_t)asked->pid)) {
         done = served(d, &c, listener, asked);

@@ -7,5 +7,6 @@ struct seccomp_notif;
 struct desk;
 struct desk *desk_new(void); /* or NULL */
 
-/* Answers `asked` at its listener. */
-void serve(struct desk *d, int listener, const struct seccomp_notif *asked);
+/* Answers `asked` at its listener. `waits` is called before it waits for the door, perhaps more than once. */
+void serve(struct desk *d, int listener, const struct seccomp_notif *asked, void (*waits)(void *),
+           void *arg);

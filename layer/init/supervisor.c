@@ -8,7 +8,7 @@
 #include "layer/preload/seccomp.h"
 
 #include <errno.h>
-#include <grp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -24,7 +24,14 @@
 #include <unistd.h>
 
 /* A call waits at the door while the link is cut, and then its thread waits with it: others are served by others. */
-enum { THREADS = 64, LISTENERS = 4096, WAITING = 64, PATIENCE = 1, STACK = 256 * 1024 };
+enum {
+    THREADS = 64,
+    LISTENERS = 4096,
+    WAITING = 64,
+    PATIENCE = 1,
+    STAY_MS = 5,
+    STACK = 256 * 1024
+};
 
 struct supervisor {
     int listening, epoll;
@@ -113,6 +120,8 @@ static void add(struct supervisor *s, int fd) {
         return;
     }
     l->fd = fd;
+    ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS,
+          SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP); /* faster, if it can be had */
     atomic_store(&l->holders, 1);
     atomic_fetch_add(&s->listeners, 1);
     if (watch(s, l, EPOLL_CTL_ADD) != 0)
@@ -139,17 +148,38 @@ static void take(struct supervisor *s) {
 
 /* --- calls that come --------------------------------------------------------------------------------------------------------- */
 
+/* What a thread has while it stays with a listener. */
+struct stay {
+    struct supervisor *supervisor;
+    struct listener *listener;
+    bool let_go;
+};
+
+/* Its next call is anybody's from now on. */
+static void let_go(void *arg) {
+    struct stay *stay = arg;
+    if (!stay->let_go)
+        watch(stay->supervisor, stay->listener, EPOLL_CTL_MOD);
+    stay->let_go = true;
+}
+
+/* Who has served a call stays with its listener for a moment: calls come in rows, and epoll would cost more than most of them. It
+ * lets go before it waits for the door. */
 static void attend(struct supervisor *s, struct desk *d, struct listener *l, uint32_t events) {
-    struct seccomp_notif asked = {0}; /* the kernel insists */
-    if (events & EPOLLIN) {
-        bool got =
-            ioctl(l->fd, SECCOMP_IOCTL_NOTIF_RECV, &asked) == 0; /* not: a signal was quicker */
-        atomic_fetch_add(&l->holders, 1);
-        watch(s, l, EPOLL_CTL_MOD);
-        if (got)
-            serve(d, l->fd, &asked);
+    struct stay stay = {s, l, false};
+    struct pollfd next = {.fd = l->fd, .events = POLLIN};
+    atomic_fetch_add(&l->holders, 1);
+    for (bool more = events & EPOLLIN; more && !stay.let_go;) {
+        struct seccomp_notif asked = {0};                        /* the kernel insists */
+        if (ioctl(l->fd, SECCOMP_IOCTL_NOTIF_RECV, &asked) == 0) /* else a signal was quicker */
+            serve(d, l->fd, &asked, let_go, &stay);
+        more = !stay.let_go && poll(&next, 1, STAY_MS) > 0 && next.revents & POLLIN;
     }
-    drop(s, l); /* what was added, or, once all that had this filter have ended, epoll's */
+    if (events & EPOLLIN)
+        let_go(&stay);
+    else
+        drop(s, l); /* epoll's: all that had this filter have ended */
+    drop(s, l);
 }
 
 static int one_more(struct supervisor *s);

@@ -1,5 +1,6 @@
 #include "ask.h"
 
+#include "place.h"
 #include "raw.h"
 
 #include <errno.h>
@@ -95,6 +96,9 @@ int ask_door(struct ask *a) {
     int before = errno;
     struct door_answer head = {0};
     a->fd = -1;
+#ifdef LAYER_FOR_OTHERS
+    place_waits();
+#endif
     int sock = dial();
     if (sock < 0)
         return -1;

@@ -75,5 +75,6 @@ int place_open(int dirfd, const char *path, const struct open_how *how);
 /* The umask(2). */
 mode_t place_mask(void);
 
-/* The call that is being decided is left to who made it. Only where it is another's. */
+/* Only where the call is another's: it is left to who made it; and, before the door is asked for it. */
 void place_left(void);
+void place_waits(void);

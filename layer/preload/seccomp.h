@@ -59,6 +59,10 @@ struct sock_fprog {
 #define SECCOMP_IOCTL_NOTIF_ID_VALID _IOW('!', 2, uint64_t)
 #define SECCOMP_IOCTL_NOTIF_ADDFD    _IOW('!', 3, struct seccomp_notif_addfd)
 
+/* Linux 6.6: caller and supervisor take turns on one processor. */
+#define SECCOMP_IOCTL_NOTIF_SET_FLAGS      _IOW('!', 4, uint64_t)
+#define SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP 1ul
+
 /* Classic BPF: load a word of seccomp_data, jump if equal, return. */
 #define BPF_LOAD(offset)                                                                           \
     { 0x20, 0, 0, (uint32_t)(offset) }
