@@ -54,6 +54,8 @@ class FilesCounters(Protocol):
     def files(self) -> int: ...
     @property
     def octets(self) -> int: ...
+    @property
+    def without_layer(self) -> int: ...
 
 
 class Engine(LinkEngine, Protocol):
@@ -169,7 +171,7 @@ class Bridge:
         if not self._serves_files:
             return FilesRead(call)
         counted = self._engine.files_counters()
-        return FilesRead(call, counted.files, counted.octets)
+        return FilesRead(call, counted.files, counted.octets, counted.without_layer)
 
     async def add_agent(self, number: int, path: str) -> None:
         """One more. LinkEnded when it cannot be had."""

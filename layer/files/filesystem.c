@@ -591,7 +591,8 @@ void filesystem_free(struct filesystem *fs) {
 void filesystem_counters(struct filesystem *fs, struct filesystem_counters *out) {
     *out = (struct filesystem_counters){.asked = atomic_load(&fs->asked),
                                         .ahead = atomic_load(&fs->from_ahead),
-                                        .opened = door_opened(fs->door)};
+                                        .opened = door_opened(fs->door),
+                                        .without_layer = door_without_layer(fs->door)};
     reads_sum(&fs->reads, &out->files, &out->octets);
 }
 

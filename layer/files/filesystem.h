@@ -47,11 +47,12 @@ void filesystem_free(struct filesystem *fs);
 uint64_t filesystem_device(const struct filesystem *fs);
 
 struct filesystem_counters {
-    uint64_t asked;  /* requests that crossed the link */
-    uint64_t ahead;  /* and those that were answered from what had come before */
-    uint64_t octets; /* of content, from the target */
-    uint64_t opened; /* descriptors that the door gave */
-    uint64_t files;  /* different ones that were opened */
+    uint64_t asked;         /* requests that crossed the link */
+    uint64_t ahead;         /* and those that were answered from what had come before */
+    uint64_t octets;        /* of content, from the target */
+    uint64_t opened;        /* descriptors that the door gave */
+    uint64_t files;         /* different ones that were opened */
+    uint64_t without_layer; /* programs that started without the layer */
 };
 
 void filesystem_counters(struct filesystem *fs, struct filesystem_counters *out);

@@ -51,6 +51,7 @@ class FilesCounters:
     octets: int
     opened: int
     files: int
+    without_layer: int
 
 
 class Netstack:

@@ -324,7 +324,8 @@ void netstack_files_counters(struct netstack *ns, struct netstack_files_counters
     struct filesystem_counters c = {0};
     if (ns->files)
         filesystem_counters(ns->files, &c);
-    *out = (struct netstack_files_counters){c.asked, c.ahead, c.octets, c.opened, c.files};
+    *out = (struct netstack_files_counters){c.asked,  c.ahead, c.octets,
+                                            c.opened, c.files, c.without_layer};
 }
 
 /* --- other calls ------------------------------------------------------------------------------------------------------ */

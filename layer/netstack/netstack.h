@@ -83,7 +83,7 @@ uint64_t netstack_files_device(const struct netstack *ns);
 struct netstack_files_counters {
     uint64_t asked; /* of the agent */
     uint64_t ahead; /* answered without */
-    uint64_t octets, opened, files;
+    uint64_t octets, opened, files, without_layer;
 };
 
 void netstack_files_counters(struct netstack *ns, struct netstack_files_counters *out);

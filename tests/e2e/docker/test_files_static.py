@@ -49,3 +49,15 @@ def test_a_static_shell_and_its_tools(scene: Scene, target: Container) -> None:
     assert scene.run(target, "busybox", "sh", "-c", STATIC, options=READ) == SAID
     assert scene.run(target, "bash", "-c", 'busybox sh -c "$0"', STATIC, options=READ) == SAID
     assert scene.inside(target, "cat", "/srv/files/mine") == "mine\n"
+
+
+def test_who_becomes_another_user_is_counted(scene: Scene, target: Container) -> None:
+    """A program that would not become it with a filter of ours (no_new_privs) has none."""
+    script = """cp /usr/bin/id /tmp/other; chown nobody /tmp/other; chmod 4755 /tmp/other
+/tmp/other -un; busybox cat /srv/files/mine"""
+    run = scene.start(target, "sh", "-c", script, options=(*READ, "-u", "0"))
+    assert run.wait() == 0
+    run.out.rest()
+    assert run.out.seen == ["nobody\n", "mine\n"]
+    run.err.rest()
+    assert any("1 program had no layer, and the container's files" in line for line in run.err.seen)
