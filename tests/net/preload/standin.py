@@ -90,7 +90,7 @@ class StandIn:
         """Of another machine's programs, which flag of open(2) is which of this one's."""
         self._space = space
         self._carriers: list[threading.Thread] = []
-        self._thread = threading.Thread(target=self._serve, name="stand-in")
+        self._threads = [threading.Thread(target=self._serve, name=f"stand-in {n}") for n in range(4)]
 
     def read_only(self) -> None:
         """As the bridge's mount is when nothing may be written."""
@@ -103,13 +103,13 @@ class StandIn:
         told()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for one in self._threads:
+            one.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        for one in self._carriers:
+        for one in (*self._threads, *self._carriers):
             one.join()
         self._listener.close()
         os.close(self._root)
