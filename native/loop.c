@@ -8,6 +8,8 @@
  */
 #include "loop.h"
 
+#include "patience.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -44,6 +46,7 @@ struct loop {
     int clock; /* a timerfd */
     uint64_t now;
     uint64_t armed; /* when the timerfd expires; 0: it is not set */
+    struct patience patience;
 
     struct slot *slots; /* slots[0] is not used, so that no serial is 0 */
     uint32_t slot_count;
@@ -385,11 +388,28 @@ static void hand_out(struct loop *l, const struct epoll_event *events, int count
     }
 }
 
+/* With tasks queued nothing is waited for. */
+static int wait_for_events(struct loop *l, struct epoll_event *events) {
+    if (l->tasks > 0)
+        return epoll_wait(l->epoll, events, BATCH, 0);
+    arm(l);
+    if (l->patience.most == 0)
+        return epoll_wait(l->epoll, events, BATCH, -1);
+    uint64_t since = clock_now(), now = since, until = since + patience_look(&l->patience);
+    int count = 0;
+    for (; count == 0 && now < until; now = clock_now())
+        count = epoll_wait(l->epoll, events, BATCH, 0);
+    if (count == 0) {
+        count = epoll_wait(l->epoll, events, BATCH, -1);
+        now = clock_now();
+    }
+    patience_waited(&l->patience, now - since);
+    return count;
+}
+
 static int turn(struct loop *l, struct fault *f) {
     struct epoll_event events[BATCH];
-    if (l->tasks == 0)
-        arm(l);
-    int count = epoll_wait(l->epoll, events, BATCH, l->tasks > 0 ? 0 : -1);
+    int count = wait_for_events(l, events);
     if (count < 0 && errno != EINTR)
         return fault_set(f, errno, "wait for events");
     l->now = clock_now();
@@ -397,6 +417,11 @@ static int turn(struct loop *l, struct fault *f) {
     fire_timers(l);
     run_tasks(l);
     return 0;
+}
+
+/* On one CPU nothing comes while we look. */
+void loop_be_patient(struct loop *l, uint64_t ns) {
+    l->patience = (struct patience){.most = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? ns : 0};
 }
 
 int loop_run(struct loop *l, struct fault *f) {

@@ -37,6 +37,8 @@ struct loop *loop_new(struct fault *f);
 void loop_free(struct loop *l); /* nothing may still be registered */
 /* Until loop_stop: 0; or -1 when epoll itself failed. */
 int loop_run(struct loop *l, struct fault *f);
+/* Looks for events for so long before it sleeps, while that pays (patience.h); 0, as at first: never. */
+void loop_be_patient(struct loop *l, uint64_t ns);
 /* From any thread; also ahead of loop_run, which then returns at once. */
 void loop_stop(struct loop *l);
 

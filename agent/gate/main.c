@@ -20,6 +20,11 @@
 
 enum { CONTROL_FD = 3, HANDOVER_FD = 4, NETNS_FD = 5 };
 
+/* Nanoseconds. Measured with one connection that asks as soon as it is answered (two CPUs, virtual): 10 us were too short for the
+ * target's answer to come, 20 took 33 us off a round trip of 85, and 10 off the CPU's 64, which are mostly falling asleep and being
+ * woken; 50 took no more off, and cost 50 us of CPU for a request at 1,000 requests/s, where 20 cost none. */
+#define LOOK 20000
+
 /* As many connections as there may be. */
 static void allow_descriptors(void) {
     struct rlimit limit;
@@ -60,6 +65,7 @@ static int serve(struct gate *g, struct table *table, const char *comment, struc
     struct loop *loop = loop_new(f);
     if (!loop)
         return -1;
+    loop_be_patient(loop, LOOK);
     int result = gate_open(g, loop, table, comment, CONTROL_FD, HANDOVER_FD, f);
     if (result != 0)
         control_failed(CONTROL_FD, f);

@@ -493,6 +493,13 @@ static int http_trips(const struct sockaddr_in *sa, int count, size_t body) {
     return 0;
 }
 
+static void wake_at(int clock, uint64_t when) {
+    struct itimerspec once = {.it_value = {.tv_sec = (time_t)(when / 1000000000u),
+                                           .tv_nsec = (long)(when % 1000000000u)}};
+    if (timerfd_settime(clock, TFD_TIMER_ABSTIME, &once, NULL) != 0)
+        die("timer");
+}
+
 static int http_drive(const struct sockaddr_in *sa, double rate, double seconds, int connections,
                       size_t body) {
     size_t total = (size_t)(rate * seconds), sent = 0, answered = 0, failed = 0;
@@ -505,8 +512,6 @@ static int http_drive(const struct sockaddr_in *sa, double rate, double seconds,
         die("memory");
     raise_fd_limit();
     int ep = epoll_create1(EPOLL_CLOEXEC), clock = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
-    struct itimerspec every = {.it_interval.tv_nsec = 100000, .it_value.tv_nsec = 100000};
-    timerfd_settime(clock, 0, &every, NULL);
     watch(ep, clock, (uint64_t)-1);
     for (int i = 0; i < connections; i++) {
         if ((clients[i].fd = dial(sa)) < 0)
@@ -519,8 +524,10 @@ static int http_drive(const struct sockaddr_in *sa, double rate, double seconds,
         uint64_t now = now_ns();
         while (sent < total && idles > 0) {
             uint64_t due = start + (uint64_t)((double)sent / rate * 1e9);
-            if (due > now)
+            if (due > now) { /* a clock that ticked by itself would add its phase to every latency */
+                wake_at(clock, due);
                 break;
+            }
             struct client *c = &clients[idle[--idles]];
             c->due = due;
             c->busy = true;
