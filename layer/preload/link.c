@@ -60,7 +60,8 @@ static int link_at_door(const struct place *from, const struct place *to, int fl
 
 int link_by_rules(int from_fd, const char *from, int to_fd, const char *to, int flags) {
     struct place a, b;
-    enum route one = place_find_of_two(&a, from_fd, from, CHANGES);
+    /* The one that it saw, or none: a copy would be another file, which git(1) for one takes for a fault. */
+    enum route one = place_find_of_two(&a, from_fd, from, flags & AT_SYMLINK_FOLLOW ? LOOKS : SEES);
     if (one == ROUTE_FAILED)
         return -1;
     enum route other = place_find_of_two(&b, to_fd, to, MAKES);

@@ -14,9 +14,19 @@
 #endif
 #define UPPER_LEN (sizeof(UPPER) - 1)
 
-static bool there(const char *path) {
+enum { NO_REPLACE = 1 }; /* renameat2(2): RENAME_NOREPLACE, which not every libc has */
+
+/* The mark of a folder that is there because copies lie below it: no copy itself, so what it is called is still the target's.
+ * The bit means nothing to a kernel, and mkdir(2) does not set it. */
+#define ON_THE_WAY S_ISUID
+
+static bool there(const struct place *up) {
     struct statx s = {0};
-    return raw(SYS_statx, AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC, 0, &s) == 0;
+    if (up->len <= UPPER_LEN + 1 ||
+        raw(SYS_statx, AT_FDCWD, up->path, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC,
+            STATX_BASIC_STATS, &s) < 0)
+        return false;
+    return !S_ISDIR(s.stx_mode) || !(s.stx_mode & ON_THE_WAY);
 }
 
 /* Of the path without `.` and `..`: the copies stand under what a path is called. */
@@ -36,18 +46,47 @@ static bool name(const struct place *p, struct place *up) {
 bool upper_has(struct place *p) {
     struct place up;
     int before = errno;
-    bool found = name(p, &up) && there(up.path);
+    bool found = name(p, &up) && there(&up);
     errno = before;
     if (found)
         *p = up;
     return found;
 }
 
-/* The folders above, of the same names; what is there already is no fault. */
+/* `path` and a number of this thread's. */
+static void own_name(char own[PATH_MAX + 32], const char *path, size_t len) {
+    memcpy(own, path, len);
+    own[len++] = '.';
+    for (unsigned long rest = (unsigned long)raw(SYS_gettid); rest; rest /= 10)
+        own[len++] = (char)('0' + rest % 10);
+    own[len] = '\0';
+}
+
+/* Under a name of its own first, so that nobody sees it without its mark; who was quicker has made the same. */
+static bool folder(const char *path, size_t len) {
+    char own[PATH_MAX + 32];
+    if (raw(SYS_faccessat, AT_FDCWD, path, F_OK) == 0)
+        return true;
+    own_name(own, path, len);
+    if (raw(SYS_mkdirat, AT_FDCWD, own, 0777) < 0)
+        return false;
+    struct statx s = {0};
+    raw(SYS_statx, AT_FDCWD, own, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, &s);
+    bool made = raw(SYS_fchmodat, AT_FDCWD, own, (s.stx_mode & 0777) | ON_THE_WAY) == 0 &&
+                raw(SYS_renameat2, AT_FDCWD, own, AT_FDCWD, path, NO_REPLACE) == 0;
+    if (made)
+        return true;
+    int why = errno;
+    raw(SYS_unlinkat, AT_FDCWD, own, AT_REMOVEDIR);
+    errno = why;
+    return why == EEXIST;
+}
+
+/* The folders above, of the same names. */
 static bool folders(struct place *up) {
     for (char *slash = up->path + UPPER_LEN + 1; (slash = strchr(slash, '/')); slash++) {
         *slash = '\0';
-        bool made = raw(SYS_mkdirat, AT_FDCWD, up->path, 0777) == 0 || errno == EEXIST;
+        bool made = folder(up->path, (size_t)(slash - up->path));
         *slash = '/';
         if (!made)
             return false;
@@ -93,12 +132,7 @@ static bool poured(int from, int to) {
 /* Under a name of its own first, so that nobody sees half of it; who was quicker has made the same. */
 static bool placed(int from, mode_t mode, bool body, struct place *up) {
     char own[PATH_MAX + 32];
-    size_t at = up->len;
-    memcpy(own, up->path, at);
-    own[at++] = '.';
-    for (unsigned long rest = (unsigned long)raw(SYS_gettid); rest; rest /= 10)
-        own[at++] = (char)('0' + rest % 10);
-    own[at] = '\0';
+    own_name(own, up->path, up->len);
     int to = (int)raw(SYS_openat, AT_FDCWD, own, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (to < 0)
         return false;

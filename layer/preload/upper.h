@@ -2,7 +2,8 @@
  *
  * With `read`, writes stay in the container. A file of the target that is opened for writing is copied there whole before it is
  * opened, so that read-modify-write loses nothing, and from then on that copy is what the path means, to every process of the
- * app. What is made anew is made there at once. What would have to be taken away from the target stays: EROFS. */
+ * app. What is made anew is made there at once. What would have to be taken away from the target stays: EROFS. A folder of the
+ * target stays the target's whatever is written in it: what was made there is found by its name, and is not listed. */
 #pragma once
 
 #include "place.h"
