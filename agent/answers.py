@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from agent import containers
+from agent.chosen import Choosing
 from agent.containers import NotHere
 from agent.engine import Engine, EngineFault
 from agent.stolen import Thieving
@@ -16,6 +17,7 @@ from agent.warrants import NotAllowed, Warrant
 from wire.messages import (
     Attach,
     Attached,
+    Choose,
     CountersAre,
     Detach,
     Done,
@@ -39,6 +41,7 @@ class Answers:
         targets: Targets,
         warrant: Warrant,
         stealing: Thieving,
+        choosing: Choosing,
         uses: Callable[[str], None],
     ) -> None:
         self._engine = engine
@@ -46,6 +49,7 @@ class Answers:
         self._targets = targets
         self._warrant = warrant
         self._stealing = stealing
+        self._choosing = choosing
         self._uses = uses
 
     async def to(self, question: Message, call: int, still: Callable[[], bool]) -> Message:
@@ -69,10 +73,14 @@ class Answers:
             case GetEnviron(call=call, target=index):
                 return self._environ(call, index)
             case GetCounters(call=call):
+                self._choosing.look(last=True)
                 return CountersAre(call, self._engine.counters(self._number))
             case Steal(call=call):
                 self._uses("steal")
                 self._stealing.begin(question)
+                return Done(call)
+            case Choose(call=call):
+                self._choosing.begin(question)
                 return Done(call)
             case LetGo(call=call, within=within):
                 await self._stealing.let_go(within / 1000)

@@ -28,7 +28,8 @@ FAULT = "struct fault { int err; char text[192]; };\n"
 def sources() -> list[str]:
     """Absolute paths of the agent's C files."""
     files = [path for path in sorted(HERE.glob("*.c")) if path.name not in NOT_OF_THE_MODULE]
-    return [str(path) for path in [*files, *sorted((HERE / "files").glob("*.c"))]]
+    rooms = [path for room in ("files", "http") for path in sorted((HERE / room).glob("*.c"))]
+    return [str(path) for path in [*files, *rooms]]
 
 
 def declarations() -> str:
@@ -38,8 +39,8 @@ def declarations() -> str:
     return FAULT + "\n".join(parts)
 
 
-def ffibuilder() -> FFI:
-    """The builder, ready for ``compile``."""
+def ffibuilder(*objects: str) -> FFI:
+    """The builder, ready for ``compile``. ``objects`` are linked in: what is not C (agent/http/pattern.cc)."""
     ffi = FFI()
     ffi.cdef(declarations())
     ffi.set_source(
@@ -48,6 +49,7 @@ def ffibuilder() -> FFI:
         sources=[*sources(), *native.sources()],
         include_dirs=[str(ROOT), *native.include_dirs()],
         extra_compile_args=list(native.CFLAGS),
-        libraries=["pthread"],
+        extra_objects=list(objects),
+        libraries=["re2", "nghttp2", "stdc++", "pthread"],
     )
     return ffi

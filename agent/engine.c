@@ -45,7 +45,7 @@ static void counters_add(struct mirror_counters *sum, const struct mirror *m) {
     sum->lost_packets += c.lost_packets;
 }
 
-static void place_mirror_end(struct session *s, struct place *p) {
+void place_mirror_end(struct session *s, struct place *p) {
     if (!p->mirror)
         return;
     counters_add(&s->past, p->mirror);
@@ -81,6 +81,7 @@ static void session_free(struct session *s) {
     }
     shaper_fini(&s->out.up);
     shaper_fini(&s->out.down);
+    http_filter_free(s->filter);
     free(s);
 }
 
@@ -439,6 +440,7 @@ static int mirror_begin(struct session *s, struct place *p, struct fault *f) {
     if (!p->mirror)
         return -1;
     mirror_limit(p->mirror, &s->rate, &s->most);
+    mirror_choose(p->mirror, s->filter);
     /* For connections that are over before they can be looked up; a kernel without netfilter redirects nothing. */
     int conntrack =
         netns_socket(home, p->target.netns, AF_NETLINK, SOCK_RAW, NETLINK_NETFILTER, NULL);

@@ -48,6 +48,14 @@ struct engine_limits {
         connections; /* open at a time, either way; further ones: EMFILE, or not mirrored; 0: no limit */
 };
 
+/* As struct mirror_seen. */
+struct engine_seen {
+    uint16_t target_port;
+    uint64_t seen, matched, tls, other;
+    uint32_t last_n;
+    char last[200];
+};
+
 struct engine_listener {
     uint8_t proto;
     uint8_t loopback;
@@ -93,6 +101,14 @@ void engine_target_del(struct engine *e, uint32_t session, uint32_t target);
  * is duplicated, says whether it is still that process. */
 int engine_target_files(struct engine *e, uint32_t session, uint32_t target, int pid, int pidfd,
                         bool writes, struct fault *f);
+
+/* Of what is mirrored only requests that match: `filters` as agent/http/filter.h reads them, n == 0: all. What was mirrored ends, and
+ * the ports are to be said anew. -1: they are refused, and it is as it was. */
+int engine_session_choose(struct engine *e, uint32_t session, const uint8_t *filters, size_t n,
+                          struct fault *f);
+/* What they saw at this target's ports so far, those that are mirrored: how many were filled, or -1. */
+int engine_seen(struct engine *e, uint32_t session, uint32_t target, struct engine_seen *out,
+                size_t capacity, struct fault *f);
 
 /* What of this target is mirrored from now on; none ends it. -1 too when the session has no link, or no such target. */
 int engine_mirror_ports(struct engine *e, uint32_t session, uint32_t target,

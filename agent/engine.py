@@ -16,12 +16,13 @@ import msgpack
 
 from agent._engine import ffi, lib
 from agent.account import Outgoing
-from wire.messages import Address, AppPort, Counters, Port
+from wire.messages import Address, AppPort, Chosen, Counters, Port
 
 log = logging.getLogger(__name__)
 
 _LISTENERS = 4096
 _ADDRESSES = 256
+_PORTS = 256
 _NAME = 256
 _MESSAGE = 4096
 _LINK_GONE = 1
@@ -180,6 +181,17 @@ class Engine:
         array = ffi.new("struct engine_port[]", [(port.proto, port.target, port.app) for port in ports])
         self._check(lib.engine_mirror_ports, session, target, array, len(ports))
 
+    def choose(self, session: int, filters: bytes) -> None:
+        """Of what is mirrored only requests that match these (``gate_words.filters_alone``), all with b"". What was
+        mirrored ends, and ``mirror_ports`` is due. EngineFault: why they are refused."""
+        self._check(lib.engine_session_choose, session, filters, len(filters))
+
+    def seen(self, session: int, target: int) -> tuple[Chosen, ...]:
+        """What they saw, by port; from the beginning of what is mirrored now."""
+        found = ffi.new("struct engine_seen[]", _PORTS)
+        count = self._check(lib.engine_seen, session, target, found, _PORTS)
+        return tuple(_chosen(target, found[i]) for i in range(count))
+
     def counters(self, session: int) -> Counters:
         """What was mirrored and stolen since the session began."""
         c = ffi.new("struct engine_counters *")
@@ -232,6 +244,11 @@ class Engine:
         if result < 0:
             raise _raised(fault)
         return result
+
+
+def _chosen(target: int, one: Any) -> Chosen:
+    last = bytes(ffi.buffer(one.last, one.last_n)[:]).decode(errors="replace")
+    return Chosen(target, one.target_port, one.seen, one.matched, one.tls, one.other, last)
 
 
 def diag_open(netns: int) -> int:

@@ -5,6 +5,7 @@
 #include "agent/engine.h"
 #include "agent/files/files.h"
 #include "agent/files/joined.h"
+#include "agent/http/filter.h"
 #include "agent/mirror.h"
 #include "agent/steal.h"
 #include "native/loop.h"
@@ -43,7 +44,8 @@ struct session {
     struct outgoing out;
     struct files_used files;
     struct mirror_rate rate;
-    uint32_t most; /* channels at a time; 0: no limit */
+    struct http_filter *filter; /* of what is mirrored; NULL: all of it */
+    uint32_t most;              /* channels at a time; 0: no limit */
 };
 
 /* --- calls: each is carried to the loop's thread --- */
@@ -60,6 +62,8 @@ struct call {
     const struct engine_limits *limits;
     const struct files_target *files;
     struct engine_counters *counters;
+    const uint8_t *octets;
+    struct engine_seen *seen;
     struct fault *fault;
     int64_t result;
 };
@@ -68,6 +72,9 @@ struct session *session_find(const struct engine *e, uint32_t number); /* or NUL
 struct place *place_find(const struct session *s, uint32_t index);
 /* That a call is about; NULL: there is none, and the call's result says so. */
 struct session *session_of(struct call *c);
+
+/* Its mirror's counters stay the session's. */
+void place_mirror_end(struct session *s, struct place *p);
 
 /* engine_files.c */
 struct channel *place_files_open(struct session *s, struct place *p, const struct channel_open *o,

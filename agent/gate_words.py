@@ -153,6 +153,11 @@ def _thief(thief: Thief) -> list[int]:
     return [thief.number, thief.since, thief.on_app_gone, thief.link_lost_after, flags]
 
 
+def filters_alone(filters: Sequence[Filter]) -> bytes:
+    """As a mirror reads them; b"" for none."""
+    return _pack(_filters(filters)) if filters else b""
+
+
 def _filters(filters: Sequence[Filter]) -> list[list[list[int | str]]] | None:
     if not filters:
         return None

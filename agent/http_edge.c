@@ -27,8 +27,11 @@ void http_edge_client(struct http_edge *e, const struct tcp_view *t) {
     uint32_t end = t->seq + (uint32_t)t->payload_len;
     if (e->client_known && after(end, e->client_next) <= 0)
         return; /* seen before: a retransmission, or a probe */
-    *e = (struct http_edge){
-        .client_next = end, .target_next = t->ack, .client_known = true, .doubts = e->doubts};
+    e->lost |= e->client_known && t->seq != e->client_next;
+    e->client_next = end;
+    e->target_next = t->ack;
+    e->client_known = true;
+    e->state = HTTP_EDGE_WAITING;
 }
 
 void http_edge_doubt(struct http_edge *e) {
@@ -54,6 +57,10 @@ static int status_code(const uint8_t *p, size_t n) {
 static void see_answer(struct http_edge *e, const struct tcp_view *t, size_t cut) {
     int code = status_code(t->payload, t->payload_len);
     size_t n = t->payload_len;
+    if (code == 101 || code >= 200) {
+        e->code = (uint16_t)code;
+        e->answered = e->client_next;
+    }
     if (code == 101 || is_tls(t->payload, n)) {
         e->state = HTTP_EDGE_NEVER;
     } else if (code == 0) {
@@ -74,8 +81,10 @@ void http_edge_target(struct http_edge *e, const struct tcp_view *t, size_t cut)
     uint32_t began = e->target_next;
     see_answer(e, t, cut);
     /* One answer, one judgement: its retransmission must not be doubted again. */
-    if (e->state == HTTP_EDGE_WAITING && e->target_next == began)
+    if (e->state == HTTP_EDGE_WAITING && e->target_next == began) {
         e->client_known = false;
+        e->lost = true;
+    }
 }
 
 static bool is_method(uint8_t c) {

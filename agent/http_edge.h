@@ -33,7 +33,10 @@ struct http_edge {
     uint32_t target_next; /* where the answer must begin, if client_known */
     bool client_known;
     uint8_t doubts;
-    uint8_t state; /* enum http_edge_state */
+    bool lost;         /* an answer may have been missed */
+    uint8_t state;     /* enum http_edge_state */
+    uint16_t code;     /* of the last final answer, 101 included; 0: none was seen */
+    uint32_t answered; /* C, when it came */
 };
 
 enum http_edge_line { HTTP_EDGE_MORE, HTTP_EDGE_REQUEST, HTTP_EDGE_OTHER };

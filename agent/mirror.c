@@ -62,6 +62,7 @@ static void want(struct mirror *m, const struct mirror_port *port) {
         m->ports = p;
     }
     p->port = *port;
+    p->seen.target_port = port->target_port;
     p->wanted = true;
 }
 
@@ -185,6 +186,18 @@ void mirror_limit(struct mirror *m, struct mirror_rate *rate, const uint32_t *mo
 
 bool mirror_is_full(const struct mirror *m) {
     return m->most && *m->most != 0 && mux_channels(m->mux) >= *m->most;
+}
+
+void mirror_choose(struct mirror *m, const struct http_filter *filter) {
+    m->filter = filter;
+}
+
+size_t mirror_seen_get(const struct mirror *m, struct mirror_seen *out, size_t capacity) {
+    size_t n = 0;
+    for (const struct mirrored_port *p = m->ports; p && n < capacity; p = p->next)
+        if (p->port.proto == IPPROTO_TCP)
+            out[n++] = p->seen;
+    return n;
 }
 
 void mirror_conntrack(struct mirror *m, int fd) {

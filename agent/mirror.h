@@ -5,6 +5,7 @@
 #pragma once
 
 #include "agent/filter.h"
+#include "agent/http/line.h"
 #include "agent/mirror_rate.h"
 #include "native/addr.h"
 #include "native/fault.h"
@@ -16,6 +17,18 @@
 #include <stdint.h>
 
 struct mirror;
+
+struct http_filter;
+
+/* What a filter saw of a port's connections. */
+struct mirror_seen {
+    uint16_t target_port;
+    uint64_t seen, matched; /* requests */
+    uint64_t tls,
+        other; /* connections of which nothing more can be read: encrypted; not HTTP, or not to be read without a doubt */
+    uint32_t last_n;
+    char last[HTTP_LINE]; /* the last request's first line */
+};
 
 struct mirror_counters {
     uint64_t connections; /* shown to the app, those joined included */
@@ -44,10 +57,16 @@ void mirror_limit(struct mirror *m, struct mirror_rate *rate, const uint32_t *mo
  * too short to be looked up may be shown (see verdict.h). */
 void mirror_conntrack(struct mirror *m, int fd);
 
+/* Of connections only the requests that match are copied (sieve.h); others that are no HTTP are not shown. Datagrams are copied as
+ * without. `filter` outlives the mirror. Before any port. */
+void mirror_choose(struct mirror *m, const struct http_filter *filter);
+
 /* From now on these. A port that is left out takes no new connections; what is open on it stays until it ends. With none,
  * and when the last connection is gone, the ring is torn down and its memory given back. */
 void mirror_ports(struct mirror *m, const struct mirror_port *ports, size_t n);
 
+/* By port, those that are open: how many were filled. */
+size_t mirror_seen_get(const struct mirror *m, struct mirror_seen *out, size_t capacity);
 void mirror_counters_get(const struct mirror *m, struct mirror_counters *c);
 const struct fault *
 mirror_fault(const struct mirror *m); /* why the ring could not be opened; NULL: it could */

@@ -11,15 +11,26 @@ static struct conn *conn_of(struct channel *ch) {
     return container_of(ch, struct conn, channel);
 }
 
-/* The mux has forgotten the channel, or is about to: the one place where that is booked. May free `c`. */
-static void unfollowed(struct conn *c) {
+void conn_unshow(struct conn *c) {
     mirror_port_left(c->table->mirror, c->port);
     conn_spends_no_more(c);
+}
+
+void conn_unfollow(struct conn *c) {
+    bool hopeless = c->sieve && sieve_over(c->sieve) != SIEVE_GOES_ON;
+    sieve_free(c->sieve);
+    c->sieve = NULL;
     reassembly_drop(&c->stream);
     if (c->hashed)
-        conn_set_phase(c, PHASE_MIDDLE);
+        conn_set_phase(c, hopeless ? PHASE_IGNORED : PHASE_MIDDLE);
     else
         conn_forget(c);
+}
+
+/* May free `c`. */
+static void unfollowed(struct conn *c) {
+    conn_unshow(c);
+    conn_unfollow(c);
 }
 
 static void on_opened(struct channel *ch) {
@@ -27,8 +38,12 @@ static void on_opened(struct channel *ch) {
 }
 
 static void on_data(struct channel *ch, const uint8_t *p, size_t n) {
-    (void)p;
+    struct conn *c = conn_of(ch);
     channel_grant(ch, n);
+    if (!c->sieve)
+        return;
+    sieve_answered(c->sieve, p, n);
+    conn_flush(c);
 }
 
 static void on_room(struct channel *ch) {
@@ -46,7 +61,13 @@ static void on_reset(struct channel *ch, int err) {
     struct conn *c = conn_of(ch);
     if (err == ENETRESET)
         c->table->mirror->mux = NULL;
-    unfollowed(c);
+    if (!c->sieve || !c->hashed || err == ENETRESET) {
+        unfollowed(c);
+        return;
+    }
+    conn_unshow(c);
+    sieve_lost(c->sieve); /* the app's end, not the client's: its next request is another matter */
+    conn_flush(c);
 }
 
 static const struct channel_ops ops = {
@@ -83,13 +104,10 @@ void mirror_tcp_limit(struct mirror_rate *rate, uint64_t now) {
     }
 }
 
-void conn_follow(struct conn *c) {
+bool conn_show(struct conn *c) {
     struct mirror *m = c->table->mirror;
-    if (!c->port->wanted || !m->mux || !admitted(c)) {
-        reassembly_drop(&c->stream);
-        conn_set_phase(c, PHASE_MIDDLE);
-        return;
-    }
+    if (!m->mux || !admitted(c))
+        return false;
     struct channel_open open = {
         .kind = CHANNEL_MIRROR_TCP,
         .window = ANSWER_WINDOW,
@@ -99,26 +117,46 @@ void conn_follow(struct conn *c) {
     };
     c->channel = (struct channel){0};
     c->eof_sent = c->app_ended = false;
-    conn_set_phase(c, PHASE_FOLLOWED);
     c->port->live++;
     m->counters.connections++;
     channel_open(m->mux, &c->channel, &ops, &open);
     if (!channel_attached(&c->channel)) {
         m->mux = NULL;
-        unfollowed(c);
-    } else {
-        if (m->rate)
-            mirror_rate_begin(m->rate, &c->share);
+        conn_unshow(c);
+        return false;
+    }
+    if (m->rate)
+        mirror_rate_begin(m->rate, &c->share);
+    return true;
+}
+
+void conn_follow(struct conn *c) {
+    const struct mirror *m = c->table->mirror;
+    bool wanted = c->port->wanted && m->mux;
+    if (wanted && (m->filter ? conn_sift_begin(c) : conn_show(c))) {
+        conn_set_phase(c, PHASE_FOLLOWED);
         conn_touch(c);
+    } else {
+        conn_unfollow(c);
     }
 }
 
 void conn_cut(struct conn *c, bool politely) {
+    if (!channel_attached(&c->channel)) {
+        conn_unfollow(c);
+        return;
+    }
     if (politely && c->app_ended && !c->eof_sent)
         channel_eof(&c->channel); /* the second EOF: forgotten without a callback */
     else
         channel_reset(&c->channel, ECONNRESET);
     unfollowed(c);
+}
+
+void conn_sent(struct conn *c, size_t n) {
+    c->table->mirror->counters.bytes += n;
+    if (c->share.begun)
+        mirror_rate_spend(c->table->mirror->rate, &c->share, n);
 }
 
 static void send_readable(struct conn *c) {
@@ -137,13 +175,11 @@ static void send_readable(struct conn *c) {
         }
         channel_sendv(&c->channel, iov, count);
         reassembly_consume(&c->stream, n);
-        c->table->mirror->counters.bytes += n;
-        if (c->share.begun)
-            mirror_rate_spend(c->table->mirror->rate, &c->share, n);
+        conn_sent(c, n);
     }
 }
 
-static void send_eof(struct conn *c) {
+void conn_send_eof(struct conn *c) {
     if (c->eof_sent)
         return;
     c->eof_sent = true;
@@ -158,7 +194,7 @@ static void finish(struct conn *c) {
     if (end == REASSEMBLY_RESET || c->reset) {
         conn_forget(c);
     } else if (end == REASSEMBLY_EOF) {
-        send_eof(c);
+        conn_send_eof(c);
     } else if (end != REASSEMBLY_OPEN) {
         c->table->mirror->counters.dropped++;
         conn_cut(c, false);
@@ -166,7 +202,13 @@ static void finish(struct conn *c) {
 }
 
 void conn_flush(struct conn *c) {
-    if (c->phase != PHASE_FOLLOWED || !channel_attached(&c->channel))
+    if (c->phase != PHASE_FOLLOWED)
+        return;
+    if (c->sieve) {
+        conn_sift(c);
+        return;
+    }
+    if (!channel_attached(&c->channel))
         return;
     send_readable(c);
     if (reassembly_readable(&c->stream) > 0)

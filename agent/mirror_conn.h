@@ -1,10 +1,12 @@
 /* One TCP connection of a client with the target, as the mirror knows it. Shared by mirror_table.c, which keeps it,
- * mirror_tcp.c, which moves it along by what packets say, and mirror_channel.c, which shows it to the app. */
+ * mirror_tcp.c, which moves it along by what packets say, mirror_channel.c, which shows it to the app, and mirror_sieve.c, which
+ * shows of it what a filter chooses. */
 #pragma once
 
 #include "agent/http_edge.h"
 #include "agent/mirror_parts.h"
 #include "agent/reassembly.h"
+#include "agent/sieve.h"
 
 #include <sys/queue.h>
 
@@ -15,7 +17,7 @@ enum phase {
     PHASE_ANSWERED, /* the target's SYN-ACK; a verdict follows the client's next packet */
     PHASE_MIDDLE,   /* not followed: `edge` looks for a boundary */
     PHASE_TRYING,   /* `stream` begins at a boundary and may turn out to be a request */
-    PHASE_FOLLOWED, /* has a channel, fed by `stream` */
+    PHASE_FOLLOWED, /* has a channel, fed by `stream`; or a sieve, which has one from the first request that matches on */
     PHASE_IGNORED,  /* not to be shown, ever */
 };
 
@@ -33,14 +35,17 @@ struct conn {
     struct mirror_share share; /* while it is followed */
     struct reassembly stream;
     struct http_edge edge;
-    uint64_t seen; /* ns; to within a second */
-    uint32_t isn;  /* of the client's last SYN */
+    struct sieve *sieve; /* NULL: all of it is shown */
+    size_t left;         /* octets that the sieve was offered last and did not take */
+    uint64_t seen;       /* ns; to within a second */
+    uint32_t isn;        /* of the client's last SYN */
     int ifindex;
     uint8_t phase; /* enum phase */
     bool loopback; /* the interface */
     bool hashed;   /* else it has left the table, and only its channel lives */
     bool is_touched;
     bool limited; /* counted as such */
+    bool stuck;   /* the app has no room for what the sieve has for it */
     bool late;    /* its SYN was not seen */
     bool is_own;  /* the verdict, once it is a yes */
     bool
@@ -63,6 +68,7 @@ struct mirror_tcp {
     struct conn_list leaving; /* over for client and target, not yet for the app; oldest first */
     struct conn_list touched; /* something to flush after this batch */
     size_t conns, half_open;
+    uint8_t *scratch; /* for what has to lie in one piece (mirror_sieve.c); NULL: nobody had to */
 };
 
 /* On the loopback interface, or elsewhere: beside a gate (agent/gate) a client's connection with it and the gate's own with
@@ -87,6 +93,17 @@ void conn_forget(struct conn *c); /* whatever it is: resets its channel and free
 void conn_follow(
     struct conn *c); /* opens its channel; `stream` begins with what the app sees first */
 void conn_flush(struct conn *c);
+bool conn_show(
+    struct conn *c); /* opens its channel; false: it cannot be had now, which is counted */
+void conn_unshow(struct conn *c); /* the channel is forgotten, or about to be */
+/* Nothing more of it is followed; MIDDLE, or IGNORED if there is no point in looking. May free `c`. */
+void conn_unfollow(struct conn *c);
+void conn_send_eof(struct conn *c); /* all was sent; may free `c` */
+void conn_sent(struct conn *c, size_t n);
 void conn_spends_no_more(struct conn *c); /* of the session's rate */
 void conn_cut(struct conn *c,
               bool politely); /* from the app: EOF if `politely`, else a reset; then MIDDLE */
+
+/* Only what a filter chooses of it: false, which is counted, if there is no memory for that. Then as conn_flush. */
+bool conn_sift_begin(struct conn *c);
+void conn_sift(struct conn *c);

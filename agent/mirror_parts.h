@@ -1,5 +1,6 @@
 /* What the files of the mirror share: mirror.c (ports, packets in); mirror_tcp.c, mirror_table.c and mirror_channel.c
- * (connections); mirror_udp.c (datagrams). */
+ * (connections); mirror_sieve.c (of them, what a filter
+ * chooses); mirror_udp.c (datagrams). */
 #pragma once
 
 #include "agent/mirror.h"
@@ -13,6 +14,7 @@ struct mirrored_port {
     struct mirror_port port;
     bool wanted;
     uint32_t live; /* attached channels of connections; datagrams keep no port open */
+    struct mirror_seen seen;
     struct mirrored_port *next;
 };
 
@@ -21,9 +23,10 @@ struct mirror_udp;
 
 struct mirror {
     struct loop *loop;
-    struct mux *mux;          /* NULL: the link has gone */
-    struct mirror_rate *rate; /* NULL: none */
-    const uint32_t *most;     /* channels of the session at a time; NULL, or 0 there: no limit */
+    struct mux *mux;                  /* NULL: the link has gone */
+    struct mirror_rate *rate;         /* NULL: none */
+    const struct http_filter *filter; /* NULL: everything is copied */
+    const uint32_t *most; /* channels of the session at a time; NULL, or 0 there: no limit */
     uint32_t target;
     bool (*owns)(void *ctx, const struct endpoint *e);
     void *ctx;

@@ -107,6 +107,7 @@ static void conn_free(struct conn *c) {
     if (c->is_touched)
         TAILQ_REMOVE(&t->touched, c, touched);
     conn_spends_no_more(c);
+    sieve_free(c->sieve);
     reassembly_drop(&c->stream);
     t->conns--;
     free(c);
@@ -121,7 +122,7 @@ void conn_forget(struct conn *c) {
 }
 
 void conn_leave(struct conn *c) {
-    if (!channel_attached(&c->channel)) {
+    if (!channel_attached(&c->channel) && !c->sieve) {
         conn_free(c);
         return;
     }
@@ -198,6 +199,7 @@ void mirror_tcp_free(struct mirror_tcp *t) {
     forget_all(&t->watched);
     forget_all(&t->leaving);
     CHECK(t->conns == 0 && t->budget.held == 0);
+    free(t->scratch);
     free(t->chains);
     free(t);
 }

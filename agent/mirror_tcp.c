@@ -125,7 +125,7 @@ static void begin_at_boundary(struct conn *c, const struct tcp_view *t) {
     if (!http_edge_begins(&c->edge, t))
         return;
     /* An app that ended its side after an answer, where the target keeps the connection: the request gets a new one. */
-    if (c->phase == PHASE_FOLLOWED && c->app_ended && c->stream.next == t->seq &&
+    if (c->phase == PHASE_FOLLOWED && !c->sieve && c->app_ended && c->stream.next == t->seq &&
         c->stream.end == REASSEMBLY_OPEN)
         conn_cut(c, true);
     if (c->phase != PHASE_MIDDLE)

@@ -24,7 +24,7 @@ LOOKS_EVERY = 0.5
 class Mirrored:
     """``targets`` by their index, which stay the session's. ``there``: whether there is a data link to mirror into.
     ``gets``: called with what is mirrored of a target from now on. ``others`` takes of the ports that take part what is
-    not to be mirrored."""
+    not to be mirrored; ``looked`` is called after each look."""
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class Mirrored:
         notice: Callable[[Message], None],
         mirrors: Callable[[int, tuple[AppPort, ...]], None],
         others: Callable[[Target, tuple[AppPort, ...]], tuple[AppPort, ...]] = lambda _, chosen: chosen,
+        looked: Callable[[], None] = lambda: None,
     ) -> None:
         self._engine = engine
         self._session = session
@@ -43,6 +44,7 @@ class Mirrored:
         self._notice = notice
         self._mirrors = mirrors
         self._others = others
+        self._looked = looked
         self._wanted: tuple[AppPort, ...] = ()
         self._wanted_by: object = None
         self._unwanted: asyncio.TimerHandle | None = None
@@ -63,6 +65,7 @@ class Mirrored:
                 if self._there():
                     for index in sorted(self._targets):
                         self._apply(self._targets[index])
+                    self._looked()
         finally:
             self._stay()
 

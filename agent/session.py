@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 
 from agent.account import Account, used
 from agent.answers import Answers
+from agent.chosen import Choosing
 from agent.data_link import DataLink
 from agent.engine import Engine, LinkCut, LinkGone
 from agent.founder import Founder, tell
@@ -66,7 +67,12 @@ class Session:
         self._stealing = Thieving(
             engine, gates, owner, warrant, self._targets, self._founder.notice, self._got.steals
         )
-        self._answers = Answers(engine, number, self._targets, warrant, self._stealing, self._used.add)
+        self._choosing = Choosing(
+            engine, number, warrant, self._targets, self._founder.notice, self._choice_changed
+        )
+        self._answers = Answers(
+            engine, number, self._targets, warrant, self._stealing, self._choosing, self._used.add
+        )
         self._mirrored = Mirrored(
             engine,
             number,
@@ -75,6 +81,7 @@ class Session:
             self._founder.notice,
             self._got.mirrors,
             self._others,
+            self._choosing.look,
         )
         self._data = DataLink(engine, number, self.name, self._mirrored.anew)
         engine.session_add(number)
@@ -168,6 +175,7 @@ class Session:
             self._founder.notice(TargetGone(index))
         self._mirrored.say_anew()
         self._stealing.say_anew()
+        self._choosing.say_anew()
 
     # --- the bridge's links ---
 
@@ -216,7 +224,11 @@ class Session:
     def _target_changed(self, index: int) -> None:
         self._mirrored.changed(index)
         self._stealing.changed(index)
+        self._choosing.changed(index)
         self._got.changed(index)
+
+    def _choice_changed(self) -> None:
+        self._mirrored.anew()
 
     def _may_take_part(self) -> bool:
         return self._data.there and (self._stealing.asked or "mirror" in self._warrant.rights)

@@ -56,10 +56,11 @@ GATE_SOURCES = (
     *(f"native/{part}.c" for part in ("addr", "backlog", "fault", "loop", "span", "msgpack", "sockdiag")),
 )
 
-GATE_REGEX = "agent/http/pattern.cc"
-"""RE2 has no interface for C: the one file of C++."""
+HTTP_REGEX = "agent/http/pattern.cc"
+"""RE2 has no interface for C: the one file of C++. Gates and mirrors know requests by it."""
 
-GATE_LIBRARIES = ("-lnftables", "-lre2", "-lnghttp2", "-lstdc++", "-lpthread")
+HTTP_LIBRARIES = ("-lre2", "-lnghttp2", "-lstdc++")
+GATE_LIBRARIES = ("-lnftables", *HTTP_LIBRARIES, "-lpthread")
 
 EVERYTHING = [*MODULES, *PROGRAMS, GATE, LAYER, LAYER_MUSL]
 
@@ -89,10 +90,10 @@ def compile_module(name: str, out: Path) -> None:
     """Called in that process. Each module has a folder of its own: both compile native's files, at the same time."""
     sys.path.insert(0, str(ROOT))
     builder, folder = MODULES[name]
-    ffi = importlib.import_module(builder).ffibuilder()
     work = ROOT / "build" / "cffi" / sysconfig.get_config_var("SOABI") / name
     shutil.rmtree(work, ignore_errors=True)  # distutils knows nothing of headers: what is there may be old
     work.mkdir(parents=True)
+    ffi = importlib.import_module(builder).ffibuilder(*([] if name != "_engine" else [compiled_regex(work)]))
     made = Path(ffi.compile(tmpdir=str(work), verbose=False))
     place(made, out / folder / made.name)
 
@@ -116,20 +117,18 @@ def build_gate(out: Path) -> None:
         "-fno-strict-aliasing",
     ]
     command += [f"-I{ROOT}", f"-I{ROOT / 'native'}"]
-    regex = ROOT / "build" / "programs" / "pattern.o"
-    regex.parent.mkdir(parents=True, exist_ok=True)
-    cxx = [
-        os.environ.get("CXX", "g++"),
-        "-std=c++17",
-        "-O2",
-        "-g",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        f"-I{ROOT}",
-    ]
-    subprocess.run([*cxx, "-c", str(ROOT / GATE_REGEX), "-o", str(regex)], check=True)
-    compile_program(GATE, GATE_SOURCES, command, [str(regex), *GATE_LIBRARIES], out)
+    regex = compiled_regex(ROOT / "build" / "programs")
+    compile_program(GATE, GATE_SOURCES, command, [regex, *GATE_LIBRARIES], out)
+
+
+def compiled_regex(folder: Path) -> str:
+    """The object of the one file of C++: a compiler of C takes its options for no other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    made = folder / "pattern.o"
+    cxx = [os.environ.get("CXX", "g++"), "-std=c++17", "-O2", "-g", "-fPIC", "-fvisibility=hidden"]
+    words = [*cxx, "-Wall", "-Wextra", "-Werror", f"-I{ROOT}", "-c", str(ROOT / HTTP_REGEX), "-o", str(made)]
+    subprocess.run(words, check=True)
+    return str(made)
 
 
 def build_layer(out: Path) -> None:

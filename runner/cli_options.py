@@ -161,7 +161,7 @@ STEAL = [
         "--http-header-filter",
         "http_headers",
         metavar="REGEX",
-        help="Steal only requests with such a header, as Name: value. All that are given must match.",
+        help="Only requests with such a header, as Name: value, come to the app. All that are given must match.",
     ),
     _many(
         "--http-filter",

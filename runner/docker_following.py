@@ -42,7 +42,9 @@ class Following:
 
     def __post_init__(self) -> None:
         self._followed = Followed(self.target)
-        self._mirrored = telling.MirroredLine(self.screen, self.target.name, stealing.described(self.options))
+        self._mirrored = telling.MirroredLine(
+            self.screen, self.target.name, stealing.described(self.options), steals=self.options.steal
+        )
 
     @asynccontextmanager
     async def attended(self, agent: Link, bridge: Link) -> AsyncIterator[None]:
@@ -91,6 +93,8 @@ class Following:
                     self._mirrored.notice(message.target, message.ports)
                 case m.Stealing() | m.Stolen():
                     self._mirrored.stolen(message)
+                case m.Chosen():
+                    self._mirrored.chosen(message)
                 case m.TargetGone():
                     self._mirrored.gone(message.target)
                     log.debug("the agent lost %s", self._followed.name(message.target))

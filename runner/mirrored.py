@@ -11,9 +11,11 @@ from wire.messages import AppPort
 
 @dataclass(slots=True)
 class Mirrored:
-    """Collects the agent's notices; ``line`` is what to say now, or None if it was said."""
+    """Collects the agent's notices; ``line`` is what to say now, or None if it was said. ``filtered``: which
+    requests, in words; "" for everything."""
 
     target: str
+    filtered: str = ""
     _now: dict[int, tuple[AppPort, ...]] = field(default_factory=dict)
     _said: str = ""
     _stale: bool = (
@@ -44,4 +46,6 @@ class Mirrored:
         if text == self._said and not (self._stale and text):
             return None
         before, self._said, self._stale = self._said, text, False
+        if text and self.filtered:
+            return f"{text}: {self.filtered}"
         return text or f"no longer {before}"

@@ -1,6 +1,6 @@
-"""What ``--steal`` and its options ask of an agent: options in, one message out, and the same in words. Pure.
+"""What ``--steal`` and filters ask of an agent: options in, one message out, and the same in words. Pure.
 
-A regular expression that Python cannot read is refused here, before anything starts; the gate has the last word.
+A regular expression that Python cannot read is refused here, before anything starts; the agent has the last word.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runner.errors import Refusal
-from wire.messages import Condition, Filter, Probe, Steal
+from wire.messages import Choose, Condition, Filter, Probe, Steal
 
 HEADER, PATH, METHOD = 0, 1, 2
 
@@ -50,16 +50,15 @@ class Asked(Protocol):
     def drain(self) -> float: ...
 
 
-def wish(asked: Asked, nodes: Sequence[bytes] = (), probes: Sequence[Probe] = ()) -> Steal | None:
-    """None: nothing is to be stolen. ``nodes``: addresses of the target's nodes; ``probes``: its own. Refusal."""
+def wish(asked: Asked, nodes: Sequence[bytes] = (), probes: Sequence[Probe] = ()) -> Steal | Choose | None:
+    """What is to be stolen, or chosen of what is mirrored. None: everything is mirrored. ``nodes``: addresses of the
+    target's nodes; ``probes``: its own. Refusal."""
     filters = _filters(asked)
     if not asked.steal:
-        if filters:
-            raise Refusal("--http-header, --http-path and --http-method choose what is stolen", "add --steal")
         for name in ("steal_existing", "steal_probes", "steal_local"):
             if getattr(asked, name):
                 raise Refusal(f"--{name.replace('_', '-')} is about what is stolen", "add --steal")
-        return None
+        return Choose(0, filters) if filters else None
     return Steal(
         call=0,
         filters=filters,
@@ -72,6 +71,11 @@ def wish(asked: Asked, nodes: Sequence[bytes] = (), probes: Sequence[Probe] = ()
         nodes=tuple(nodes),
         probes=tuple(probes),
     )
+
+
+def filtered(asked: Asked) -> bool:
+    """Whether requests are chosen, of what is stolen or mirrored."""
+    return bool(_alternatives(asked))
 
 
 def described(asked: Asked) -> str:
@@ -146,10 +150,10 @@ def _checked(option: str, text: str) -> str:
     if strange := _not_re2(text):
         raise Refusal(
             f"{option} {text!r} {strange}, which could take a time that grows without bound",
-            "write it without: the gate's are RE2's (github.com/google/re2/wiki/Syntax)",
+            "write it without: the agent's are RE2's (github.com/google/re2/wiki/Syntax)",
         )
     if not text:
-        raise Refusal(f"{option} is empty, and so matches everything", "leave it out to steal whole ports")
+        raise Refusal(f"{option} is empty, and so matches everything", "leave it out to have everything")
     return text
 
 

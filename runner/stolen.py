@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from runner import ports
+from runner.chosen import matched
 from wire.messages import AppPort, Stealing, Stolen
 
 
@@ -79,14 +80,8 @@ class Theft:
         """The whole session, by port; nothing where nothing came."""
         said = []
         for port, one in sorted(self._by_port().items()):
-            if self.filtered and one.seen and not one.matched:
-                last = f"; the last was {one.last}" if one.last else ""
-                said.append(f"none of {_count(one.seen, 'request')} to {port} matched{last}")
-            elif self.filtered and one.seen:
-                was = "was" if one.matched == 1 else "were"
-                said.append(
-                    f"{one.matched} of {_count(one.seen, 'request')} to {port} matched, and {was} stolen"
-                )
+            if self.filtered and one.seen:
+                said.append(matched(port, one.seen, one.matched, one.last, "stolen"))
         return said
 
     def _by_port(self) -> dict[int, Stolen]:

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from links.link import CallFailed, Link, LinkEnded
 from runner import stealing, tally
+from runner.chosen import Choice
 from runner.mirrored import Mirrored
 from runner.screen import Screen
 from runner.stolen import Theft
@@ -22,12 +23,14 @@ COUNTED_WITHIN = 0.5
 
 
 class MirroredLine:
-    """Says which ports are mirrored or stolen, once the notices have settled. ``filtered``: which requests are."""
+    """Says which ports are mirrored or stolen, once the notices have settled. ``filtered``: which requests are,
+    stolen if it ``steals``."""
 
-    def __init__(self, screen: Screen, target: str, filtered: str = "") -> None:
+    def __init__(self, screen: Screen, target: str, filtered: str = "", *, steals: bool = True) -> None:
         self._screen = screen
-        self._mirrored = Mirrored(target)
-        self._stolen = Theft(target, filtered)
+        self._mirrored = Mirrored(target, "" if steals else filtered)
+        self._stolen = Theft(target, filtered if steals else "")
+        self._choice = Choice(target)
         self._flush: asyncio.TimerHandle | None = None
 
     def notice(self, index: int, now: tuple[m.AppPort, ...]) -> None:
@@ -43,14 +46,20 @@ class MirroredLine:
             self._stolen.counted(said)
         self._soon()
 
+    def chosen(self, said: m.Chosen) -> None:
+        """What filters saw of what is mirrored."""
+        self._choice.counted(said)
+        self._soon()
+
     def gone(self, index: int) -> None:
         """This one of the target's containers takes no part any more, which is said elsewhere."""
         self._mirrored.gone(index)
         self._stolen.gone(index)
+        self._choice.gone(index)
 
     def sum_up(self) -> None:
         """What became of the requests, at the end."""
-        for line in self._stolen.summary():
+        for line in (*self._stolen.summary(), *self._choice.summary()):
             self._screen.notice(line)
 
     def close(self) -> None:
@@ -70,7 +79,7 @@ class MirroredLine:
         for line in (self._mirrored.line(), self._stolen.line()):
             if line:
                 self._screen.notice(line)
-        for sentence in self._stolen.warnings():
+        for sentence in (*self._stolen.warnings(), *self._choice.warnings()):
             self._screen.warn(sentence)
 
 

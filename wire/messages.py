@@ -442,6 +442,38 @@ class Stolen(Message):
 
 
 @dataclass(frozen=True, slots=True)
+class Choose(Message):
+    """Runner: of TCP connections that are mirrored only HTTP requests that match any of these filters are copied, in
+    all targets of the session; what is no HTTP, or encrypted, is not. Without any: everything again. Replaces what was
+    said before; connections that are open are copied anew from their next request on. Datagrams are not chosen.
+    Answer: Done. Since 1.
+    """
+
+    TAG: ClassVar[int] = 24
+    call: U32
+    filters: tuple[Filter, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen(Message):
+    """Agent, a notice to the founder: what the filters saw of this port of this target, once a second at most. Since 1.
+
+    ``seen``: requests; ``matched`` of them, which were copied; ``tls``: connections that are encrypted; ``other``:
+    those that are no HTTP, or not to be read without a doubt from some octet on; ``last``: the last request's first
+    line.
+    """
+
+    TAG: ClassVar[int] = 25
+    target: U32
+    port: PortNumber
+    seen: U64 = 0
+    matched: U64 = 0
+    tls: U64 = 0
+    other: U64 = 0
+    last: Sentence = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LetGo(Message):
     """Runner: nothing more is to be stolen. Answer: Done, when the app has answered what it was given, or after
     ``within`` milliseconds. Since 1.

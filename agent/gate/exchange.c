@@ -2,6 +2,7 @@
 #include "agent/gate/exchange_inner.h"
 #include "agent/gate/http1.h"
 #include "agent/gate/http2.h"
+#include "agent/http/line.h"
 #include "agent/http/http2_frame.h"
 
 #include <stdlib.h>
@@ -76,12 +77,8 @@ int exchange_judge_slot(const struct exchange *x, const struct exchange_judge *j
 }
 
 void exchange_seen(struct exchange *x, int slot, const char *line, size_t n) {
-    char clean[EXCHANGE_LINE];
-    if (n > sizeof clean)
-        n = sizeof clean;
-    for (size_t i = 0; i < n; i++)
-        clean[i] = (unsigned char)line[i] < ' ' || line[i] == 0x7f ? '?' : line[i];
-    x->ops->seen(x->shell, slot, clean, n);
+    char clean[HTTP_LINE];
+    x->ops->seen(x->shell, slot, clean, http_line_clean(clean, line, n));
 }
 
 /* --- the first octets ------------------------------------------------------------------------------------------------ */

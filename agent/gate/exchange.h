@@ -36,7 +36,6 @@
     262144 /* octets not yet sent to a party, from which on nothing is taken for it */
 #define EXCHANGE_OWN                                                                               \
     65536 /* octets of its own that it may send a party beyond what it was offered */
-#define EXCHANGE_LINE  200 /* octets of a request line that `seen` is given at most */
 #define EXCHANGE_NEVER UINT64_MAX
 
 /* Parties. The app of slot k is EXCHANGE_APP + k. */
@@ -89,8 +88,8 @@ struct exchange_ops {
     /* Reset and forget, what was not sent yet included. Of an app that was asked for: the answer is no longer owed. */
     void (*cut)(void *shell, unsigned party);
     void (*raw)(void *shell, unsigned party, enum exchange_why why);
-    /* A request's fate is decided: `slot` or -1 for the target. `line` is not terminated, n <= EXCHANGE_LINE; without control
-     * characters, but otherwise as the client sent it. For HTTP/2 it is made from :method and :path. */
+    /* A request's fate is decided: `slot` or -1 for the target. `line` is not terminated, n <= HTTP_LINE; cut and clean as
+     * agent/http/line.h does it. For HTTP/2 it is made from :method and :path. */
     void (*seen)(void *shell, int slot, const char *line, size_t n);
     size_t (*backlog)(void *shell,
                       unsigned party); /* octets given to send that have not left yet */

@@ -1,8 +1,8 @@
 /* The client's header blocks: whose a stream is; given to its app, or written for the target. They are read in both phases,
  * because the decoder has to follow the client's encoder. */
 #include "agent/gate/http2_inner.h"
+#include "agent/http/line.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,29 +15,20 @@ static int judge(struct http2 *h) {
     path = path != NULL ? path : "";
     exchange_judge_line(h->x, &j, method, method_n, path, path_n);
     for (size_t i = 0; i < h->fields.count; i++) {
-        const struct http2_field *f = &h->fields.field[i];
-        const char *name = (const char *)h->fields.octets + f->name_at;
-        size_t n = f->name_n;
-        if (n == 10 && memcmp(name, ":authority", 10) == 0) {
-            name = "host"; /* what HTTP/1 calls it, so that one filter does for both */
-            n = 4;
-        }
-        if (n > 0 && name[0] != ':')
-            exchange_judge_header(h->x, &j, name, n, (const char *)h->fields.octets + f->value_at,
-                                  f->value_n);
+        struct http2_header header;
+        if (http2_fields_header(&h->fields, i, &header))
+            exchange_judge_header(h->x, &j, header.name, header.name_n, header.value,
+                                  header.value_n);
     }
     return exchange_judge_slot(h->x, &j, true);
 }
 
 static void seen(struct http2 *h, int slot) {
-    char line[EXCHANGE_LINE + 1];
+    char line[HTTP_LINE];
     size_t method_n, path_n;
     const char *method = http2_fields_find(&h->fields, ":method", &method_n);
     const char *path = http2_fields_find(&h->fields, ":path", &path_n);
-    int n = snprintf(line, sizeof line, "%.*s %.*s HTTP/2", (int)method_n, method ? method : "",
-                     (int)(path_n < sizeof line ? path_n : sizeof line), path ? path : "");
-    size_t length = n < 0 ? 0 : (size_t)n < sizeof line ? (size_t)n : sizeof line - 1;
-    exchange_seen(h->x, slot, line, length);
+    exchange_seen(h->x, slot, line, http_line_made(line, method, method_n, path, path_n));
 }
 
 static bool begin_taking(struct http2 *h) {

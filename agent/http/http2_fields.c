@@ -78,6 +78,21 @@ const char *http2_fields_find(const struct http2_fields *l, const char *name, si
     return NULL;
 }
 
+bool http2_fields_header(const struct http2_fields *l, size_t i, struct http2_header *header) {
+    const struct http2_field *f = &l->field[i];
+    *header = (struct http2_header){
+        .name = (const char *)l->octets + f->name_at,
+        .name_n = f->name_n,
+        .value = (const char *)l->octets + f->value_at,
+        .value_n = f->value_n,
+    };
+    if (f->name_n == 10 && memcmp(header->name, ":authority", 10) == 0) {
+        header->name = "host";
+        header->name_n = 4;
+    }
+    return header->name_n > 0 && header->name[0] != ':';
+}
+
 nghttp2_nv *http2_fields_nv(const struct http2_fields *l) {
     nghttp2_nv *nv = calloc(l->count + 1, sizeof *nv);
     for (size_t i = 0; nv != NULL && i < l->count; i++) {

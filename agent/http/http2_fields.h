@@ -26,6 +26,13 @@ bool http2_fields_add(struct http2_fields *l, const uint8_t *name, size_t name_n
 bool http2_fields_copy(struct http2_fields *to, const struct http2_fields *from);
 /* The value of the first field of that name, or NULL. */
 const char *http2_fields_find(const struct http2_fields *l, const char *name, size_t *n);
+/* A field as HTTP/1 would have it in a header: `:authority` is `host`, so that one filter does for both. */
+struct http2_header {
+    const char *name, *value;
+    size_t name_n, value_n;
+};
+bool http2_fields_header(const struct http2_fields *l, size_t i,
+                         struct http2_header *header); /* no: it is in the request line */
 /* For nghttp2: `l->count` of them, pointing into `l`; to be freed. NULL: no memory. */
 nghttp2_nv *http2_fields_nv(const struct http2_fields *l);
 

@@ -107,7 +107,7 @@ class AgentSide:
 
     async def let_go(self) -> None:
         """See Place."""
-        if self._up.is_set() and self.founding.steal is not None:
+        if self._up.is_set() and isinstance(self.founding.wish, m.Steal):
             await let_go(self._link)
 
     async def steal_again(self) -> None:
@@ -175,7 +175,8 @@ class AgentSide:
             try:
                 await self._link.call(wish)
             except CallFailed as error:
-                self.say(f"the agent on node {self.agent.node} does not steal: {error.reason}")
+                does = "steal" if isinstance(wish, m.Steal) else "choose requests"
+                self.say(f"the agent on node {self.agent.node} does not {does}: {error.reason}")
         for index, pod in list(self.targets.items()):
             self.hear(m.TargetGone(index))  # so that what is mirrored from now on is said anew
             try:
@@ -200,11 +201,11 @@ class AgentSide:
         assert isinstance(attached, m.Attached)
         return attached
 
-    def _wish(self) -> m.Steal | None:
-        """What is to be stolen: of its node, so that probes from there are known."""
-        wish = self.founding.steal
-        if wish is None:
-            return None
+    def _wish(self) -> m.Steal | m.Choose | None:
+        """What is to be stolen of its node, so that probes from there are known, or chosen."""
+        wish = self.founding.wish
+        if not isinstance(wish, m.Steal):
+            return wish
         ips = dict.fromkeys(ip for pod in self.targets.values() for ip in pod.host_ips)
         return replace(wish, nodes=tuple(ip_address(ip).packed for ip in ips))
 

@@ -37,12 +37,12 @@ LONGEST_PAUSE = 0.5
 @dataclass(frozen=True, slots=True)
 class Founding:
     """What every agent of a session is told: ``mirror_rate`` is octets of copies for each second, 0 for no limit;
-    ``steal`` what is to be stolen, None for nothing."""
+    ``wish`` what is to be stolen, or chosen of what is mirrored, None for nothing."""
 
     cluster: Cluster
     author: str
     mirror_rate: int = 0
-    steal: m.Steal | None = None
+    wish: m.Steal | m.Choose | None = None
 
     async def first(self, agent: AgentPod, says: FounderSays) -> Link:
         """The agent's program may not listen yet; Refusal if it does not in time."""

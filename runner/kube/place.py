@@ -71,7 +71,10 @@ class KubePlace:
 
     def __post_init__(self) -> None:
         self._followed = Followed(self.looked.target.name)
-        self._mirrored = MirroredLine(self.screen, self.looked.target.name, stealing.described(self.options))
+        described = stealing.described(self.options)
+        self._mirrored = MirroredLine(
+            self.screen, self.looked.target.name, described, steals=self.options.steal
+        )
         self._part = TakingPart(
             self.looked.agents,
             Founding(

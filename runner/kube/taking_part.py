@@ -121,6 +121,8 @@ class TakingPart:
                 self.mirrored.notice(message.target, message.ports)
             case m.Stealing() | m.Stolen():
                 self.mirrored.stolen(message)
+            case m.Chosen():
+                self.mirrored.chosen(message)
             case m.TargetGone():
                 self.mirrored.gone(message.target)
             case _:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from runner import stealing
 from runner.config import RunOptions
 from runner.files import asked
 from runner.kube.rights import Wish
@@ -16,8 +17,13 @@ from wire.messages import FilesMode
 ALWAYS = ("mirror", "outgoing", "env")
 """What a session uses that nobody asked anything of."""
 
+def _chooses(options: RunOptions) -> bool:
+    return stealing.filtered(options) and not options.steal
+
+
 ASKS: tuple[tuple[str, str, Callable[[RunOptions], bool]], ...] = (
     ("mirror", "--map-port", lambda options: bool(options.map_ports)),
+    ("mirror", "--http-header, --http-path, --http-method or --http-filter", _chooses),
     ("steal", "--steal", lambda options: options.steal),
     ("env", "--override-env-vars-include", lambda options: bool(options.env_include)),
     ("env", "--override-env-vars-exclude", lambda options: bool(options.env_exclude)),

@@ -4,8 +4,8 @@ clang).
     python3 tests/fuzz/run.py [--seconds 600] [NAME ...]
 
 A C fuzzer names the files it is linked with in its first comment: ``Sources: native/span.c native/view.c``;
-``native`` alone stands for all of native's, ``exchange`` for the gate's that know no socket, ``http``
-for what mirrors know of HTTP too. Corpora grow in
+``native`` alone stands for all of native's, ``exchange`` for the gate's that know no socket, ``sieve``
+for a mirror's, ``http`` for what both know of HTTP. Corpora grow in
 build/fuzz/NAME, findings land beside them; the exit code is 1 if there was one.
 """
 
@@ -37,6 +37,8 @@ SANITIZERS = (
 
 HTTP = ("agent/http/*.c",)
 EXCHANGE = ("agent/gate/exchange*.c", "agent/gate/http*.c", *HTTP)
+SIEVE = ("agent/sieve*.c", *HTTP)
+MADE_OF = {"exchange": EXCHANGE, "sieve": SIEVE, "http": HTTP}
 HTTP_CXX = "agent/http/pattern.cc"
 HTTP_LIBRARIES = ("-lre2", "-lnghttp2", "-lstdc++")
 
@@ -53,9 +55,8 @@ def linked_with(source: Path) -> list[str]:
         raise SystemExit(f"{source.name} does not say what it is linked with: 'Sources: native/span.c …'")
     found: list[str] = []
     for word in named[1].replace("*", " ").split():
-        if word in ("exchange", "http"):
-            patterns = EXCHANGE if word == "exchange" else HTTP
-            found += [str(path) for pattern in patterns for path in sorted(ROOT.glob(pattern))]
+        if word in MADE_OF:
+            found += [str(path) for pattern in MADE_OF[word] for path in sorted(ROOT.glob(pattern))]
             found += [compiled_cxx(OUT), *HTTP_LIBRARIES]
         else:
             found += native.sources() if word == "native" else [str(ROOT / word)]

@@ -11,7 +11,12 @@ import pytest
 from tests.fuzz import run
 
 RUNS = 20_000
-FEWER = {"fuzz_http2.c": 1_500, "fuzz_files.c": 3_000, "fuzz_runs.c": 10_000}
+FEWER = {
+    "fuzz_http2.c": 1_500,
+    "fuzz_sieve_http2.c": 2_000,
+    "fuzz_files.c": 3_000,
+    "fuzz_runs.c": 10_000,
+}
 """Whole connections between four sessions of nghttp2 in each run; a file system made for each."""
 
 NAMES = [

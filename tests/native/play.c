@@ -68,7 +68,7 @@ static void raw(void *shell, unsigned party, enum exchange_why why) {
 
 static void seen(void *shell, int slot, const char *line, size_t n) {
     struct play *y = shell;
-    EXPECT(n <= EXCHANGE_LINE);
+    EXPECT(n <= HTTP_LINE);
     y->seen++;
     y->matched += slot >= 0;
     memcpy(y->line, line, n);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "agent/gate/exchange.h"
+#include "agent/http/line.h"
 
 #include "check.h"
 
@@ -26,7 +27,7 @@ struct play {
     int raw;                          /* party, or -1 */
     int why;
     unsigned seen, matched;
-    char line[EXCHANGE_LINE + 1]; /* the last that was seen */
+    char line[HTTP_LINE + 1]; /* the last that was seen */
     uint64_t now;
     struct octets given; /* all that parties but the client were told, in order */
     bool pure; /* the client is told only octets of the offer at hand (and a 502 of ours) */

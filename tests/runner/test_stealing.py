@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from runner import stealing
+from runner.chosen import Choice
 from runner.config import RunOptions
 from runner.errors import Refusal
+from runner.mirrored import Mirrored
 from runner.stolen import Theft
-from wire.messages import AppPort, Condition, Filter, Proto, Steal, Stealing, Stolen
+from wire.messages import AppPort, Choose, Chosen, Condition, Filter, Proto, Steal, Stealing, Stolen
 
 PLAIN = RunOptions("container/api", steal=True)
 
@@ -18,6 +20,13 @@ PLAIN = RunOptions("container/api", steal=True)
 def test_nothing_and_whole_ports() -> None:
     assert stealing.wish(replace(PLAIN, steal=False)) is None
     assert stealing.wish(PLAIN) == Steal(0)
+
+
+def test_without_steal_filters_choose_what_is_mirrored() -> None:
+    asked = replace(PLAIN, steal=False, http_paths=("^/api",))
+    assert stealing.wish(asked, (b"\1\2\3\4",)) == Choose(0, (Filter((Condition(1, "^/api"),)),))
+    assert stealing.filtered(asked)
+    assert not stealing.filtered(PLAIN)
 
 
 def test_all_conditions_are_one_filter_and_methods_are_alternatives() -> None:
@@ -65,7 +74,6 @@ def test_the_other_options() -> None:
         ({"http_paths": ("/(?>a)",)}, "looks around"),
         ({"http_headers": ("",)}, "is empty"),
         ({"http_methods": ("GE T",)}, "is no method"),
-        ({"steal": False, "http_paths": ("/a",)}, "choose what is stolen"),
         ({"steal": False, "steal_local": True}, "--steal-local"),
     ],
 )
@@ -161,3 +169,31 @@ def test_any_of_several_filters() -> None:
 def test_what_is_no_filter_is_refused(text: str, why: str) -> None:
     with pytest.raises(Refusal, match=why):
         stealing.wish(replace(PLAIN, http_filters=(text,)))
+
+
+def test_what_a_choice_says() -> None:
+    choice = Choice("api")
+    assert (choice.warnings(), choice.summary()) == ([], [])
+    choice.counted(Chosen(0, 80, 3, 0, last="GET /a HTTP/1.1"))
+    assert choice.summary() == ["none of 3 requests to 80 matched; the last was GET /a HTTP/1.1"]
+    choice.counted(Chosen(1, 80, 1, 1, last="GET /b HTTP/1.1"))
+    choice.gone(0)
+    choice.counted(Chosen(1, 443, tls=2))
+    choice.counted(Chosen(1, 6379, other=1))
+    assert choice.summary() == ["1 of 4 requests to 80 matched, and was copied"]
+    tls, other = choice.warnings()
+    assert "443 of api speak TLS" in tls
+    assert "6379 of api" in other
+    choice.counted(Chosen(1, 443, tls=3))
+    assert choice.warnings() == []
+
+
+def test_what_is_mirrored_by_a_filter_is_said_so() -> None:
+    mirrored = Mirrored("api", "requests where the path matches /x")
+    mirrored.notice(0, EIGHTY)
+    line = mirrored.line()
+    assert line is not None
+    assert line.startswith("mirroring ")
+    assert line.endswith(": requests where the path matches /x")
+    mirrored.notice(0, ())
+    assert mirrored.line() == f"no longer {line.split(':')[0]}"

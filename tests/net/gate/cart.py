@@ -1,7 +1,7 @@
 """A gRPC service and its client, each a process of its own: ``serve NAME PORT`` and ``ask ADDRESS PORT``.
 
 Messages are octets, so that nothing needs to be generated. The client has one channel, which is one connection, and
-sends each second call with ``x-mine: 1``; every answer says who gave it.
+sends each second call with ``x-mine: 1``; every answer says who gave it. A service says each call that it got whole.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 
 MINE = (("x-mine", "1"),)
-BIG = bytes(range(256)) * 4096
+BIG = 1 << 20
 
 
 class Cart(grpc.GenericRpcHandler):
@@ -34,21 +34,33 @@ class Cart(grpc.GenericRpcHandler):
         }
         return made.get(details.method)
 
+    def got(self, method: str, requests: int, octets: int, context: Any) -> None:
+        mine = dict(context.invocation_metadata()).get("x-mine", "0")
+        print(f"{method} {requests} {octets} {mine}\n", end="", flush=True)  # one write: calls run at once
+
     def get(self, request: bytes, context: Any) -> bytes:
+        self.got("get", 1, len(request), context)
         context.set_trailing_metadata((("x-from", self.name.decode()),))
         return self.name + b" " + request
 
-    def list(self, request: bytes, _context: Any) -> Iterator[bytes]:
+    def list(self, request: bytes, context: Any) -> Iterator[bytes]:
+        self.got("list", 1, len(request), context)
         yield from (self.name + b" %d" % i for i in range(int(request)))
 
-    def put(self, requests: Iterator[bytes], _context: Any) -> bytes:
-        return self.name + b" %d" % sum(len(request) for request in requests)
+    def put(self, requests: Iterator[bytes], context: Any) -> bytes:
+        sizes = [len(request) for request in requests]
+        self.got("put", len(sizes), sum(sizes), context)
+        return self.name + b" %d" % sum(sizes)
 
-    def chat(self, requests: Iterator[bytes], _context: Any) -> Iterator[bytes]:
+    def chat(self, requests: Iterator[bytes], context: Any) -> Iterator[bytes]:
+        sizes = []
         for request in requests:
+            sizes.append(len(request))
             yield self.name + b" " + request
+        self.got("chat", len(sizes), sum(sizes), context)
 
-    def fail(self, _request: bytes, context: Any) -> bytes:
+    def fail(self, request: bytes, context: Any) -> bytes:
+        self.got("fail", 1, len(request), context)
         context.abort(grpc.StatusCode.FAILED_PRECONDITION, f"{self.name.decode()}: the cart is empty")
         return b""
 
@@ -81,38 +93,39 @@ class Chat:
         assert self.heard.code() is grpc.StatusCode.OK
 
 
-def ask_each(channel: Any, who: bytes, metadata: Any) -> None:
-    """One call of each kind, to whom they must go."""
+def ask_each(channel: Any, who: bytes, metadata: Any, big: int) -> None:
+    """One call of each kind, to whom they must go, some of so many octets."""
+    block = bytes(range(256)) * (big // 256)
     answer, call = channel.unary_unary("/shop.Cart/Get").with_call(b"one", metadata=metadata, timeout=20)
     assert answer == who + b" one"
     assert call.trailing_metadata()[0][1] == who.decode()
-    big = channel.unary_unary("/shop.Cart/Get")(BIG, metadata=metadata, timeout=20)
-    assert big == who + b" " + BIG
+    large = channel.unary_unary("/shop.Cart/Get")(block, metadata=metadata, timeout=20)
+    assert large == who + b" " + block
     listed = list(channel.unary_stream("/shop.Cart/List")(b"50", metadata=metadata, timeout=20))
     assert listed == [who + b" %d" % i for i in range(50)]
-    put = channel.stream_unary("/shop.Cart/Put")(iter([BIG] * 3), metadata=metadata, timeout=20)
-    assert put == who + b" %d" % (3 * len(BIG))
+    put = channel.stream_unary("/shop.Cart/Put")(iter([block] * 3), metadata=metadata, timeout=20)
+    assert put == who + b" %d" % (3 * len(block))
     failed = channel.unary_unary("/shop.Cart/Fail").future(b"", metadata=metadata, timeout=20)
     assert failed.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert failed.details() == f"{who.decode()}: the cart is empty"
 
 
-def ask(address: str, port: str) -> None:
-    """All of it on one connection, two chats open all the while; says ``ok``."""
+def ask(address: str, port: str, mine: str = "app", big: str = str(BIG)) -> None:
+    """All of it on one connection, two chats open all the while; says ``ok``. ``mine`` answers what is sent so."""
     options = [("grpc.max_receive_message_length", 4 << 20)]
     with grpc.insecure_channel(f"{address}:{port}", options=options) as channel:
-        parties = [(b"target", None), (b"app", MINE)]
+        parties = [(b"target", None), (mine.encode(), MINE)]
         chats = [Chat(channel, metadata) for _, metadata in parties]
         for turn in range(5):
             for chat, (who, metadata) in zip(chats, parties, strict=True):
                 assert chat.say(b"%d" % turn) == who + b" %d" % turn
-                ask_each(channel, who, metadata)
+                ask_each(channel, who, metadata, int(big))
         for chat in chats:
             chat.end()
         cancelled = Chat(channel, MINE)
-        assert cancelled.say(b"x") == b"app x"
+        assert cancelled.say(b"x") == mine.encode() + b" x"
         cancelled.heard.cancel()
-        ask_each(channel, b"app", MINE)
+        ask_each(channel, mine.encode(), MINE, int(big))
     print("ok", flush=True)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgpack
 
-from images.build_native import GATE_LIBRARIES, GATE_REGEX, GATE_SOURCES
+from images.build_native import GATE_LIBRARIES, GATE_SOURCES, HTTP_REGEX
 from tests.net.mirror.lab import CLIENT4, CLIENT6, TARGET4, TARGET6, Lab, run
 
 __all__ = [
@@ -46,7 +46,7 @@ def build(name: str, flags: tuple[str, ...]) -> Path:
     OUT.mkdir(parents=True, exist_ok=True)
     program, regex = OUT / name, OUT / f"{name}.pattern.o"
     common = ["-g", "-Wall", "-Wextra", "-Werror", *flags, f"-I{ROOT}", f"-I{ROOT / 'native'}"]
-    subprocess.run(["g++", "-std=c++17", *common, "-c", str(ROOT / GATE_REGEX), "-o", str(regex)], check=True)
+    subprocess.run(["g++", "-std=c++17", *common, "-c", str(ROOT / HTTP_REGEX), "-o", str(regex)], check=True)
     sources = [str(file) for pattern in GATE_SOURCES for file in sorted(ROOT.glob(pattern))]
     command = [
         "gcc",

@@ -5,12 +5,15 @@
  * NETNS: path of the target's network namespace. RECORD: a file; see `note`. APP: how the bridge behaves, one of
  *   take    grants everything at once          stall   accepts, never grants
  *   refuse  RESET(ECONNREFUSED)                close   ends its side when a request's head has arrived, as HTTP/1.0 does
+ *   PORT    a number: it is a server on 127.0.0.1 here, whose answers come back
  *   pattern as take, but compares octets with the stream's pattern (PATTERN octets of a fixed xorshift, repeated) and notes only their number
  * Commands on stdin, one a line, one line of JSON for each on stdout:
- *   ports PROTO TARGET APP ...   counters   settle (answers when nothing has come out of the ring for 60 ms)   quit */
+ *   choose FILTER (msgpack, in hexadecimal)   ports PROTO TARGET APP ...   counters   seen   settle (answers when nothing has come out of the ring for 60 ms)   quit */
+#include "agent/http/filter.h"
 #include "agent/mirror.h"
 #include "native/sockdiag.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
@@ -43,6 +46,8 @@ struct seen {
     uint32_t number;
     uint64_t octets, wrong;
     uint32_t newlines;
+    struct loop_fd server;
+    bool reads;
     bool ended;
 };
 
@@ -88,6 +93,8 @@ static void on_data(struct channel *c, const uint8_t *p, size_t n) {
     s->octets += n;
     if (strcmp(app, "stall") == 0)
         return;
+    if (s->server.fd >= 0)
+        send(s->server.fd, p, n, MSG_NOSIGNAL);
     channel_grant(c, n);
     if (strcmp(app, "close") != 0 || s->ended)
         return;
@@ -99,7 +106,62 @@ static void on_data(struct channel *c, const uint8_t *p, size_t n) {
     }
 }
 
+/* --- an app that is a server ------------------------------------------------------------------------------------- */
+
+static void over(struct seen *s);
+
+static void server_ready(struct loop_fd *h, uint32_t events) {
+    struct seen *s = container_of(h, struct seen, server);
+    uint8_t octets[65536];
+    size_t room = channel_room(&s->channel);
+    (void)events;
+    if (room == 0) {
+        loop_watch(child_loop, h, 0);
+        channel_want_room(&s->channel);
+        return;
+    }
+    ssize_t n = recv(h->fd, octets, room < sizeof octets ? room : sizeof octets, MSG_DONTWAIT);
+    if (n > 0) {
+        channel_send(&s->channel, octets, (size_t)n);
+        return;
+    }
+    loop_del(child_loop, h);
+    s->reads = false;
+    channel_eof(&s->channel);
+    if (!channel_attached(&s->channel))
+        over(s);
+}
+
+static void on_room(struct channel *c) {
+    struct seen *s = container_of(c, struct seen, channel);
+    if (s->reads)
+        loop_watch(child_loop, &s->server, EPOLLIN);
+}
+
+static void server_end(struct seen *s) {
+    if (s->server.fd < 0)
+        return;
+    if (s->reads)
+        loop_del(child_loop, &s->server);
+    close(s->server.fd);
+}
+
+static void server_begin(struct seen *s) {
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons((uint16_t)atoi(app)),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct fault f;
+    s->server = (struct loop_fd){.fd = -1, .ready = server_ready};
+    if (app[0] < '0' || app[0] > '9')
+        return;
+    s->server.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(connect(s->server.fd, (struct sockaddr *)&to, sizeof to) == 0);
+    CHECK(loop_add(child_loop, &s->server, EPOLLIN, &f) == 0);
+    s->reads = true;
+}
+
 static void over(struct seen *s) {
+    server_end(s);
     if (strcmp(app, "pattern") == 0)
         note_octets(s);
     free(s);
@@ -108,6 +170,10 @@ static void over(struct seen *s) {
 static void on_eof(struct channel *c) {
     struct seen *s = container_of(c, struct seen, channel);
     note(EOFS, s->number, NULL, 0);
+    if (s->reads) { /* its end comes with the last answer */
+        shutdown(s->server.fd, SHUT_WR);
+        return;
+    }
     if (channel_attached(c))
         channel_eof(c);
     over(s);
@@ -126,7 +192,7 @@ static void on_datagram(struct channel *c, const struct endpoint *peer, const ui
 }
 
 static const struct channel_ops seen_ops = {
-    .data = on_data, .datagram = on_datagram, .eof = on_eof, .reset = on_reset};
+    .data = on_data, .room = on_room, .datagram = on_datagram, .eof = on_eof, .reset = on_reset};
 
 static struct channel *on_open(void *owner, const struct channel_open *o, int *err) {
     (void)owner;
@@ -141,6 +207,7 @@ static struct channel *on_open(void *owner, const struct channel_open *o, int *e
         *err = ECONNREFUSED;
         return NULL;
     }
+    server_begin(s);
     channel_accept(&s->channel, &seen_ops, WINDOW);
     return &s->channel;
 }
@@ -171,6 +238,7 @@ static int bridge(int fd, const char *path) {
 struct agent {
     struct loop *loop;
     struct mirror *mirror;
+    struct http_filter *filter;
     struct loop_fd commands;
     struct timer settled;
     uint64_t before;
@@ -234,6 +302,34 @@ static void set_ports(struct agent *a, char *rest) {
     printf("{\"ports\": %zu, \"fault\": \"%s\"}\n", n, f ? f->text : "");
 }
 
+static void choose(struct agent *a, const char *hex) {
+    uint8_t octets[512];
+    size_t n = 0;
+    unsigned v;
+    for (; n < sizeof octets && sscanf(hex + 2 * n, " %2x", &v) == 1; n++)
+        octets[n] = (uint8_t)v;
+    struct span s = span_of(octets, n);
+    struct fault f = {0};
+    a->filter = http_filter_read(&s, &f);
+    if (a->filter)
+        mirror_choose(a->mirror, a->filter);
+    for (char *c = f.text; *c; c++)
+        *c = *c == 0x22 ? 0x27 : *c; /* as JSON has it */
+    printf("{\"fault\": \"%s\"}\n", f.text);
+}
+
+static void print_seen(const struct agent *a) {
+    struct mirror_seen seen[64];
+    size_t n = mirror_seen_get(a->mirror, seen, 64);
+    printf("{\"ports\": [");
+    for (size_t i = 0; i < n; i++)
+        printf("%s{\"port\": %u, \"seen\": %lu, \"matched\": %lu, \"tls\": %lu, \"other\": %lu, "
+               "\"last\": \"%.*s\"}",
+               i ? ", " : "", seen[i].target_port, seen[i].seen, seen[i].matched, seen[i].tls,
+               seen[i].other, (int)seen[i].last_n, seen[i].last);
+    printf("]}\n");
+}
+
 static void on_command(struct loop_fd *h, uint32_t events) {
     struct agent *a = container_of(h, struct agent, commands);
     char line[1024];
@@ -247,6 +343,10 @@ static void on_command(struct loop_fd *h, uint32_t events) {
     line[n] = 0;
     if (strncmp(line, "ports", 5) == 0) {
         set_ports(a, line + 5);
+    } else if (strncmp(line, "choose ", 7) == 0) {
+        choose(a, line + 7);
+    } else if (strncmp(line, "seen", 4) == 0) {
+        print_seen(a);
     } else if (strncmp(line, "counters", 8) == 0) {
         print_counters(a);
     } else if (strncmp(line, "settle", 6) == 0) {
@@ -299,6 +399,7 @@ int main(int argc, char **argv) {
     timer_cancel(a.loop, &a.settled);
     loop_del(a.loop, &a.commands);
     mirror_free(a.mirror);
+    http_filter_free(a.filter);
     mux_free(mux);
     loop_free(a.loop);
     int status = 1;

@@ -14,7 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgpack
 from pyroute2 import netns
+
+from images.build_native import HTTP_LIBRARIES, HTTP_REGEX
 
 ROOT = Path(__file__).resolve().parents[3]
 OUT = ROOT / "build" / "tests" / "mirror"
@@ -35,13 +38,16 @@ def run(*command: str, stdin: str = "") -> str:
 def build(name: str, flags: tuple[str, ...]) -> Path:
     """The harness, compiled with all of the agent's mirror and of native."""
     OUT.mkdir(parents=True, exist_ok=True)
-    parts = ["reassembly", "http_edge", "filter", "sniff", "conntrack", "verdict", "fragments"]
-    sources = [ROOT / "agent" / f"{part}.c" for part in parts if (ROOT / "agent" / f"{part}.c").exists()]
-    sources += sorted((ROOT / "agent").glob("mirror*.c")) + sorted((ROOT / "native").glob("*.c"))
+    parts = ["reassembly", "http_edge", "filter", "sniff", "conntrack", "verdict"]
+    sources = [ROOT / "agent" / f"{part}.c" for part in parts]
+    for pattern in ("agent/mirror*.c", "agent/sieve*.c", "agent/http/*.c", "native/*.c"):
+        sources += sorted(ROOT.glob(pattern))
     include = [f"-I{ROOT}", f"-I{ROOT / 'native'}"]
     common = ["-std=gnu11", "-g", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Wshadow", "-Werror"]
     harness = ROOT / "tests" / "net" / "mirror" / "harness.c"
-    program = OUT / name
+    program, regex = OUT / name, OUT / f"{name}.pattern.o"
+    cxx = ["g++", "-std=c++17", "-g", "-Wall", "-Wextra", "-Werror", *flags, f"-I{ROOT}"]
+    subprocess.run([*cxx, "-c", str(ROOT / HTTP_REGEX), "-o", str(regex)], check=True)
     words = [
         "gcc",
         *common,
@@ -49,6 +55,8 @@ def build(name: str, flags: tuple[str, ...]) -> Path:
         *include,
         str(harness),
         *map(str, sources),
+        str(regex),
+        *HTTP_LIBRARIES,
         "-lpthread",
         "-o",
         str(program),
@@ -193,6 +201,16 @@ class Mirror:
         """(protocol, the target's port, the app's port) of each."""
         words = " ".join(f"{proto} {target} {app}" for proto, target, app in ports)
         assert self.ask(f"ports {words}")["fault"] == ""
+
+    def choose(self, filters: list[list[tuple[int, str]]]) -> str:
+        """Any of (all of (what, regular expression)), before any port; why not, or ""."""
+        return str(self.ask(f"choose {msgpack.packb(filters).hex()}")["fault"])
+
+    def seen(self) -> list[dict[str, Any]]:
+        """By port, after everything that is in the ring has been handled."""
+        assert self.ask("settle")["settled"]
+        ports: list[dict[str, Any]] = self.ask("seen")["ports"]
+        return ports
 
     def counters(self) -> dict[str, Any]:
         """After everything that is in the ring has been handled."""
