@@ -5,7 +5,7 @@ Who may ask is the session's to say, what a session may do its warrant's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from agent import containers
 from agent.chosen import Choosing
@@ -32,7 +32,8 @@ from wire.messages import (
 
 
 class Answers:
-    """``number`` is the engine's of the session. ``uses``: called with a right of which something is given."""
+    """``number`` is the engine's of the session. ``uses``: called with a right of which something is given;
+    ``noticed`` returns when all notices so far have gone out."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Answers:
         stealing: Thieving,
         choosing: Choosing,
         uses: Callable[[str], None],
+        noticed: Callable[[], Awaitable[None]],
     ) -> None:
         self._engine = engine
         self._number = number
@@ -51,6 +53,7 @@ class Answers:
         self._stealing = stealing
         self._choosing = choosing
         self._uses = uses
+        self._noticed = noticed
 
     async def to(self, question: Message, call: int, still: Callable[[], bool]) -> Message:
         """``still``: whether who asks is to be obeyed, once it took time to find out."""
@@ -74,6 +77,7 @@ class Answers:
                 return self._environ(call, index)
             case GetCounters(call=call):
                 self._choosing.look(last=True)
+                await self._noticed()
                 return CountersAre(call, self._engine.counters(self._number))
             case Steal(call=call):
                 self._uses("steal")

@@ -69,6 +69,11 @@ class Founder:
         self._notices.add(task)
         task.add_done_callback(self._notices.discard)
 
+    async def noticed(self) -> None:
+        """What was told so far has gone out: an answer comes behind it."""
+        if self._notices:
+            await asyncio.wait(self._notices)
+
     def _expect(self, patience: float) -> None:
         self._overdue = asyncio.get_running_loop().call_later(
             patience, self._end, f"the runner did not come back within {patience:g} s"

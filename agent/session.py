@@ -71,7 +71,14 @@ class Session:
             engine, number, warrant, self._targets, self._founder.notice, self._choice_changed
         )
         self._answers = Answers(
-            engine, number, self._targets, warrant, self._stealing, self._choosing, self._used.add
+            engine,
+            number,
+            self._targets,
+            warrant,
+            self._stealing,
+            self._choosing,
+            self._used.add,
+            self._founder.noticed,
         )
         self._mirrored = Mirrored(
             engine,

@@ -78,5 +78,6 @@ void sieve_lost(struct sieve *s);
 enum sieve_why sieve_over(const struct sieve *s);
 /* The app has a request of which not all was given, of what has been taken. */
 bool sieve_owes(const struct sieve *s);
-/* Nothing of the sieve's own is to be given, and (HTTP/2) no request waits for its answer: an end may be told. */
+/* Nothing of the sieve's own is to be given, and no request of HTTP/2 waits for its answer, which an end might cancel: it may be
+ * told. */
 bool sieve_idle(const struct sieve *s);

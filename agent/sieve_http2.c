@@ -31,8 +31,10 @@ void sieve_http2_free(struct sieve_http2 *h) {
 }
 
 bool sieve_http2_idle(const struct sieve_http2 *h) {
-    return h->pending_n == 0 && h->streams_n == 0 &&
-           (h->session == NULL || !nghttp2_session_want_write(h->session));
+    if (h->session == NULL)
+        return true;
+    return h->pending_n == 0 && h->held == 0 && !nghttp2_session_want_write(h->session) &&
+           (h->streams_n == 0 || !h->spoken);
 }
 
 bool sieve_http2_owes(const struct sieve_http2 *h) {

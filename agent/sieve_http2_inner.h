@@ -34,7 +34,8 @@ struct sieve_http2 {
     struct http2_fields fields;
     /* the app's */
     nghttp2_session *session; /* NULL: there is no leg */
-    bool going;               /* the app said GOAWAY */
+    bool spoken;              /* the app is a server of HTTP/2, which answers */
+    bool going;               /* it said GOAWAY */
     bool failed;
     const uint8_t *pending; /* what the session said and the app has not taken yet */
     size_t pending_n;

@@ -69,6 +69,7 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
     struct sieve_http2 *h = user;
     (void)session;
+    h->spoken |= frame->hd.type == NGHTTP2_SETTINGS;
     h->going |= frame->hd.type == NGHTTP2_GOAWAY;
     return 0;
 }
@@ -129,7 +130,7 @@ void sieve_leg_free(struct sieve_http2 *h) {
         sieve_stream_free(h, h->streams[h->streams_n - 1]);
     nghttp2_session_del(h->session);
     h->session = NULL;
-    h->going = h->failed = false;
+    h->spoken = h->going = h->failed = false;
     h->pending_n = 0;
 }
 

@@ -100,6 +100,30 @@ def test_100_mebibytes(scene: Scene, target: Container, bystander: Container) ->
     assert (told["octets"], told["sha256"]) == (100 << 20, want.hexdigest())
 
 
+def test_only_what_a_filter_chooses(scene: Scene, target: Container, bystander: Container) -> None:
+    """Of one kept connection and of one of HTTP/2; what is no HTTP is left out, and all of it is said."""
+    chooses = ("--http-header", "^x-user: ada$")
+    run = scene.record(target, "8080", "8443", "6379", flags=("--http",), options=chooses)
+    words: list[str] = []
+    for number, user in enumerate(("ada", "ben", "ada", "eve")):
+        words += ["-H", f"x-user: {user}", "-o", "/dev/null", f"http://target:8080/?n={number}", "--next"]
+    scene.inside(bystander, "curl", "-sS", "--max-time", "10", *words[:-1])
+    scene.inside(bystander, "redis-cli", "-h", "target", "ping")
+    for user in ("ben", "ada"):
+        urls = [f"http://target:8443/index.html?{n}" for n in range(2)]
+        scene.inside(bystander, "nghttp", "-ns", "-H", f"x-user: {user}", *urls)
+    requests = [run.event(request=None)["request"] for _ in range(2)]
+    assert requests == ["GET /?n=0 HTTP/1.1", "GET /?n=2 HTTP/1.1"]
+    assert run.event(end=None, port=8443)["head"].startswith("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+    run.said("clients of 6379")
+    assert run.end() == 143
+    said = "\n".join(run.err.seen)
+    assert "requests where a header matches ^x-user: ada$" in said
+    assert "2 of 4 requests to 8080 matched, and were copied" in said
+    assert "2 of 4 requests to 8443 matched, and were copied" in said
+    assert not [line for line in run.out.seen if '"port": 6379' in line]
+
+
 def test_http2_prior_knowledge(scene: Scene, target: Container, bystander: Container) -> None:
     run = scene.record(target, "8443")
     text = scene.inside(

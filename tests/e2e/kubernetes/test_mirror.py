@@ -127,6 +127,23 @@ def ask(scene: Scene, path: str, port: int = 8080, host: str = TARGET) -> str:
 # --- what protocols make of it --------------------------------------------------------------------------------------
 
 
+def test_only_what_a_filter_chooses(stage: Scene) -> None:
+    """Of a kept connection; and of a session of its own beside the others'."""
+    words = (*options(stage), "--http-path", "^/mine")
+    run = stage.start(f"deploy/{TARGET}", "python3", "/programs/record.py", "--http", "8080", options=words)
+    mirrors(run, "8080")
+    paths = ("mine/1", "theirs/1", "mine/2", "theirs/2")
+    stage.inside("client", "curl", "-sS", "-m", "10", *(f"http://{TARGET}:8080/{path}" for path in paths))
+    assert [run.event(request=None)["request"] for _ in range(2)] == [
+        "GET /mine/1 HTTP/1.1", "GET /mine/2 HTTP/1.1",
+    ]  # fmt: skip
+    assert run.event(end=None)["end"] == "eof"
+    run.end()
+    said = "\n".join(run.err.seen)
+    assert ": requests where the path matches ^/mine" in said
+    assert "2 of 4 requests to 8080 matched, and were copied" in said
+
+
 def test_pipelined_requests(stage: Scene, recorder: Run) -> None:
     octets, digest, answers = raw(stage, GET * 20)
     told = recorder.event(port=8080, end="eof")
