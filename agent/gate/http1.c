@@ -16,6 +16,8 @@ struct http1 *http1_new(struct exchange *x) {
 }
 
 void http1_free(struct http1 *h) {
+    if (h != NULL)
+        http1_held_free(&h->held);
     free(h);
 }
 
@@ -84,9 +86,29 @@ static void answer_502(struct http1 *h) {
         exchange_send(h->x, EXCHANGE_CLIENT, gone, sizeof gone - 1);
 }
 
+/* The target is asked what the app was. */
+static void again(struct http1 *h) {
+    if (h->leg[h->dest - EXCHANGE_APP] != HTTP1_LEG_NONE)
+        http1_drop_leg(h, h->dest);
+    h->dest = EXCHANGE_TARGET;
+    h->lost_at = EXCHANGE_NEVER;
+    exchange_send(h->x, EXCHANGE_TARGET, h->held.p, h->held.n);
+    http1_held_done(&h->held);
+    if (h->last || h->client_ended)
+        exchange_raw(h->x, EXCHANGE_TARGET,
+                     h->client_ended ? EXCHANGE_WHY_ENDED : EXCHANGE_WHY_LAST);
+    else if (h->phase == HTTP1_GIVEN_UP)
+        exchange_raw(h->x, EXCHANGE_TARGET, h->why);
+}
+
 void http1_lost(struct http1 *h, uint64_t now) {
     unsigned party = h->dest;
     uint8_t policy = h->x->rules->slot[party - EXCHANGE_APP].on_app_gone;
+    if (policy == EXCHANGE_GONE_TARGET && h->held.may && h->count == 1 && !h->answer.begun &&
+        !h->target_lost && !h->target_ended) {
+        again(h);
+        return;
+    }
     if (policy != EXCHANGE_GONE_502 || h->count == 0 || h->answer.begun) {
         exchange_cut_all(h->x);
         return;

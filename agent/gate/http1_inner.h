@@ -3,6 +3,7 @@
 
 #include "agent/gate/http1.h"
 #include "agent/gate/http1_answer.h"
+#include "agent/gate/http1_held.h"
 #include "agent/http/http1_head.h"
 
 #define HTTP1_PENDING 32 /* requests that one party may owe an answer to; the next is not taken */
@@ -45,6 +46,7 @@ struct http1 {
     struct http1_head head;
     struct http1_body body; /* the request's */
     struct http1_answer answer;
+    struct http1_held held; /* of the one request that an app owes an answer to */
 };
 
 static inline bool http1_app_owes(const struct http1 *h) {

@@ -57,8 +57,10 @@ static size_t answer(struct http1 *h, const uint8_t *p, size_t n, uint64_t now) 
         bool in_body = h->answer.in_body;
         enum http1_answer_is is = http1_answer_take(&h->answer, what & HTTP1_HEAD_METHOD,
                                                     what & HTTP1_CONNECT, p + at, n - at, &taken);
-        if (taken > 0)
+        if (taken > 0) {
             exchange_send(h->x, EXCHANGE_CLIENT, p + at, taken);
+            http1_held_done(&h->held);
+        }
         at += taken;
         more = follow(h, is, now) && (at < n || (!in_body && h->answer.in_body));
     }

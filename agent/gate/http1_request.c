@@ -7,6 +7,8 @@
 enum turn { TURN_AGAIN, TURN_WAIT, TURN_OVER };
 
 static void send(struct http1 *h, const uint8_t *p, size_t n) {
+    if (h->dest >= EXCHANGE_APP)
+        http1_held_add(&h->held, p, n);
     if (n > 0)
         exchange_send(h->x, h->dest, p, n);
 }
@@ -126,6 +128,10 @@ static enum turn routed(struct http1 *h, const uint8_t *p, size_t *taken) {
         return TURN_OVER;
     }
     owe(h);
+    if (h->count > 1)
+        http1_held_done(&h->held);
+    else if (h->dest >= EXCHANGE_APP)
+        http1_held_begin(&h->held, p, h->head.method_n);
     *taken = whole ? h->head.length : h->head.line;
     send(h, p, *taken);
     if (whole) {

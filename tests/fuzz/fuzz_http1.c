@@ -1,4 +1,5 @@
-/* Invariant: every octet of the client's goes to one party, in order, as it came; to the target alone, if no filter can match;
+/* Invariant: every octet of the client's goes to one party, in order, as it came, and to the target once more if an app lost the request that
+ * it ends; to the target alone, if no filter can match;
  * every octet that the client gets is one that a party said, or the 502 of a lost app. Nothing is read behind an offer.
  *
  * Input: which filter and policy, then steps: requests and answers of the corpus, whole or with an octet changed, octets as they

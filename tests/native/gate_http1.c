@@ -179,8 +179,10 @@ static void link_lost_for_too_long(void) {
         exchange_tick(y.x, y.now + 4999);
         EXPECT(y.cuts[CLIENT] == 0 && !y.ended[CLIENT]);
         exchange_tick(y.x, y.now + 5000);
-        EXPECT((y.cuts[CLIENT] == 1) == (policy != EXCHANGE_GONE_502));
-        EXPECT(exchange_over(y.x) == (policy != EXCHANGE_GONE_502));
+        EXPECT((y.cuts[CLIENT] == 1) == (policy == EXCHANGE_GONE_RESET));
+        EXPECT(exchange_over(y.x) == (policy == EXCHANGE_GONE_RESET));
+        if (policy == EXCHANGE_GONE_TARGET)
+            TOLD(&y, TARGET, TO_APP);
         if (policy == EXCHANGE_GONE_502) {
             EXPECT(y.told[CLIENT].n > 30 &&
                    memcmp(y.told[CLIENT].p, "HTTP/1.1 502 Bad Gateway\r\n", 26) == 0);
@@ -188,6 +190,73 @@ static void link_lost_for_too_long(void) {
             play_ends(&y, CLIENT);
             EXPECT(exchange_over(y.x));
         }
+        play_end(&y);
+    }
+}
+
+static void app_goes(unsigned how) {
+    if (how == 0)
+        play_ends(&y, APP);
+    else if (how == 1)
+        exchange_reset(y.x, APP, y.now);
+    else
+        exchange_gone(y.x, 0, y.now);
+    y.asked[APP] = false;
+    play_move(&y);
+}
+
+/* As from a kept connection that was closed just then: a safe request, whole so far, is asked of the target. */
+static void not_a_word_of_an_answer_is_the_targets(void) {
+    for (unsigned how = 0; how < 3; how++) {
+        begin_anna();
+        play_text(&y, CLIENT,
+                  "GET / HTTP/1.1\r\nx-for: anna\r\nHost: c\r\nContent-Length: 4\r\n\r\nab");
+        app_goes(how);
+        TOLD(&y, TARGET, "GET / HTTP/1.1\r\nx-for: anna\r\nHost: c\r\nContent-Length: 4\r\n\r\nab");
+        play_text(&y, CLIENT, "cd" OTHER);
+        TOLD(&y, TARGET, "cd" OTHER);
+        play_text(&y, TARGET, OK2 "t1" OK2 "t2");
+        TOLD(&y, CLIENT, OK2 "t1" OK2 "t2");
+        if (how < 2) {
+            play_forget(&y);
+            play_text(&y, CLIENT, TO_APP);
+            EXPECT(y.asks[APP] == 2);
+        }
+        play_end(&y);
+    }
+}
+
+static void what_may_not_be_repeated_is_cut(void) {
+    static const char *const requests[] = {
+        "POST / HTTP/1.1\r\nx-for: anna\r\nHost: c\r\nContent-Length: 0\r\n\r\n", TO_APP TO_APP};
+    for (unsigned i = 0; i < 2; i++) {
+        begin_anna();
+        play_text(&y, CLIENT, requests[i]);
+        app_goes(1);
+        EXPECT(y.cuts[CLIENT] == 1);
+        TOLD(&y, TARGET, "");
+        play_end(&y);
+    }
+    begin_anna();
+    play_text(&y, CLIENT, TO_APP);
+    play_text(&y, APP, "HTTP/1.1 100 Continue\r\n\r\n");
+    app_goes(1);
+    EXPECT(y.cuts[CLIENT] == 1);
+    play_end(&y);
+}
+
+/* What is the connection's last request is the target's with all that follows. */
+static void a_last_request_is_asked_again_too(void) {
+    static const char last[] =
+        "GET / HTTP/1.1\r\nx-for: anna\r\nHost: c\r\nConnection: close\r\n\r\n";
+    for (unsigned half = 0; half < 2; half++) {
+        begin_anna();
+        play_text(&y, CLIENT, half ? TO_APP : last);
+        if (half)
+            play_ends(&y, CLIENT);
+        app_goes(1);
+        EXPECT(y.raw == TARGET);
+        TOLD(&y, TARGET, half ? TO_APP : last);
         play_end(&y);
     }
 }
@@ -506,6 +575,7 @@ static void a_session_is_gone(void) {
     exchange_gone(y.x, 0, y.now); /* idle */
     EXPECT(y.cuts[APP] == 1 && y.cuts[CLIENT] == 0);
     play_text(&y, CLIENT, TO_APP);
+    play_text(&y, APP, OK2 "a"); /* in the middle of an answer */
     exchange_gone(y.x, 0, y.now);
     EXPECT(y.cuts[CLIENT] == 1 && exchange_over(y.x));
     play_end(&y);
@@ -554,6 +624,9 @@ static const struct test tests[] = {
     TEST(link_down_while_asked),
     TEST(link_lost_for_a_while),
     TEST(link_lost_for_too_long),
+    TEST(not_a_word_of_an_answer_is_the_targets),
+    TEST(what_may_not_be_repeated_is_cut),
+    TEST(a_last_request_is_asked_again_too),
     TEST(app_dies_in_the_middle_of_an_answer),
     TEST(app_closed_between_requests),
     TEST(app_says_what_nobody_asked),

@@ -175,6 +175,33 @@ def test_an_app_that_goes_before_it_has_answered(
                     caller.recv(1)
 
 
+def test_a_kept_app_that_closes_as_a_request_comes(lab: Lab, gate: Start) -> None:
+    """Without a word of an answer: a safe request is asked of the target, on the client's own connection there."""
+    made = gate()
+    with lab.listen() as listener:
+        port = listener.getsockname()[1]
+        made.want(Rule(port=port, filter=MINE))
+        mine = request("/", "X-Mine: 1")
+        for resets in (False, True):
+            with lab.connect(TARGET4, port) as caller, listener.accept()[0] as server:
+                caller.sendall(mine)
+                offer = made.offered()
+                app = offer.accept()
+                assert exactly(app, len(mine)) == mine
+                app.sendall(answer("app"))
+                assert exactly(caller, len(answer("app"))) == answer("app")
+                caller.sendall(mine)
+                assert exactly(app, len(mine)) == mine
+                if resets:
+                    offer.reset()
+                else:
+                    app.shutdown(socket.SHUT_WR)
+                assert exactly(server, len(mine)) == mine
+                server.sendall(answer("target"))
+                assert exactly(caller, len(answer("target"))) == answer("target")
+                app.close()
+
+
 def test_two_sessions_the_older_is_asked_first(lab: Lab, gate: Start) -> None:
     made = gate()
     with lab.listen() as listener:
