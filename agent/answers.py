@@ -26,8 +26,10 @@ from wire.messages import (
     GetCounters,
     GetEnviron,
     LetGo,
+    LookAtStealing,
     Message,
     Steal,
+    StealingLooked,
 )
 
 
@@ -86,6 +88,9 @@ class Answers:
             case Choose(call=call):
                 self._choosing.begin(question)
                 return Done(call)
+            case LookAtStealing(call=call, target=index):
+                refused, taken = await self._stealing.look(index)
+                return StealingLooked(call, refused, taken)
             case LetGo(call=call, within=within):
                 await self._stealing.let_go(within / 1000)
                 return Done(call)

@@ -29,6 +29,9 @@ AGAIN_AFTER = 5.0
 COMMENT = 120
 """Octets of a table's comment at most (nft's own limit is 128)."""
 
+LOOKS_WITHIN = 5.0
+"""Seconds for a gate that is started only to see whether it can be."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -80,6 +83,7 @@ class Network:
     parts: dict[tuple[int, int], Part] = field(default_factory=dict)
     wishes: dict[Wish, None] = field(default_factory=dict)  # in the order in which they came
     gate: Gate | None = None
+    comment: str = ""  # of its table
     ready: bool = False
     asked: dict[int, set[tuple[int, int]]] = field(default_factory=dict)  # by serial: whose claims it was of
     counted: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)  # by session and port: for whom
@@ -130,6 +134,33 @@ class Gates:
                 network.counted = {what: whose for what, whose in network.counted.items() if whose != key}
             if keys:
                 self._settle(network)
+
+    async def look(self, netns: int, comment: str) -> tuple[str, str]:
+        """Why a gate could not begin in this namespace, and whose table is there already; "" each. What it finds out it
+        finds by trying: a gate that is told to steal nothing, and ends at once."""
+        there = self._networks.get(os.fstat(netns).st_ino)
+        if there is not None and there.gate is not None:
+            return "", there.comment
+        over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def heard(gate: Gate, said: Said) -> None:
+            if isinstance(said, Ready):
+                gate.drain(0)
+
+        def ended(_: Gate, why: str) -> None:
+            if not over.done():
+                over.set_result(why)
+
+        gate = Gate(self._engine, heard, ended)
+        try:
+            gate.start(netns, _fitting(comment), self._program)
+            async with asyncio.timeout(LOOKS_WITHIN):
+                why = await over
+        except (OSError, EngineFault, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                gate.drain(0)
+            return _reason(error), ""
+        return ("", why) if gate.said_errno == errno.EEXIST else (why, "")
 
     async def settled(self, within: float) -> None:
         """Until every gate does what is wanted of it, ``within`` seconds at most."""
@@ -265,12 +296,12 @@ class Gates:
         comment = f"{first.of} is stolen by {first.who or 'somebody'} since {first.since} (session {first.name}{agent})"
         gate = Gate(self._engine, self._heard, self._ended)
         network.ready = False
+        network.comment = _fitting(comment)
         network.settled.clear()
         try:
-            gate.start(network.netns, comment.encode()[:COMMENT].decode(errors="ignore"), self._program)
+            gate.start(network.netns, network.comment, self._program)
         except (OSError, EngineFault) as error:
-            reason = error.reason if isinstance(error, EngineFault) else error.strerror or str(error)
-            self._failed(network, f"stealing cannot begin: {reason}")
+            self._failed(network, f"stealing cannot begin: {_reason(error)}")
             return
         network.gate = gate
         self._changed()
@@ -355,6 +386,18 @@ class Gates:
         if part.outcome != outcome:
             part.outcome = outcome
             part.told(outcome)
+
+
+def _fitting(comment: str) -> str:
+    return comment.encode()[:COMMENT].decode(errors="ignore")
+
+
+def _reason(error: OSError | EngineFault) -> str:
+    if isinstance(error, EngineFault):
+        return error.reason
+    if isinstance(error, TimeoutError):
+        return f"a gate has not begun within {LOOKS_WITHIN:g} s"
+    return error.strerror or str(error)
 
 
 def _not_begun(gate: Gate, why: str) -> str:

@@ -72,8 +72,7 @@ class Thieving:
 
     def begin(self, asked: Steal) -> None:
         """From the next look at the targets on. NotAllowed."""
-        if "steal" not in self._warrant.rights:
-            raise NotAllowed(f"no stealing: {self._warrant.lacking('steal')}")
+        self._check()
         self._asked = asked
         self._over = False
         self._thief = replace(
@@ -85,6 +84,19 @@ class Thieving:
             existing=asked.steal_existing,
         )
         self._nodes = tuple(dict.fromkeys((*asked.nodes, *_machine()))) if asked.nodes else ()
+
+    async def look(self, index: int) -> tuple[str, str]:
+        """Why nothing could be stolen of this target, and who does so already; "" each. NotAllowed, ValueError."""
+        self._check()
+        target = self._targets.get(index)
+        if target is None:
+            raise ValueError(f"there is no target {index}")
+        name, who = target.identity.hostname or "the target", self._owner.author or "somebody"
+        return await self._gates.look(target.netns, f"{name} is looked at by {who} (session {self._owner.name})")
+
+    def _check(self) -> None:
+        if "steal" not in self._warrant.rights:
+            raise NotAllowed(f"no stealing: {self._warrant.lacking('steal')}")
 
     def take(self, target: Target, chosen: tuple[AppPort, ...]) -> tuple[AppPort, ...]:
         """Of the ports that take part: those that are left to be mirrored, the others being claimed."""

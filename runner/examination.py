@@ -12,7 +12,7 @@ from runner import VERSION, contexts, images, plan
 from runner.config import Caller, ClusterOptions
 from runner.engine import Engine, EngineError, Json, connect
 from runner.errors import FAILED, Refusal
-from runner.finding import Finding, show
+from runner.finding import Finding, kernels, show
 from runner.labels import RELEASE, ROLE
 from runner.places import has_kubeconfig
 from runner.refusals import translated
@@ -51,6 +51,7 @@ async def _engines(engine: Engine) -> AsyncIterator[Finding]:
     yield _engine(version, engine.endpoint)
     yield _images_there(await asyncio.to_thread(images.present, engine.api))
     yield _pools(info)
+    yield kernels({"the engine's machine": str(info.get("KernelVersion") or "")})
     for finding in await _trial(engine, plan.traits(info, same_host=engine.endpoint.same_host)):
         yield finding
 

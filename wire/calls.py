@@ -28,11 +28,13 @@ from wire.messages import (
     GetEnviron,
     GetFiles,
     LetGo,
+    LookAtStealing,
     Message,
     Ping,
     RemoveAgent,
     Retarget,
     Steal,
+    StealingLooked,
 )
 
 ANSWER: dict[type[Message], type[Message]] = {
@@ -43,6 +45,7 @@ ANSWER: dict[type[Message], type[Message]] = {
     Steal: Done,
     Choose: Done,
     LetGo: Done,
+    LookAtStealing: StealingLooked,
     Configure: Configured,
     Retarget: Done,
     AddAgent: Done,

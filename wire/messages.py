@@ -484,6 +484,29 @@ class LetGo(Message):
     within: U32
 
 
+@dataclass(frozen=True, slots=True)
+class LookAtStealing(Message):
+    """Runner: what would stand in the way of stealing from this target? Its clients notice nothing. Answer:
+    StealingLooked. Since 1.
+    """
+
+    TAG: ClassVar[int] = 28
+    call: U32
+    target: U32
+
+
+@dataclass(frozen=True, slots=True)
+class StealingLooked(Message):
+    """Agent: ``refused`` is why it could not begin, ``taken`` whose it is already; both are empty if it could begin
+    now. Since 1.
+    """
+
+    TAG: ClassVar[int] = 29
+    call: U32
+    refused: Sentence = ""
+    taken: Sentence = ""
+
+
 # --- runner and bridge, on the bridge's stdin and stdout ----------------------------------------------------
 
 

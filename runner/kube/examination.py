@@ -11,7 +11,7 @@ from runner import VERSION
 from runner.config import Caller, ClusterOptions
 from runner.engine import Engine
 from runner.errors import Refusal
-from runner.finding import Finding, of_refusal
+from runner.finding import Finding, kernels, of_refusal
 from runner.kube import agent_images, agent_rights
 from runner.kube.agent_rights import FORWARD, HOLD, SEE, Right
 from runner.kube.agent_state import Runs, of_pod
@@ -58,6 +58,7 @@ async def examine(
     yield await _server(cluster, namespace)
     yield await _clock(cluster)
     yield await _way(cluster)
+    yield await _kernels(cluster)
     try:
         found = await installation(cluster)
     except Refusal as refusal:
@@ -122,6 +123,23 @@ async def _way(cluster: Cluster) -> Finding:
         True,
         f"the way to it: a call takes {min(trips) * 1e3:.1f} ms, and {octets / 1e6:.1f} MB came at {rate:.0f} MB/s",
     )
+
+
+async def _kernels(cluster: Cluster) -> Finding:
+    """Whether the nodes' kernels have what a gate's table needs. A node that lacks it can be mirrored all the same."""
+    try:
+        nodes, _ = await cluster.list("/api/v1/nodes")
+    except KubeError as error:
+        if not error.forbidden:
+            raise
+        return Finding(True, "stealing: you may not see the nodes, and so not what kernels they have")
+    found = {str(node["metadata"]["name"]): kernel_of(node) for node in nodes}
+    return kernels({name: text for name, text in found.items() if text})
+
+
+def kernel_of(node: Json) -> str:
+    """As uname(1) has it."""
+    return str(((node.get("status") or {}).get("nodeInfo") or {}).get("kernelVersion") or "")
 
 
 # --- installed agents -------------------------------------------------------------------------------------------------

@@ -20,6 +20,8 @@ from runner.kube.candidates import everything
 from runner.kube.choosing import chosen_agents
 from runner.kube.founding import Founding
 from runner.kube.names import SERVICE, Wanted
+from runner.kube.pod import KNOWN_MESHES
+from runner.kube.rights import Wish
 from runner.kube.wishes import wishes
 from runner.kube.workloads import KubeTarget, resolve
 from runner.place import Proof
@@ -28,7 +30,8 @@ from runner.together import together
 from wire import messages as m
 
 TRIPS = 50
-NOTHING_ASKED = wishes(RunOptions(""))
+LOOKS_FOR = (*wishes(RunOptions("")), Wish("steal"))
+"""Rights: what a run uses that asks for nothing, and stealing, to see whether it could."""
 OCTETS, AT_ONCE, ROUNDS = bytes(65_536), 64, 6
 """What is sent to measure the rate: 4 MiB on the way at any time, 24 in all. Enough for 50 ms at half a Gbit/s."""
 
@@ -57,7 +60,7 @@ async def probed(
     async with AsyncExitStack() as undo:
         try:
             agents = await chosen_agents(
-                cluster, options, caller, target, proof, screen, at_hand, NOTHING_ASKED
+                cluster, options, caller, target, proof, screen, at_hand, LOOKS_FOR
             )
             undo.push_async_callback(agents.close)
             await agents.prepare()
@@ -77,10 +80,42 @@ async def probed(
             yield Finding(
                 True, f"probe: {target.name} can be joined; {await _trips(side)}, {await _rate(side)}"
             )
+            yield await _stealing(side, target)
         except Refusal as refusal:
             yield of_refusal("probe", refusal)
         except (CallFailed, LinkEnded) as error:
             yield Finding(False, f"probe: {target.name}: {error.reason}")
+
+
+async def _stealing(side: AgentSide, target: KubeTarget) -> Finding:
+    """By an agent that tries it: what it makes in the target's network steals nothing, and is gone again. That others
+    steal there now is no fault, nor is a session that may not."""
+    pod = target.pods[0]
+    try:
+        looked = await side.call(m.LookAtStealing(0, 0))
+    except CallFailed as failed:
+        return Finding(True, f"probe: {failed.reason}")
+    assert isinstance(looked, m.StealingLooked)
+    if looked.refused:
+        return Finding(
+            False,
+            f"probe: nothing can be stolen from {pod.name} on node {pod.node}: {looked.refused}",
+            "its kernel needs nf_tables with NAT, 5.12 or newer",
+        )
+    if looked.taken:
+        return Finding(True, f"probe: {looked.taken}", "several at once need `mirror-run install`")
+    beside = f"; {meshed(pod.mesh)}" if pod.mesh else ""
+    return Finding(True, f"probe: {pod.name} can be stolen from{beside}")
+
+
+def meshed(sidecar: str) -> str:
+    """What a mesh's sidecar means for who steals."""
+    if sidecar in KNOWN_MESHES:
+        return f"what {sidecar} brings to it is stolen behind that, where it is no longer encrypted"
+    return (
+        f"{sidecar} stands before it, whose user is not known to gates: what that brings by the loopback interface "
+        "stays with the target unless --steal-local is given"
+    )
 
 
 async def _trips(side: AgentSide) -> str:

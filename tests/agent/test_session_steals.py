@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from agent import gates
-from agent.gate_words import Counts, Ready, Rule
+from agent.gate_words import Counts, Drained, Failed, Ready, Rule, Said
 from agent.warrants import RIGHTS, Warrant
 from links.link import CallFailed, Link
 from tests.agent import stage as played
@@ -22,11 +22,13 @@ from wire.messages import (
     Hello,
     LetGo,
     Listening,
+    LookAtStealing,
     Mirroring,
     Port,
     Proto,
     Steal,
     Stealing,
+    StealingLooked,
     Stolen,
 )
 
@@ -132,3 +134,51 @@ async def test_whose_it_is_is_said_by_who_knows(
             assert f"is stolen by {who} since" in gate.comment
         await until(lambda: gate.drained)
         gate.ended(gate, "")
+
+
+async def looked(stage: Stage, *says: Said, why: str = "") -> StealingLooked:
+    """What a session is told that only looks; its gate says this, and ends."""
+    async with await stage.founder() as runner:
+        await runner.call(Attach(0, 0, CONTAINER))
+        played.FOUND[-1].netns = os.open("/proc/self/ns/net", os.O_RDONLY)
+        asked = asyncio.create_task(runner.call(LookAtStealing(0, 0)))
+        await until(lambda: MADE)
+        (gate,) = MADE
+        for one in says:
+            gate.says(one)
+        assert not gate.wants
+        gate.ended(gate, why)
+        MADE.clear()
+        told = await asked
+        assert isinstance(told, StealingLooked)
+        return told
+
+
+async def test_a_look_makes_a_gate_that_steals_nothing(stage: Stage) -> None:
+    told = await looked(stage, Ready(4000), Drained(0))
+    assert (told.refused, told.taken) == ("", "")
+
+
+async def test_a_look_says_what_stands_in_the_way(stage: Stage) -> None:
+    told = await looked(stage, Failed(95, "stealing needs Linux 5.12"), why="stealing needs Linux 5.12")
+    assert (told.refused, told.taken) == ("stealing needs Linux 5.12", "")
+    told = await looked(stage, Failed(17, "cart is stolen by anna"), why="cart is stolen by anna")
+    assert (told.refused, told.taken) == ("", "cart is stolen by anna")
+
+
+async def test_a_look_where_this_agent_steals(stage: Stage) -> None:
+    async with await stage.founder() as runner, await stage.control() as bridge:
+        await stage.data()
+        gate = await begun(stage, runner, bridge, HTTP)
+        told = await runner.call(LookAtStealing(0, 0))
+        assert isinstance(told, StealingLooked)
+        assert told.taken == gate.comment
+        with pytest.raises(CallFailed, match="there is no target 7"):
+            await runner.call(LookAtStealing(0, 7))
+    await until(lambda: gate.drained)
+
+
+async def test_a_look_without_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with staged(monkeypatch, NarrowWarrants()) as stage, await stage.founder() as runner:
+        with pytest.raises(CallFailed, match="no stealing: you lack create mirrorsessions/steal in shop"):
+            await runner.call(LookAtStealing(0, 0))

@@ -115,7 +115,9 @@ sh -c 'cat /srv/d/file' | wc -l; chmod 600 file; stat -c %a file; : > sub/deep/l
 echo new > fresh; cat fresh; mkdir made; echo x > made/y; cat made/y
 mv fresh made/moved; cat made/moved; rm made/y; ls made
 rm empty; echo $?; mv empty elsewhere; echo $?
-mkdir nothing/there; echo $?; echo x > nothing/there; echo x > sub; echo done
+mkdir nothing/there; echo $?; echo x > nothing/there; echo x > sub
+ls | wc -l; ls sub; cd sub; pwd; cat ../made/moved ../file | wc -l; cd /srv/d
+rmdir sub; echo $?; mkdir sub; echo $?; install -d -m 1777 open; echo x > open/y; ls -A open; stat -c %a open; echo done
 """
     done = app.run("bash", "-c", script)
     assert done.stdout.split("\n") == [
@@ -132,6 +134,15 @@ mkdir nothing/there; echo $?; echo x > nothing/there; echo x > sub; echo done
         "1",
         "1",
         "1",
+        str(len(list(d.iterdir()))),
+        "back",
+        "deep",
+        "/srv/d/sub",
+        "4",
+        "1",
+        "1",
+        "y",
+        "1777",
         "done",
         "",
     ]

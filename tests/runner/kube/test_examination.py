@@ -164,6 +164,28 @@ async def test_who_may_execute_has_all_rights_where_that_was_installed() -> None
     assert (await found(server)).of("all that a session may have in shop").well
 
 
+@pytest.mark.parametrize(
+    ("releases", "says", "next_step"),
+    [
+        (("6.1.0-18-amd64", "5.15.0-91-generic"), "kernels 5.15.0-91-generic, 6.1.0-18-amd64", ""),
+        (("5.12.0", "5.4.0-26"), "stealing: n2 has 5.4.0-26", "Linux 5.12 is needed where one steals"),
+        (("4.18.0-553.el8", ""), "stealing: n1 has 4.18.0-553.el8", "mirroring needs it not"),
+    ],
+)
+async def test_kernels_that_can_be_stolen_from(releases: tuple[str, str], says: str, next_step: str) -> None:
+    """No fault: who does not steal needs none of it."""
+    server = Server()
+    for number, release in enumerate(releases, start=1):
+        node = _node(f"n{number}", IMAGE)
+        node["status"]["nodeInfo"] = {"kernelVersion": release}
+        server.put(f"/api/v1/nodes/n{number}", node)
+    told = (await found(server)).of("stealing:")
+    assert told.well
+    assert says in told.sentence
+    assert next_step in told.next_step
+    assert bool(told.next_step) == bool(next_step)
+
+
 async def test_an_image_that_no_registry_is_named_for() -> None:
     server = Server()
     server.put("/api/v1/nodes/n2", _node("n2"))

@@ -21,6 +21,21 @@ def test_a_pod_that_runs() -> None:
     assert (seen.ending, seen.over, seen.unfit) == (False, False, "")
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "mesh"),
+    [
+        ("containers", "istio-proxy", "istio-proxy"),
+        ("initContainers", "linkerd-proxy", "linkerd-proxy"),
+        ("containers", "kuma-sidecar", "kuma-sidecar"),
+        ("containers", "fluentd", ""),
+    ],
+)
+def test_a_mesh_before_it_is_seen(kind: str, name: str, mesh: str) -> None:
+    made = pod("cart-1")
+    made["spec"].setdefault(kind, []).append({"name": name})
+    assert read(made, "web").mesh == mesh
+
+
 @pytest.mark.parametrize("runtime", ["containerd", "cri-o", "docker"])
 def test_the_id_without_the_run_time_s_name(runtime: str) -> None:
     made = pod("a")
