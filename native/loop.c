@@ -9,6 +9,7 @@
 #include "loop.h"
 
 #include "patience.h"
+#include "thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -430,6 +431,8 @@ int loop_run(struct loop *l, struct fault *f) {
     l->running = true;
     l->owner = pthread_self();
     pthread_mutex_unlock(&l->lock);
+
+    thread_short_turns();
 
     int result = 0;
     while (result == 0 && !atomic_load(&l->stop))

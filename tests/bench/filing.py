@@ -140,18 +140,20 @@ def many(given: Given, name: str, runs: Runs) -> None:
 
 def beside(given: Mirrored, runs: Runs) -> None:
     """Round trips through the tunnel without and with files that are read at full speed. Who reads gives way to
-    whoever else can run (sched(7), SCHED_IDLE): measured is what the files' way costs the packets', not what a
-    program costs that does nothing but read.
+    whoever else can run (nice 19): measured is what the files' way costs the packets', not what a program costs that
+    does nothing but read.
     """
     assert given.session is not None
     with machine.awake():
         runs[OURS, "p99 without"].append(load(given.session.app, "rtt", SERVER, str(PORT), str(TRIPS))[1])
         paths = [f"{given.path}/beside/{number}" for number in range(files_stage.BESIDE)]
-        words = [*given.words, "chrt", "-i", "0", str(files_stage.load_program()), "beside", *paths]
+        words = [*given.words, "nice", "-n", "19", str(files_stage.load_program()), "beside", *paths]
         with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as readers:
             runs[OURS, "p99 beside"].append(load(given.session.app, "rtt", SERVER, str(PORT), str(TRIPS))[1])
             readers.terminate()
             seconds, octets = map(float, readers.communicate()[0].split())
+    if not octets:
+        raise RuntimeError("nothing was read beside the packets")
     runs[OURS, "beside"].append(octets / seconds / 1e6)
 
 
