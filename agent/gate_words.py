@@ -54,6 +54,7 @@ class Want:
     rules: tuple[Rule, ...] = ()
     nodes: tuple[bytes, ...] = ()
     probes: tuple[Probe, ...] = ()
+    mesh_uids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ def want(serial: int, wanted: Want) -> bytes:
             ],
             list(wanted.nodes),
             [[probe.port, probe.kind, probe.path] for probe in wanted.probes],
+            list(wanted.mesh_uids),
         ]
     )
     if len(octets) > PACKET:

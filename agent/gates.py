@@ -56,6 +56,7 @@ class Claim:
     nodes: tuple[bytes, ...] = ()
     probes: tuple[Probe, ...] = ()
     drain: int = 600
+    mesh_uids: tuple[int, ...] = ()
 
     @property
     def since(self) -> str:
@@ -266,6 +267,7 @@ class Gates:
             tuple(rules),
             tuple(dict.fromkeys(ip for part in parts for ip in part.claim.nodes)),
             tuple(dict.fromkeys(probe for part in parts for probe in part.claim.probes)),
+            tuple(dict.fromkeys(uid for part in parts for uid in part.claim.mesh_uids)),
         )
         try:
             serial = network.gate.want(wanted)

@@ -118,6 +118,7 @@ class Thieving:
                 self._nodes,
                 self._asked.probes,
                 self._asked.drain,
+                self._asked.mesh_uids,
             )
             try:
                 self._gates.claim(

@@ -181,6 +181,13 @@ STEAL = [
         "--steal-probes", is_flag=True, help="The target's own probes too: a breakpoint may restart its pod."
     ),
     click.option("--steal-local", is_flag=True, help="What comes over the target's loopback too, unless it asks ::1."),
+    _many(
+        "--mesh-uid",
+        "mesh_uids",
+        metavar="UID",
+        type=click.IntRange(0, 2**32 - 2),
+        help="A mesh's proxy with this user id brings clients over loopback, as Istio's 1337 and Linkerd's 2102 do.",
+    ),
     click.option(
         "--on-app-gone",
         type=click.Choice(list(stealing.ON_APP_GONE)),

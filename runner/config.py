@@ -86,6 +86,7 @@ class RunOptions:
     steal_existing: bool = False
     steal_probes: bool = False
     steal_local: bool = False
+    mesh_uids: tuple[int, ...] = ()
     on_app_gone: str = "target"
     on_link_lost_after: float = 5.0  # seconds, as drain
     drain: float = 600.0

@@ -43,6 +43,8 @@ class Asked(Protocol):
     @property
     def steal_local(self) -> bool: ...
     @property
+    def mesh_uids(self) -> tuple[int, ...]: ...
+    @property
     def on_app_gone(self) -> str: ...
     @property
     def on_link_lost_after(self) -> float: ...
@@ -55,9 +57,10 @@ def wish(asked: Asked, nodes: Sequence[bytes] = (), probes: Sequence[Probe] = ()
     target's nodes; ``probes``: its own. Refusal."""
     filters = _filters(asked)
     if not asked.steal:
-        for name in ("steal_existing", "steal_probes", "steal_local"):
+        for name in ("steal_existing", "steal_probes", "steal_local", "mesh_uids"):
             if getattr(asked, name):
-                raise Refusal(f"--{name.replace('_', '-')} is about what is stolen", "add --steal")
+                option = name.replace("_", "-").removesuffix("s" if name == "mesh_uids" else "")
+                raise Refusal(f"--{option} is about what is stolen", "add --steal")
         return Choose(0, filters) if filters else None
     return Steal(
         call=0,
@@ -70,6 +73,7 @@ def wish(asked: Asked, nodes: Sequence[bytes] = (), probes: Sequence[Probe] = ()
         steal_existing=asked.steal_existing,
         nodes=tuple(nodes),
         probes=tuple(probes),
+        mesh_uids=asked.mesh_uids,
     )
 
 

@@ -392,7 +392,8 @@ class Steal(Message):
     app was given and did not answer, 0 to the target if nothing was sent to it, 1 answer 502, 2 reset.
     ``link_lost_after``: milliseconds that such a request waits for a link that is cut. ``drain``: seconds that the
     target's other connections may go on through the agent when nothing is stolen any more. ``nodes``, ``probes``: of
-    the target's own probes, which stay with the target unless ``steal_probes``.
+    the target's own probes, which stay with the target unless ``steal_probes``. ``mesh_uids``: user ids of a mesh's
+    proxies, which bring over loopback what comes from outside, beside Istio's and Linkerd's.
     """
 
     TAG: ClassVar[int] = 20
@@ -406,6 +407,7 @@ class Steal(Message):
     steal_existing: bool = False  # connections that were open before are closed, so that their clients come again
     nodes: tuple[Ip, ...] = ()
     probes: tuple[Probe, ...] = ()
+    mesh_uids: tuple[U32, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

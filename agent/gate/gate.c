@@ -54,6 +54,10 @@ static struct rules_port *port_among(struct rules_port *ports, size_t count, uin
     return NULL;
 }
 
+static bool same_meshes(const struct want *a, const struct want *b) {
+    return a->meshes == b->meshes && memcmp(a->mesh, b->mesh, a->meshes * sizeof *a->mesh) == 0;
+}
+
 static int swap(struct gate *g, const struct want *w, struct fault *f) {
     struct rules_port ports[WANT_RULES];
     size_t count = 0;
@@ -72,6 +76,8 @@ static int swap(struct gate *g, const struct want *w, struct fault *f) {
         }
         p->local |= (r->session->flags & WANT_STEAL_LOCAL) != 0;
     }
+    if (!same_meshes(g->want, w) && table_meshes(g->table, w->mesh, w->meshes, f) != 0)
+        return -1;
     return table_swap(g->table, ports, count, f);
 }
 

@@ -8,7 +8,7 @@
  * A nat chain makes the kernel track connections, and it takes packets of connections that were open before for new ones;
  * so a redirect matches a SYN and nothing else (tests/facts/test_01_open_connections.py).
  *
- * Over lo only a mesh's proxy brings what comes from outside: by its documented user id, 1337 (Istio) or 2102 (Linkerd).
+ * Over lo only a mesh's proxy brings what comes from outside: by its documented user id, or one that was said.
  * Health checks and sidecars come over lo too, and are the target's. */
 #include "agent/gate/rules.h"
 
@@ -47,11 +47,13 @@ static void add_comment(struct text *t, const char *comment) {
     add(t, "    comment \"%s\"\n", clean);
 }
 
-#define SYN  "tcp flags & (fin | syn | rst | ack) == syn"
-#define TAKE "redirect to :tcp dport map @doors"
+#define MESHES "1337, 2102" /* Istio's and Linkerd's proxies */
+#define SYN    "tcp flags & (fin | syn | rst | ack) == syn"
+#define TAKE   "redirect to :tcp dport map @doors"
 
 static void add_sets(struct text *t) {
-    add(t, "    set stolen { type inet_service; }\n"
+    add(t, "    set meshes { type uid; elements = { " MESHES " }; }\n"
+           "    set stolen { type inet_service; }\n"
            "    set local { type inet_service; }\n"
            "    map doors { type inet_service : inet_service; }\n"
            "    set behind { type inet_service; }\n"
@@ -80,7 +82,7 @@ static void add_redirects(struct text *t, const char *forget) {
         "        oifname != \"lo\" return\n"
         "        meta mark 0x%08x return\n"
         "        ip6 daddr ::1 return\n" /* no kernel takes that from an interface, the app's neither */
-        "        meta skuid { 1337, 2102 } " SYN " tcp dport @stolen%s " TAKE "\n"
+        "        meta skuid @meshes " SYN " tcp dport @stolen%s " TAKE "\n"
         "        " SYN " tcp dport @local%s " TAKE "\n"
         "    }\n",
         RULES_MARK, forget, forget);
@@ -147,6 +149,16 @@ bool rules_swap(const struct rules_port *p, size_t count, char *out, size_t size
     struct text t = {.out = out, .size = size};
     for (enum set set = STOLEN; set <= BEHIND; set++)
         add_set(&t, set, p, count);
+    return !t.over;
+}
+
+bool rules_meshes(const uint32_t *uid, size_t count, char *out, size_t size) {
+    struct text t = {.out = out, .size = size};
+    add(&t, "flush set inet " RULES_TABLE " meshes\n");
+    add(&t, "add element inet " RULES_TABLE " meshes { " MESHES);
+    for (size_t i = 0; i < count; i++)
+        add(&t, ", %u", uid[i]);
+    add(&t, " }\n");
     return !t.over;
 }
 

@@ -29,5 +29,8 @@ struct rules_port {
 bool rules_table(const char *comment, bool forgets, char *out, size_t size);
 bool rules_swap(const struct rules_port *p, size_t count, char *out, size_t size);
 
+/* Whose proxies bring over lo what comes from outside: these user ids, beside those of the meshes that are known. */
+bool rules_meshes(const uint32_t *uid, size_t count, char *out, size_t size);
+
 /* The comment in the text of `nft list table`; false: there is none. */
 bool rules_comment_of(const char *listed, char *out, size_t size);

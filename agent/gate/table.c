@@ -127,6 +127,12 @@ void table_free(struct table *t) {
     free(t);
 }
 
+int table_meshes(struct table *t, const uint32_t *uid, size_t count, struct fault *f) {
+    if (!rules_meshes(uid, count, t->script, sizeof t->script))
+        return fault_set(f, E2BIG, "know %zu user ids of meshes", count);
+    return run(t, "change the user ids of meshes", f);
+}
+
 int table_swap(struct table *t, const struct rules_port *p, size_t count, struct fault *f) {
     if (!rules_swap(p, count, t->script, sizeof t->script))
         return fault_set(f, E2BIG, "steal %zu ports", count);

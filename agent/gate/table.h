@@ -18,5 +18,7 @@ void table_free(struct table *t); /* NULL is allowed; the kernel takes the table
 /* The table, with nothing stolen. 0, or -1: EEXIST with the other agent's comment if the table is somebody's. */
 int table_make(struct table *t, const char *comment, struct fault *f);
 
+/* See rules_meshes. 0, or -1 and nothing has changed. */
+int table_meshes(struct table *t, const uint32_t *uid, size_t count, struct fault *f);
 /* All of `p`, `count` ports, and nothing else is stolen from now on; in one transaction. 0, or -1 and nothing has changed. */
 int table_swap(struct table *t, const struct rules_port *p, size_t count, struct fault *f);

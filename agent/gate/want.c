@@ -138,6 +138,21 @@ static bool read_who_probes(struct span *s, struct want *w) {
     return w->probe != NULL;
 }
 
+/* Last, and may be left out. */
+static bool read_meshes(struct span *s, struct want *w) {
+    if (span_left(s) == 0)
+        return true;
+    if (!read_count(s, WANT_MESHES, &w->meshes))
+        return false;
+    for (uint32_t i = 0; i < w->meshes; i++) {
+        uint64_t uid;
+        if (!read_small(s, UINT32_MAX - 1, &uid))
+            return false;
+        w->mesh[i] = (uint32_t)uid;
+    }
+    return true;
+}
+
 struct want *want_nothing(void) {
     return calloc(1, sizeof(struct want));
 }
@@ -151,7 +166,7 @@ struct want *want_read(const void *p, size_t n, struct fault *f) {
     struct span s = span_of(p, n);
     struct fault why = {0};
     if (span_mp_uint(&s, &w->serial) && read_sessions(&s, w) && read_rules(&s, w, &why) &&
-        read_who_probes(&s, w))
+        read_who_probes(&s, w) && read_meshes(&s, w))
         return w;
     *f = why;
     if (!why.text[0])

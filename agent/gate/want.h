@@ -1,7 +1,7 @@
 /* What the agent wants of the gate, as one message says it: sessions, rules, the node's addresses, probes. A value, read from
  * octets; knows no socket.
  *
- *     [1, serial, [session…], [rule…], [node ip…], [probe…]]
+ *     [1, serial, [session…], [rule…], [node ip…], [probe…], [uid of a mesh's proxy…]]
  *     session: [number, since, on_app_gone, link_lost_after, flags]      rule: [session, target index, port, app_port, filter or nil]
  *     filter: [[[what, regex]…]…], any of all of                          probe: [port, kind, path]        ip: 4 or 16 octets */
 #pragma once
@@ -20,6 +20,7 @@
 #define WANT_NODES    32
 #define WANT_PROBES   256
 #define WANT_PATH     256
+#define WANT_MESHES   32
 
 enum want_app_gone { WANT_GONE_TARGET, WANT_GONE_502, WANT_GONE_RESET };
 enum { WANT_STEAL_PROBES = 1, WANT_STEAL_LOCAL = 2, WANT_STEAL_EXISTING = 4 };
@@ -50,11 +51,12 @@ struct want_probe {
 /* Sessions are in order of age, the oldest first, and so are the rules. */
 struct want {
     uint64_t serial;
-    uint32_t sessions, rules, nodes, probes;
+    uint32_t sessions, rules, nodes, probes, meshes;
     struct want_session session[WANT_SESSIONS];
     struct want_rule rule[WANT_RULES];
     struct addr node[WANT_NODES];
     struct want_probe *probe;
+    uint32_t mesh[WANT_MESHES]; /* user ids of proxies */
 };
 
 /* The message without its array head and tag: what follows them. NULL and `f`: it is not one, or past a bound. */

@@ -25,6 +25,7 @@ def test_a_want() -> None:
         ),
         (b"\xc6\x12\0\1",),
         (Probe(80, 0, "/up"), Probe(81, 2, "x")),
+        (4001,),
     )
     assert msgpack.unpackb(gate_words.want(3, wanted)) == [
         1,
@@ -33,6 +34,7 @@ def test_a_want() -> None:
         [[7, 0, 80, 8080, None], [7, 1, 81, 81, [[[0, "a"], [2, "^GET$"]], [[1, "/b"]]]]],
         [b"\xc6\x12\0\1"],
         [[80, 0, "/up"], [81, 2, "x"]],
+        [4001],
     ]
 
 

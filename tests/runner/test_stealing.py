@@ -60,8 +60,10 @@ def test_the_other_options() -> None:
         on_app_gone="reset",
         on_link_lost_after=0.5,
         drain=60.0,
+        mesh_uids=(101,),
     )
-    assert stealing.wish(asked, (b"\1\2\3\4",)) == Steal(0, (), 2, 500, 60, True, True, True, (b"\1\2\3\4",))
+    expected = Steal(0, (), 2, 500, 60, True, True, True, (b"\1\2\3\4",), (), (101,))
+    assert stealing.wish(asked, (b"\1\2\3\4",)) == expected
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,7 @@ def test_the_other_options() -> None:
         ({"http_headers": ("",)}, "is empty"),
         ({"http_methods": ("GE T",)}, "is no method"),
         ({"steal": False, "steal_local": True}, "--steal-local"),
+        ({"steal": False, "mesh_uids": (7,)}, "--mesh-uid is"),
     ],
 )
 def test_refusals(more: dict[str, object], words: str) -> None:

@@ -133,6 +133,7 @@ EXAMPLES: tuple[Message, ...] = (
         True,
         (V4, V6),
         (Probe(8080, 0, "/healthz"), Probe(9000, 1), Probe(9001, 2, "grpc.health.v1.Health")),
+        (101, 0xFFFFFFFF),
     ),
     Stealing(0, (AppPort(Proto.TCP, 8080, 80),)),
     Stealing(255, (), "cart is stolen by anna since 14:02"),

@@ -164,13 +164,14 @@ class Gate:
         sessions: Iterable[Session] = (Session(),),
         nodes: Iterable[str] = (),
         probes: Iterable[list[Any]] = (),
+        meshes: Iterable[int] = (),
     ) -> None:
         """These and no others, in force when this returns."""
         self.serial += 1
         wanted = [[s.number, s.since, s.on_app_gone, s.link_lost_after, s.flags] for s in sessions]
         ruled = [[r.session, r.target, r.port, r.app_port, r.filter] for r in rules]
         packed = [ipaddress.ip_address(node).packed for node in nodes]
-        self.control.sendall(msgpack.packb([1, self.serial, wanted, ruled, packed, list(probes)]))
+        self.control.sendall(msgpack.packb([1, self.serial, wanted, ruled, packed, list(probes), list(meshes)]))
         assert self.heard(17)[1] == self.serial
 
     def door(self, port: int) -> int:

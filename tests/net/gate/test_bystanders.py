@@ -106,14 +106,21 @@ def test_over_lo_only_a_meshs_proxy_is_stolen_from(lab: Lab, gate: Start, target
         made.want(Rule(port=port))
         with lab.connect(target, port, where=lab.target) as probe, listener.accept()[0] as server:
             assert server.getpeername() == probe.getsockname()
-        with lab.inside(lab.target), as_user(ISTIO):
-            proxy = socket.create_connection((target, port), timeout=20)
-        with proxy:
-            offer = made.offered()
-            assert (offer.client, offer.own) == (proxy.getsockname()[:2], target)
-            offer.refuse()
-            with listener.accept()[0] as server:
-                assert server.getpeername() == proxy.getsockname()
+        for uid, meshes in ((ISTIO, ()), (4001, (4000, 4001)), (ISTIO, (4000, 4001))):
+            made.want(Rule(port=port), meshes=meshes)
+            with lab.inside(lab.target), as_user(uid):
+                proxy = socket.create_connection((target, port), timeout=20)
+            with proxy:
+                offer = made.offered()
+                assert (offer.client, offer.own) == (proxy.getsockname()[:2], target)
+                offer.refuse()
+                with listener.accept()[0] as server:
+                    assert server.getpeername() == proxy.getsockname()
+        made.want(Rule(port=port))
+        with lab.inside(lab.target), as_user(4001):
+            former = socket.create_connection((target, port), timeout=20)
+        with former, listener.accept()[0] as server:
+            assert server.getpeername() == former.getsockname()
         made.want(Rule(port=port), sessions=[Session(flags=STEAL_LOCAL)])
         with lab.connect(target, port, where=lab.target) as inside:
             assert made.offered().client == inside.getsockname()[:2]

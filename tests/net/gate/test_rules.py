@@ -30,7 +30,7 @@ def rules() -> ctypes.CDLL:
         ["gcc", "-shared", "-fPIC", "-D_GNU_SOURCE", f"-I{ROOT}", str(source), "-o", str(library)], check=True
     )
     loaded = ctypes.CDLL(str(library))
-    for function in (loaded.rules_table, loaded.rules_swap, loaded.rules_comment_of):
+    for function in (loaded.rules_table, loaded.rules_swap, loaded.rules_meshes, loaded.rules_comment_of):
         function.restype = ctypes.c_bool
     return loaded
 
@@ -49,10 +49,19 @@ def swap(rules: ctypes.CDLL, *ports: tuple[int, int, bool]) -> str:
     return out.value.decode()
 
 
+def meshes(rules: ctypes.CDLL, *uids: int) -> str:
+    out = ctypes.create_string_buffer(SIZE)
+    given = (ctypes.c_uint32 * len(uids))(*uids)
+    assert rules.rules_meshes(given, ctypes.c_size_t(len(uids)), out, ctypes.c_size_t(SIZE))
+    return out.value.decode()
+
+
 def test_the_text_is_the_one_that_was_judged(rules: ctypes.CDLL) -> None:
     text = (
         table(rules, "anna since 14:02 (session k3f)")
         + swap(rules)
+        + meshes(rules)
+        + meshes(rules, 101, 4294967294)
         + swap(rules, (80, 10080, False), (9000, 19000, True))
     )
     assert text == GOLDEN.read_text()
@@ -63,6 +72,7 @@ def test_nft_takes_it(lab: Lab, rules: ctypes.CDLL, comment: str) -> None:
     ports = [(port, 10000 + port, port % 2 == 0) for port in range(1, 1025)]
     for forgets in (True, False):
         text = table(rules, comment, forgets=forgets) + swap(rules, *ports)
+        text += meshes(rules, 7) + meshes(rules)
         assert ("ct timeout" in text) == forgets
         run("ip", "netns", "exec", lab.target, "nft", "-c", "-f", "-", stdin=text)
 
