@@ -4,6 +4,8 @@
  *   files_load read PATH PASSES     whole, in order, PASSES times; before the first its pages are dropped; prints the seconds of each
  *   files_load small FOLDER COUNT   open, read, close of FOLDER/file-0 and so on, each once; prints "p50_us p99_us"
  *   files_load stat FOLDER COUNT    stat of FOLDER/file-0 and so on; prints the seconds of all
+ *   files_load own PATH COUNT       stat of a path of this machine's own, COUNT times; prints the least CPU ns of one in five turns
+ *   files_load getc PATH OCTETS     octet by octet of a stream; prints the seconds of the quickest of five turns
  *   files_load beside PATH...       each read again and again by a process of its own, its pages dropped before each pass, until
  *                                   SIGTERM; then prints "seconds octets" of all */
 #define _GNU_SOURCE
@@ -108,6 +110,45 @@ static int stats(const char *folder, int count) {
     return 0;
 }
 
+static uint64_t cpu_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static int own(const char *path, int count) {
+    struct stat st;
+    uint64_t least = UINT64_MAX;
+    for (int turn = 0; turn < 5; turn++) {
+        uint64_t began = cpu_ns();
+        for (int i = 0; i < count; i++)
+            if (stat(path, &st) < 0)
+                die(path);
+        uint64_t took = cpu_ns() - began;
+        least = took < least ? took : least;
+    }
+    printf("%.3f\n", (double)least / count);
+    return 0;
+}
+
+static int by_octets(const char *path, long octets) {
+    uint64_t least = UINT64_MAX;
+    unsigned sum = 0;
+    for (int turn = 0; turn < 5; turn++) {
+        uint64_t began = now_ns();
+        FILE *f = fopen(path, "r");
+        if (!f)
+            die(path);
+        for (long i = 0; i < octets; i++)
+            sum += (unsigned)getc(f);
+        fclose(f);
+        uint64_t took = now_ns() - began;
+        least = took < least ? took : least;
+    }
+    printf("%.6f\n", (double)least / 1e9 + (sum == 0)); /* so that none of it is left out */
+    return 0;
+}
+
 static volatile sig_atomic_t over;
 
 static void on_term(int number) {
@@ -163,6 +204,10 @@ int main(int argc, char **argv) {
         return small(argv[2], atoi(argv[3]));
     if (argc == 4 && strcmp(argv[1], "stat") == 0)
         return stats(argv[2], atoi(argv[3]));
+    if (argc == 4 && strcmp(argv[1], "own") == 0)
+        return own(argv[2], atoi(argv[3]));
+    if (argc == 4 && strcmp(argv[1], "getc") == 0)
+        return by_octets(argv[2], atol(argv[3]));
     if (argc > 2 && strcmp(argv[1], "beside") == 0)
         return beside(argc - 2, argv + 2);
     fprintf(stderr, "usage: see files_load.c\n");

@@ -283,7 +283,7 @@ def mirrored(
             product.session(host, APP_ADDRESS, files=target.pid, link=link) as made,
         ):
             library = layer(Path(name))
-            rules = Rules(Mode.OVERRIDES, Wishes(read_only=("^/srv(/|$)",))).packed()
+            rules = Rules(Mode.READ, Wishes(read_only=("^/srv(/|$)",))).packed()
             device = told(made.bridge)[1]
             Path(name, "rules").write_bytes(b"MRFILES1" + struct.pack("=Q", device) + rules)
             words = made.app.command("env", f"LD_PRELOAD={library}")

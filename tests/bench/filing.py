@@ -30,6 +30,7 @@ OURS, ITSELF, PASS, SSHFS, LINK = "mirror-run", "this machine", "pass-through FU
 NEAR, FAR = 0.005, 0.025  # seconds added to each direction
 PULLED = 1.0  # seconds of a bare link's bulk
 TRIPS = 10_000
+OWN_PATH = "/usr/lib/x86_64-linux-gnu/libc.so.6"
 WINDOW = 8 * 1024 * 1024  # native/mux.h: MUX_WINDOW
 
 IMPORT = """
@@ -70,6 +71,7 @@ def own(root: Path, _host: Space, runs: Runs) -> None:
     """This machine, and the link with nothing at its ends."""
     with files_stage.itself(root) as given:
         read(given, ITSELF, runs)
+        calls(given, ITSELF, runs)
         many(given, ITSELF, runs)
     runs[LINK, "pulled"].append(bare(0, "pull", str(PULLED))[0] / 1e6)
     with machine.awake():
@@ -90,6 +92,7 @@ def ours(root: Path, host: Space, runs: Runs) -> None:
     """Each with nothing known yet of what it reads, and then packets beside it."""
     with files_stage.mirrored(root, host) as given:
         read(given, OURS, runs)
+        calls(given, OURS, runs)
         small(given, runs, "small", SMALLS)
         many(given, OURS, runs)
         beside(given, runs)
@@ -117,6 +120,12 @@ def read(given: Given, name: str, runs: Runs) -> None:
     first, second = given.numbers("read", f"{given.path}/large", "2")
     runs[name, "first"].append(LARGE / first / 1e6)
     runs[name, "second"].append(LARGE / second / 1e6)
+
+
+def calls(given: Given, name: str, runs: Runs) -> None:
+    """What a call costs that is not about the target, by the default rules; and a stream's octets one by one."""
+    runs[name, "own"] += given.numbers("own", OWN_PATH, "100000")
+    runs[name, "getc"] += given.numbers("getc", f"{given.path}/large", str(1 << 20))
 
 
 def small(given: Mirrored, runs: Runs, figure: str, count: int) -> None:
@@ -253,6 +262,15 @@ def table(runs: Runs) -> list[Figure]:
         for name in (ITSELF, SSHFS):
             add(name, figure, title, "s", "less")
         add(OURS, figure, title, "s", "less", against=SSHFS, baseline=median(SSHFS, figure), reach="<= 1.3")
+    runs[OURS, "own more"] = [one - (median(ITSELF, "own") or 0.0) for one in runs.get((OURS, "own"), [])]
+    title = "files, stat of the container's own"
+    add(ITSELF, "own", title, "ns", "less")
+    add(OURS, "own", title, "ns", "less")
+    add(OURS, "own more", f"{title}, more than without the layer", "ns", "less", against="aim", baseline=100.0,
+        reach="<= 1")  # fmt: skip
+    title = "files, getc of 1 MiB"
+    add(ITSELF, "getc", title, "s", "less")
+    add(OURS, "getc", title, "s", "less", against=ITSELF, baseline=median(ITSELF, "getc"), reach="<= 2")
     add(OURS, "p99 without", "files, a packet's p99 with none read", "µs", "less")
     without = median(OURS, "p99 without")
     title = "files, a packet's p99 while 8 are read"
