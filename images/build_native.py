@@ -53,7 +53,7 @@ GATE_SOURCES = (
     "agent/gate/*.c",
     "agent/http/*.c",
     "agent/netns.c",
-    *(f"native/{part}.c" for part in ("addr", "backlog", "fault", "loop", "span", "msgpack", "sockdiag")),
+    *(f"native/{part}.c" for part in ("addr", "backlog", "fault", "loop", "thread", "span", "msgpack", "sockdiag")),
 )
 
 HTTP_REGEX = "agent/http/pattern.cc"
