@@ -25,7 +25,16 @@ from tests.net.layer.space import Space
 from .standin import StandIn
 
 ROOT = Path(__file__).resolve().parents[3]
-LIBRARY = ["-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-fPIC", "-shared", "-fvisibility=hidden", *native.WARNINGS]
+LIBRARY = [
+    "-std=gnu11",
+    "-D_GNU_SOURCE",
+    "-O2",
+    "-g",
+    "-fPIC",
+    "-shared",
+    "-fvisibility=hidden",
+    *native.WARNINGS,
+]
 
 
 COMPILERS = {"glibc": "gcc", "musl": "musl-gcc"}
@@ -64,7 +73,14 @@ def plant(tree: Path) -> None:
     (d / "closed").mkdir(mode=0o700)
     (d / "closed" / "file").write_text("closed\n")
     (d / "odd\udcff").write_text("odd\n")
-    texts = {"link": "file", "dangling": "nope", "loop": "loop", "linkdir": "sub", "up": "..", "sub/back": "../file"}
+    texts = {
+        "link": "file",
+        "dangling": "nope",
+        "loop": "loop",
+        "linkdir": "sub",
+        "up": "..",
+        "sub/back": "../file",
+    }
     texts |= {"absolute": "/srv/d/file", "absolutedir": "/srv/d/sub", "outside": "/etc/hostname"}
     for name, text in texts.items():
         (d / name).symlink_to(text)
@@ -93,9 +109,7 @@ class App:
     def ruled(self, rules: Rules) -> None:
         (self.layer / "rules").write_bytes(b"MRFILES1" + struct.pack("=Q", self.door.device) + rules.packed())
 
-    def run(
-        self, *words: str, layered: bool = True, check: bool = True
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, layered: bool = True, check: bool = True) -> subprocess.CompletedProcess[str]:
         """To its end; stdout and stderr as text, whatever octets they are."""
         environment = dict(os.environ)
         if layered:
@@ -154,23 +168,30 @@ def bare() -> Iterator[Path]:
 SUPERVISOR = ("supervisor", "serve", "caller", "call", "shadow", "account")
 
 
-@pytest.fixture(scope="session")
-def supervised(libraries: dict[str, Path]) -> Path:
-    """mirror-init's part for programs without a layer, with the rules and copies of `libraries`."""
-    folder = libraries["musl"].parents[1]
+def build_supervised(folder: Path, name: str, compiler: list[str]) -> Path:
+    """mirror-init's part for programs without a layer, with the rules and copies of `folder`."""
     files = [ROOT / "layer" / "init" / f"{name}.c" for name in SUPERVISOR]
     files += [ROOT / "layer" / "preload" / f"{name}.c" for name in build_native.BY_RULES]
     files += [ROOT / "native" / "fault.c", Path(__file__).with_name("supervised.c")]
-    options = ["-D_GNU_SOURCE", "-std=gnu11", "-O2", "-g", "-static", "-DLAYER_FOR_OTHERS", *native.WARNINGS]
-    options += [*places(folder), f"-I{ROOT}", f"-I{ROOT / 'native'}"]
-    subprocess.run(["musl-gcc", *options, "-o", str(folder / "supervised"), *map(str, files)], check=True)
-    return folder / "supervised"
+    options = ["-D_GNU_SOURCE", "-std=gnu11", "-g", "-DLAYER_FOR_OTHERS", *places(folder)]
+    options += [f"-I{ROOT}", f"-I{ROOT / 'native'}", "-o", str(folder / name)]
+    subprocess.run([*compiler, *options, *map(str, files)], check=True)
+    return folder / name
 
 
 @pytest.fixture(scope="session")
-def app_folder(libraries: dict[str, Path]) -> Path:
-    """Where libraries of every kind find their rules and their copies."""
-    return libraries["musl"].parents[1]
+def supervised(libraries: dict[str, Path]) -> Path:
+    """As it is in mirror-init."""
+    return build_supervised(
+        libraries["musl"].parents[1], "supervised", ["musl-gcc", "-O2", "-static", *native.WARNINGS]
+    )
+
+
+@pytest.fixture(scope="session")
+def sanitized(libraries: dict[str, Path]) -> Path:
+    """With what finds bugs in it."""
+    compiler = ["clang", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+    return build_supervised(libraries["musl"].parents[1], "sanitized", compiler)
 
 
 @pytest.fixture
@@ -189,13 +210,20 @@ def app(tmp_path: Path, tree: Path, libraries: dict[str, Path]) -> Iterator[App]
         space.close()
 
 
-def supervise(app: App, supervised: Path, *words: str, layered: bool = False, check: bool = True) -> str:
+SEALED = """mkdir -p "$0"; mount --bind / "$0" && mount -o remount,bind,ro "$0" && mount -t proc proc "$0/proc" &&
+mount -t tmpfs tmpfs "$0/srv" && exec chroot "$0" "$@" """
+"""The machine as it is, and nothing of it can be changed."""
+
+
+def supervise(
+    app: App, supervised: Path, *words: str, layered: bool = False, sealed: bool = False, check: bool = True
+) -> str:
     """What a program says that mirror-init's part starts and serves; `layered`: its loader brings the layer. In a
     mount namespace of its own: directories are made in the container for chdir(2)."""
-    script = 'mount -t tmpfs tmpfs /srv && exec "$@"'
+    script = SEALED if sealed else 'mount -t tmpfs tmpfs /srv && exec "$@"'
     if layered:
         words = ("/usr/bin/env", f"LD_PRELOAD={app.layer}/$LIB/layer.so", *words)
-    command = ["unshare", "--mount", "sh", "-c", script, "sh", str(supervised), *words]
+    command = ["unshare", "--mount", "sh", "-c", script, str(app.tmp / "root"), str(supervised), *words]
     return app.run(*command, layered=False, check=check).stdout
 
 
@@ -244,7 +272,10 @@ def inside(tree: Path, programs: Path, *words: str) -> str:
     (tree / "proc").mkdir(exist_ok=True)
     mounts = f"mount -t proc proc {tree}/proc && exec chroot {tree} /calls {' '.join(words)}"
     done = subprocess.run(
-        ["unshare", "--mount", "--pid", "--fork", "sh", "-c", mounts], capture_output=True, check=True, timeout=60
+        ["unshare", "--mount", "--pid", "--fork", "sh", "-c", mounts],
+        capture_output=True,
+        check=True,
+        timeout=60,
     )
     (tree / "calls").unlink()
     return done.stdout.decode(errors="surrogateescape")

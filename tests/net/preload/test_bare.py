@@ -116,8 +116,9 @@ def test_filters_of_its_own(app: App, supervised: Path, bare: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", [6, 20, 60])
-def test_anything_at_all_is_answered(app: App, supervised: Path, bare: Path, seed: int) -> None:
-    assert supervise(app, supervised, str(bare), "noise", str(seed), "3000").endswith("leaf\n")
+def test_anything_at_all_is_answered(app: App, sanitized: Path, bare: Path, seed: int) -> None:
+    """The program's root is read-only: what it asks for at random, it would do to this machine."""
+    assert supervise(app, sanitized, str(bare), "noise", str(seed), "3000", sealed=True).endswith("leaf\n")
 
 
 def test_killed_while_it_waits(app: App, supervised: Path, bare: Path) -> None:
