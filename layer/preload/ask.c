@@ -10,6 +10,8 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
+#include "libc.h"
+
 static int dial(void) {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     memcpy(name.sun_path, DOOR_NAME, DOOR_NAME_LEN);
@@ -74,7 +76,7 @@ static bool received(int sock, struct ask *a, struct door_answer *head) {
     do
         n = raw(SYS_recvmsg, sock, &packet, MSG_CMSG_CLOEXEC);
     while (n < 0 && errno == EINTR);
-    a->fd = n > 0 ? descriptor(&packet) : -1;
+    a->fd = n >= 0 ? descriptor(&packet) : -1; /* an empty packet may carry one */
     if (n < (long)sizeof *head || packet.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
         errno = n >= 0 && packet.msg_flags & MSG_CTRUNC ? EMFILE : EIO;
         return false;
@@ -92,6 +94,25 @@ static int lowest(int fd) {
     return low;
 }
 
+/* Whether it can be the answer to this: the door is ours, but whoever holds its name has said it. */
+static bool is_sound(const struct ask *a, const struct door_answer *head) {
+    if (head->result < 0)
+        return head->result >= -4095;
+    switch ((enum door_op)a->head.op) {
+    case DOOR_OPEN:
+        return a->fd >= 0;
+    case DOOR_STAT:
+        return a->fd < 0 && a->got == sizeof(struct statx);
+    case DOOR_STATFS:
+        return a->fd < 0 && a->got == sizeof(struct door_statfs);
+    case DOOR_GETXATTR:
+    case DOOR_LISTXATTR: /* without room its length alone was asked for */
+        return a->fd < 0 && (a->room == 0 || a->got == (size_t)head->result);
+    default:
+        return a->fd < 0;
+    }
+}
+
 int ask_door(struct ask *a) {
     int before = errno;
     struct door_answer head = {0};
@@ -105,6 +126,10 @@ int ask_door(struct ask *a) {
     bool answered = sent(sock, a) && received(sock, a, &head);
     int why = errno;
     raw(SYS_close, sock);
+    if (answered && !is_sound(a, &head)) {
+        answered = false;
+        why = EIO;
+    }
     if (answered && head.result >= 0) {
         if (a->fd >= 0)
             a->fd = lowest(a->fd);

@@ -39,6 +39,14 @@ static bool magic(struct reader *r, const char *what) {
     return p && memcmp(p, what, MAGIC) == 0;
 }
 
+/* Every octet there is one of whose. */
+static bool known(const uint8_t *whose, uint32_t count, size_t apart) {
+    for (uint32_t i = 0; i < count; i++, whose += apart ? apart + u16_at(whose - 2) : 1)
+        if (*whose > WHOSE_NOT_FOUND)
+            return false;
+    return true;
+}
+
 /* `count` times u16 length, `extra` octets, and as many as the length says. */
 static const uint8_t *texts(struct reader *r, uint32_t count, size_t extra) {
     const uint8_t *first = r->at, *p;
@@ -95,7 +103,8 @@ bool rules_read(struct rules *out, const void *octets, size_t len) {
     r.whose = take(&in, r.patterns);
     r.prefixes = texts(&in, r.prefix_count, 1);
     r.mappings = r.mapping_count > UINT32_MAX / 2 ? NULL : texts(&in, 2 * r.mapping_count, 0);
-    if (!r.whose || !r.prefixes || !r.mappings || r.users > r.patterns)
+    if (!r.whose || !r.prefixes || !r.mappings || r.users > r.patterns ||
+        !known(r.whose, r.patterns, 0) || !known(r.prefixes + 2, r.prefix_count, 3))
         return false;
     take(&in, -(size_t)(in.at - (const uint8_t *)octets) % 8);
     if (!table(&r, &in))
@@ -117,7 +126,7 @@ static uint16_t walk(const struct rules *r, const char *path, size_t len, bool *
         uint8_t octet = (uint8_t)path[i];
         bool slash = octet == '/';
         odd |= slash & (part < OTHER);
-        part = slash ? EMPTY : (octet == '.') & (part < OTHER) ? part + 1 : OTHER;
+        part = slash ? EMPTY : ((octet == '.') & (part < OTHER)) ? part + 1 : OTHER;
         at = moves[at + classes[octet]];
     }
     *winding = odd | ((part < OTHER) & (len > 1));
