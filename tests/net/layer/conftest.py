@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +13,16 @@ import pytest
 
 from tests.net.layer.space import Space
 from tests.net.layer.stage import FakeAgent, Stage
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("init")
+    command = [sys.executable, "images/build_native.py", "--out", str(out), "--only", "mirror-init"]
+    subprocess.run(command, cwd=ROOT, check=True)
+    return out / "mirror-init"
 
 
 async def _staged(tmp_path: Path, scripted: bool) -> AsyncIterator[Stage]:

@@ -1,11 +1,9 @@
-/* What programs without a layer do beside reading: linked statically, one deed a run.
+/* What programs without a layer do beside reading, one deed a run: linked statically. With musl's loader it has a layer.
  *
  * usage: bare DEED ARGUMENTS...; each deed says what it saw */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
@@ -21,6 +19,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "layer/preload/seccomp.h"
 
 static int cat(const char *path) {
     char text[256];
@@ -158,14 +158,16 @@ static int noise(unsigned long seed, int times) {
     return cat("/srv/d/sub/deep/leaf");
 }
 
+#define REFUSED 0x00050000u /* SECCOMP_RET_ERRNO */
+
 /* --- filters of its own ------------------------------------------------------------------------------------------------------ */
 
-static int filtered(unsigned flags, unsigned action) {
+static int filtered(int number, unsigned flags, unsigned action) {
     struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mkdir, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, action),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_LOAD(offsetof(struct seccomp_data, nr)),
+        BPF_EQUAL(number, 0, 1),
+        BPF_RETURN(action),
+        BPF_RETURN(SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {4, code};
     prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
@@ -173,12 +175,19 @@ static int filtered(unsigned flags, unsigned action) {
 }
 
 static int filters(const char *path) {
-    int own = filtered(0, SECCOMP_RET_ERRNO | EUCLEAN);
+    int own = filtered(SYS_mkdir, 0, REFUSED | EUCLEAN);
     printf("filter %d", own);
     printf(", mkdir errno %d", mkdir(path, 0700) ? errno : 0);
-    int listener = filtered(SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_RET_USER_NOTIF);
+    int listener = filtered(SYS_mkdir, SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_RET_USER_NOTIF);
     printf(", listener errno %d\n", listener < 0 ? errno : 0);
     return 0;
+}
+
+/* As an engine whose profile forbids seccomp(2). */
+static int forbidden(char **command) {
+    if (filtered(SYS_seccomp, 0, REFUSED | EPERM) != 0)
+        return 97;
+    return execv(command[0], command);
 }
 
 /* --- limits and costs -------------------------------------------------------------------------------------------------------- */
@@ -223,6 +232,8 @@ int main(int argc, char **argv) {
         return noise((unsigned long)atol(argv[2]), number);
     if (strcmp(deed, "filters") == 0)
         return filters(argv[2]);
+    if (strcmp(deed, "forbid") == 0)
+        return forbidden(argv + 2);
     if (strcmp(deed, "full") == 0)
         return full(argv[2]);
     if (strcmp(deed, "cost") == 0)

@@ -156,12 +156,14 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def bare() -> Iterator[Path]:
-    """A static program of glibc's, which does what `bare.c` says; in a folder that all users may enter."""
+    """A static program of glibc's, which does what `bare.c` says; beside it `musl`, the same with musl's loader. In a
+    folder that all users may enter."""
     source = str(Path(__file__).with_name("bare.c"))
     with tempfile.TemporaryDirectory(prefix="bare-") as folder:
         Path(folder).chmod(0o755)
         made = Path(folder) / "bare"
         subprocess.run(["gcc", "-O1", "-static", f"-I{ROOT}", "-o", str(made), source], check=True)
+        subprocess.run(["musl-gcc", "-O1", f"-I{ROOT}", "-o", str(made.with_name("musl")), source], check=True)
         yield made
 
 

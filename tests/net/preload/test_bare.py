@@ -41,6 +41,22 @@ def test_whoever_starts_it(app: App, supervised: Path, bare: Path, words: list[s
     assert WITHOUT_LAYER not in app.door.asked
 
 
+def test_each_kind_starts_each(app: App, supervised: Path, bare: Path) -> None:
+    """With glibc's loader, with musl's, and with none: who starts whom makes no difference."""
+    musl = bare.with_name("musl")
+    for words in (
+        [musl, "cat", LEAF],
+        [musl, "fork", "/bin/cat", LEAF],
+        [musl, "exec", bare, "cat", LEAF],
+        [musl, "vfork", bare, "exec", musl, "cat", LEAF],
+        [bare, "exec", musl, "exec", "/bin/cat", LEAF],
+        ["/bin/sh", "-c", '"$@"', "sh", musl, "cat", LEAF],
+    ):
+        app.door.asked.clear()
+        assert supervise(app, supervised, *map(str, words), layered=True) == "leaf\n"
+        assert app.door.asked == {OPEN: 1}
+
+
 def test_scripts_of_it(app: App, supervised: Path, bare: Path, tmp_path: Path) -> None:
     script, nested = tmp_path / "script", tmp_path / "nested"
     script.write_text(f"#!{bare} cat\n")
