@@ -26,6 +26,7 @@ enum gate_tag {
     TELL_REFUSED = 17,
     TELL_RESET = 18,
     TELL_SESSION = 19,
+    TELL_ENDED = 20,
 };
 
 enum stolen_state { STOLEN_ASKED, STOLEN_OPEN, STOLEN_LEFT };
@@ -114,7 +115,8 @@ static void destroy(struct stolen *s) {
 
 /* What is due. Frees a connection that was there for this alone. */
 static void tell(struct stolen *s) {
-    if (!say(s->home, s->due, s->number, s->due == TELL_ACCEPTED ? -1 : s->err))
+    if (!say(s->home, s->due, s->number,
+             s->due == TELL_ACCEPTED || s->due == TELL_ENDED ? -1 : s->err))
         return;
     s->due = 0;
     if (s->joint.io.fd < 0)
@@ -169,8 +171,13 @@ static void over(struct joint *j, int err) {
         s->counters->open--;
     s->counters = NULL;
     s->err = err;
-    if (!err || s->aborted) {
+    if (s->aborted) {
         destroy(s);
+    } else if (!err) { /* said, since the pair's end would look the same if we had died */
+        close(s->joint.io.fd);
+        s->joint.io.fd = -1;
+        s->due = TELL_ENDED;
+        tell(s);
     } else if (s->state == STOLEN_ASKED || s->due == TELL_ACCEPTED) {
         refuse(s); /* that it had been accepted was never heard of */
     } else {

@@ -31,7 +31,7 @@ static void close_end(struct conn *c, int which, bool reset) {
 void conn_drop_other(struct conn *c, bool reset) {
     struct gate *g = c->gate;
     close_end(c, OTHER, reset);
-    c->relay.end[OTHER].pair = false;
+    c->relay.end[OTHER].pair = c->relay.end[OTHER].ended = c->relay.end[OTHER].doubted = false;
     handover_forget(&g->handover, &c->offer, reset);
     timer_cancel(g->loop, &c->lost);
     clients_release(g->clients, &c->from);
@@ -157,6 +157,8 @@ static void answered(struct handover_offer *o, enum handover_answer what, int er
     if (what == HANDOVER_ACCEPTED) {
         if (c->state == CONN_OFFERED)
             start_relay(c);
+    } else if (what == HANDOVER_ENDED) {
+        relay_ends(&c->relay, OTHER);
     } else if (
         c->state ==
         CONN_OFFERED) { /* nothing was sent to it: the target's, as if it had never been asked */

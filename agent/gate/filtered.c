@@ -211,6 +211,9 @@ static int read_once(struct party *p) {
         return 0;
     if (n < 0 || (n == 0 && (p->broken || party_vanished(p))))
         return lose(p) ? 0 : -1;
+    p->doubted = n == 0 && p->pair && p->shut && !p->ended;
+    if (p->doubted)
+        return 0;
     if (n == 0)
         p->eof = true;
     else if (behind)
@@ -254,7 +257,8 @@ static bool connected(struct party *p) {
 
 /* After a settle() that `f` has outlived, an app's party may be no more. */
 static bool may_read(struct filtered *f, unsigned which, const struct party *p) {
-    return party_of(f, which) == p && p->io.fd >= 0 && !p->eof && p->held_n < EXCHANGE_HEAD;
+    return party_of(f, which) == p && p->io.fd >= 0 && !p->eof && !p->doubted &&
+           p->held_n < EXCHANGE_HEAD;
 }
 
 static void ready(struct loop_fd *io, uint32_t events) {
@@ -280,11 +284,25 @@ static void ready(struct loop_fd *io, uint32_t events) {
 
 /* --- apps ----------------------------------------------------------------------------------------------------------- */
 
+/* The pair's end is an end in order. */
+static void ended(struct party *p) {
+    p->ended = true;
+    if (!p->doubted)
+        return;
+    p->doubted = false;
+    p->eof = true;
+    settle(p->owner);
+}
+
 static void answered(struct handover_offer *o, enum handover_answer what, int err) {
     struct party *p = container_of(o, struct party, offer);
     struct filtered *f = p->owner;
     unsigned which = number_of(p);
     (void)err;
+    if (what == HANDOVER_ENDED) {
+        ended(p);
+        return;
+    }
     /* TCP, too, hands out what came before a reset. */
     for (int more = what == HANDOVER_RESET && !p->asked; more > 0 && may_read(f, which, p);)
         if ((more = read_once(p)) < 0)
@@ -445,6 +463,7 @@ static void go_raw(struct filtered *f) {
     hand_end(client, &c->relay.end[CLIENT]);
     hand_end(with, &c->relay.end[OTHER]);
     handover_move(&c->gate->handover, &with->offer, &c->offer);
+    c->relay.end[OTHER].ended = with->ended;
     kept = relay_push(&c->relay, CLIENT, with->held, with->held_n) &&
            relay_push(&c->relay, OTHER, client->held, client->held_n);
     if (f->raw >= EXCHANGE_APP)

@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { OFFER = 1, ABORT = 2, ACCEPTED = 16, REFUSED = 17, RESET = 18, LINK = 19 };
+enum { OFFER = 1, ABORT = 2, ACCEPTED = 16, REFUSED = 17, RESET = 18, LINK = 19, ENDED = 20 };
 enum { PACKET = 512, PACKETS_IN_A_ROW = 64 };
 
 static struct handover_offer *offer_of(const struct handover *h, uint64_t number) {
@@ -146,8 +146,8 @@ static void answer(struct handover *h, uint64_t tag, uint64_t number, uint64_t e
     struct handover_offer *o = offer_of(h, number);
     if (!o)
         return; /* forgotten meanwhile: its answer was on the way */
-    if (tag == ACCEPTED) {
-        o->answered(o, HANDOVER_ACCEPTED, 0);
+    if (tag == ACCEPTED || tag == ENDED) {
+        o->answered(o, tag == ACCEPTED ? HANDOVER_ACCEPTED : HANDOVER_ENDED, 0);
         return;
     }
     forget(h, o);
@@ -168,8 +168,8 @@ static bool take(struct handover *h, struct span *s) {
         h->link(h, number, up);
         return true;
     }
-    if (tag < ACCEPTED || tag > LINK ||
-        (tag != ACCEPTED && (count < 3 || !span_mp_uint(s, &value))))
+    if (tag < ACCEPTED || tag > ENDED ||
+        (tag != ACCEPTED && tag != ENDED && (count < 3 || !span_mp_uint(s, &value))))
         return false;
     answer(h, tag, number, value);
     return true;

@@ -2,7 +2,7 @@
  * an app is to have, and what became of it. Knows neither rules nor octets.
  *
  *     [1, conn, session, target index, client ip, client port, own ip, app port] + fd     [2, conn] abort
- *     [16, conn] accepted   [17, conn, errno] refused   [18, conn, errno] reset   [19, session, up]
+ *     [16, conn] accepted   [17, conn, errno] refused   [18, conn, errno] reset   [19, session, up]   [20, conn] ended
  *
  * Packets (SOCK_SEQPACKET), never waited for: an engine that does not take a packet now is one that has no time for a
  * connection either, and the connection is refused; an abort that is lost is said by the pair's end, which closes unshut. */
@@ -15,7 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum handover_answer { HANDOVER_ACCEPTED, HANDOVER_REFUSED, HANDOVER_RESET };
+/* ENDED: both ways, in order; the pair's end closes, as it would if the engine had died. */
+enum handover_answer { HANDOVER_ACCEPTED, HANDOVER_ENDED, HANDOVER_REFUSED, HANDOVER_RESET };
 
 /* One connection handed over. Embedded in its owner, zeroed but for `answered`. After REFUSED and RESET, and after
  * handover_forget, it is zero again and is told nothing more. */

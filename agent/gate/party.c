@@ -39,7 +39,7 @@ void party_watch(struct party *p) {
         return;
     if (p->connecting || p->out.len)
         events |= EPOLLOUT;
-    if (!p->connecting && !p->asked && !p->eof && p->held_n < EXCHANGE_HEAD)
+    if (!p->connecting && !p->asked && !p->eof && !p->doubted && p->held_n < EXCHANGE_HEAD)
         events |= EPOLLIN;
     if (p->eof && !p->shut)
         events |= EPOLLERR;

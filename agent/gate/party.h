@@ -17,6 +17,7 @@ struct party {
     struct handover_offer offer;
     bool connecting, asked, pair;
     bool eof, eof_taken; /* its own end: seen, and taken by the exchange */
+    bool ended, doubted; /* of a pair: see relay.h */
     bool end, shut;      /* ours towards it: to be told, and told */
     bool was_full;
     int broken;

@@ -23,7 +23,7 @@ static bool owes(const struct relay_end *e) {
 
 static bool may_read(struct relay *r, const struct relay_end *e) {
     const struct relay_end *o = other(r, e);
-    return !e->eof && (!owes(o) || o->broken);
+    return !e->eof && !e->doubted && (!owes(o) || o->broken);
 }
 
 /* An end that has said EOF and was told of the other's has nothing more to say, not even an error. */
@@ -96,6 +96,9 @@ static bool ended(struct relay *r, struct relay_end *from, int err) {
         r->over(r, true);
         return true;
     }
+    from->doubted = from->pair && from->shut && !from->ended;
+    if (from->doubted)
+        return false;
     from->eof = true;
     tell_end(r, other(r, from));
     return finish(r);
@@ -186,6 +189,15 @@ int relay_start(struct relay *r, struct fault *f) {
     for (int i = 0; i < 2; i++) /* whether one is read depends on what the other has not taken */
         watch(r, &r->end[i]);
     return in_order(&r->end[0]) && in_order(&r->end[1]);
+}
+
+void relay_ends(struct relay *r, int which) {
+    struct relay_end *e = &r->end[which];
+    e->ended = true;
+    if (!e->doubted || ended(r, e, 0))
+        return;
+    watch(r, e);
+    watch(r, other(r, e));
 }
 
 void relay_last_words(struct relay *r, int from) {

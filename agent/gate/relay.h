@@ -31,8 +31,10 @@ struct relay_end {
     struct backlog out;       /* for this end, not taken yet */
     bool pair;                /* one end of a socket pair: gone without a word is broken, not EOF */
     bool eof;                 /* it has said EOF */
-    bool shut;                /* the other's EOF was told to it */
-    int broken;               /* errno of writing; from then on it is only read, to its end */
+    bool ended;               /* of a pair: that it ends in order was said */
+    bool doubted; /* of a pair: it has said EOF, or its other end is gone; `ended` tells which */
+    bool shut;    /* the other's EOF was told to it */
+    int broken;   /* errno of writing; from then on it is only read, to its end */
 };
 
 struct relay {
@@ -47,6 +49,8 @@ struct relay {
 int relay_start(struct relay *r, struct fault *f);
 /* `n` octets for end `to`; false: no memory. */
 bool relay_push(struct relay *r, int to, const void *p, size_t n);
+/* Of a pair: its other end ends in order. May be over then. */
+void relay_ends(struct relay *r, int which);
 /* What end `from` had sent is passed on, as far as it is taken now: for one that is known to have been reset. */
 void relay_last_words(struct relay *r, int from);
 /* Nothing is registered or kept any more; does nothing if it was not started. */

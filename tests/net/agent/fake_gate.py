@@ -12,7 +12,7 @@ from typing import Any
 import msgpack
 
 GIVES, ABORTS = 1, 2
-ACCEPTED, REFUSED, RESET, SESSION = 16, 17, 18, 19
+ACCEPTED, REFUSED, RESET, SESSION, ENDED = 16, 17, 18, 19, 20
 
 
 @dataclass

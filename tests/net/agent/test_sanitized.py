@@ -11,6 +11,7 @@ import pytest
 from cffi import FFI
 
 from agent import build
+from images.build_native import HTTP_LIBRARIES, compiled_regex
 from native import sources as native
 from tests.net.agent.lab import WORLD4, Lab
 
@@ -39,7 +40,7 @@ def module() -> Path:
 def compile_module(out: str) -> None:
     """Prints its path last."""
     os.chdir(ROOT)
-    ffi: FFI = build.ffibuilder()
+    ffi: FFI = build.ffibuilder(compiled_regex(Path(out)))
     name, source, extension, options = ffi._assigned_source
     options["extra_compile_args"] = [*native.CFLAGS, *SANITIZE]
     options["extra_link_args"] = SANITIZE
@@ -90,7 +91,10 @@ def relay() -> Path:
         f"-I{ROOT}/native",
     ]
     done = subprocess.run(
-        ["gcc", *flags, *files, "-lpthread", "-o", str(made)], capture_output=True, text=True, check=False
+        ["gcc", *flags, *files, compiled_regex(made.parent), *HTTP_LIBRARIES, "-lpthread", "-o", str(made)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return made

@@ -14,7 +14,7 @@ import pytest
 
 from agent.engine import Engine
 from tests.net.agent.conftest import SESSION
-from tests.net.agent.fake_gate import ACCEPTED, REFUSED, RESET, FakeGate, read, read_all
+from tests.net.agent.fake_gate import ACCEPTED, ENDED, REFUSED, RESET, FakeGate, read, read_all
 from tests.net.agent.lab import WINDOW, Bridge, Flow, linked, octets
 from wire.messages import ChannelKind, Open, Opened, Reset
 
@@ -89,6 +89,7 @@ async def test_octets_pass_both_ways_once_the_app_has_accepted(
         mine.send(b"bye")
         mine.shutdown(socket.SHUT_WR)
         assert await flow.read() == b"bye"
+        assert await place.gate.heard() == [ENDED, 1]
     counted = place.engine.counters(SESSION)
     assert (counted.stolen, counted.stolen_bytes) == (1, 36)
 

@@ -88,6 +88,36 @@ class Refused(Exception):
     """The gate has said [18, errno, sentence]."""
 
 
+class App(socket.socket):
+    """The engine's end of a pair. That it ends in order is said too: else it would look as if the engine had died."""
+
+    def __init__(self, offer: Offer, fd: int) -> None:
+        super().__init__(fileno=fd)
+        self._offer = offer
+        self._said = False
+
+    def shutdown(self, how: int) -> None:
+        super().shutdown(how)
+        if how != socket.SHUT_RD:
+            self._ends()
+
+    def close(self) -> None:
+        if self.fileno() >= 0:
+            self._ends()
+        super().close()
+
+    def vanish(self) -> None:
+        """As when the engine dies."""
+        self._said = True
+        self.close()
+
+    def _ends(self) -> None:
+        if not self._said:
+            self._said = True
+            with suppress(OSError):
+                self._offer.gate.hand_over([20, self._offer.conn])
+
+
 class Offer:
     """One connection handed over, seen by the engine."""
 
@@ -96,7 +126,7 @@ class Offer:
         self.conn, self.session, self.target = words[1:4]
         self.client = (str(ipaddress.ip_address(words[4])), words[5])
         self.own, self.app_port = str(ipaddress.ip_address(words[6])), words[7]
-        self.sock = socket.socket(fileno=fd)
+        self.sock = App(self, fd)
         self.sock.settimeout(20)
 
     def accept(self) -> socket.socket:
@@ -106,11 +136,11 @@ class Offer:
 
     def refuse(self, errno: int = 111) -> None:
         self.gate.hand_over([17, self.conn, errno])
-        self.sock.close()
+        self.sock.vanish()
 
     def reset(self, errno: int = 104) -> None:
         self.gate.hand_over([18, self.conn, errno])
-        self.sock.close()
+        self.sock.vanish()
 
 
 class Gate:

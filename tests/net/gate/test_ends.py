@@ -150,6 +150,34 @@ def test_one_port_of_a_clients_a_thousand_times(
         assert took[-1] < 0.9  # a SYN is repeated after a second
 
 
+@pytest.mark.parametrize("filters", [None, [[[0, "^X-Mine: "]]]], ids=["whole", "filtered"])
+def test_an_agent_that_dies_is_no_end_in_order(lab: Lab, gate: Start, filters: object) -> None:
+    """Also to a client that has said its own end: half an answer must not look like a whole one."""
+    made = gate()
+    with lab.listen() as listener:
+        port = listener.getsockname()[1]
+        made.want(Rule(port=port, filter=filters))
+        for dies in (False, True):
+            with lab.connect(TARGET4, port) as caller:
+                caller.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-Mine: 1\r\n\r\n")
+                app = made.offered().accept()
+                while not app.recv(4096).endswith(b"\r\n\r\n"):
+                    pass
+                caller.shutdown(socket.SHUT_WR)
+                assert app.recv(1) == b""
+                part = b"HTTP/1.1 200 OK\r\n\r\npart"
+                app.sendall(part)
+                assert caller.recv(100) == part
+                if dies:
+                    app.vanish()
+                    made.handed.shutdown(socket.SHUT_RDWR)
+                    with pytest.raises(ConnectionResetError):
+                        caller.recv(1)
+                else:
+                    app.close()
+                    assert caller.recv(1) == b""
+
+
 def test_a_drain_lets_everybody_finish(lab: Lab, gate: Start) -> None:
     with lab.listen() as listener:
         port = listener.getsockname()[1]
