@@ -22,8 +22,8 @@ RESET, CUT = 56, 18  # curl's exit codes: "failure in receiving network data", "
 class Asking:
     """A bystander's request that is on its way."""
 
-    def __init__(self, client: Container, path: str) -> None:
-        words = ["curl", "-sS", "-m", "15", "-w", "%{http_code}", f"{URL}{path}"]
+    def __init__(self, client: Container, method: str, path: str) -> None:
+        words = ["curl", "-sS", "-m", "15", "-X", method, "-w", "%{http_code}", f"{URL}{path}"]
         self.process = subprocess.Popen(
             ["docker", "exec", str(client.id), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -39,11 +39,12 @@ class Asking:
 def test_killed_with_a_request_in_hand(
     scene: Scene, shop: Container, bystander: Container, gone: str, by: str
 ) -> None:
-    """Only who was promised a 502 has one, and only where requests are known: a port stolen whole may be anything's."""
+    """What may be asked twice is the target's, as long as nothing was answered; who was promised a 502 has one. Both
+    only where requests are known: a port stolen whole may be anything's."""
     options = ("--on-app-gone", gone, *(("--http-path", "^/") if by == "filter" else ()))
     run = app(scene, shop, *options, what=HTTP)
-    for path in ("/never", "/half"):
-        asking = Asking(bystander, path)
+    for method, path in (("GET", "/never"), ("POST", "/never"), ("GET", "/half")):
+        asking = Asking(bystander, method, path)
         run.event(asked=path)
         if path == "/half":
             time.sleep(0.2)  # its first half is on its way: the client tells nobody that it came
@@ -53,6 +54,9 @@ def test_killed_with_a_request_in_hand(
         assert time.monotonic() - began < 3
         if (path, gone, by) == ("/never", "502", "filter"):
             assert (code, text[-3:]) == (0, "502")
+        elif (method, path, gone, by) == ("GET", "/never", "target", "filter"):
+            assert (code, text[-3:]) == (0, "200")
+            assert '"by": "target"' in text
         else:
             assert code in (RESET, CUT, 52), text  # 52: "empty reply", where nothing had come
             assert "502" not in text

@@ -3,8 +3,8 @@
     shop.py NAME [PROTOCOL…]
 
 Protocols, all of them unless some are named: http 8080, tls 8444 (HTTP in it), grpc 50051, websocket 8765, redis 6379,
-postgres 5432. {"listening": […]} is written once all accept. HTTP's paths: /never is taken and not answered, /half is
-answered by half; both are told as {"asked": PATH}. gRPC: shop.Shop/One, /Down, /Up, /Both, and its health service.
+postgres 5432. {"listening": […]} is written once all accept. HTTP's paths, of who is
+called "app": /never is taken and not answered, /half is answered by half; both are told as {"asked": PATH}. gRPC: shop.Shop/One, /Down, /Up, /Both, and its health service.
 
 Lines on stdin, each answered by {"done": …}: "kill" ends whoever serves at once, as SIGKILL does; "serve" begins anew.
 Its end is the end of all.
@@ -53,7 +53,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     name = ""
 
     def do_GET(self) -> None:
-        if self.path in ("/never", "/half"):
+        if self.name == "app" and self.path in ("/never", "/half"):
             say(asked=self.path)
             if self.path == "/half":
                 self.answer(b"half an answer", length=1000)
@@ -62,6 +62,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         peer = [self.client_address[0].removeprefix("::ffff:"), self.client_address[1]]
         who = {"by": self.name, "path": self.path, "user": self.headers.get("X-User"), "peer": peer}
         self.answer(json.dumps(who).encode() + b"\n")
+
+    do_POST = do_GET
 
     def answer(self, body: bytes, length: int = 0) -> None:
         self.send_response(200)
