@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from runner import ports
 from runner.chosen import matched
-from wire.messages import AppPort, Stealing, Stolen
+from runner.present import Present
+from wire.messages import Stealing, Stolen
 
 
 @dataclass(slots=True)
@@ -16,15 +16,18 @@ class Theft:
 
     target: str
     filtered: str = ""
-    _now: dict[int, tuple[AppPort, ...]] = field(default_factory=dict)
+    _present: Present = field(init=False)
     _refused: dict[int, str] = field(default_factory=dict)
     _counts: dict[tuple[int, int], Stolen] = field(default_factory=dict)
     _past: dict[int, Stolen] = field(default_factory=dict)  # of targets that are gone, by port
-    _said: str = ""
     _warned: set[str] = field(default_factory=set)
 
+    def __post_init__(self) -> None:
+        whose = f"{self.filtered}; all others stay with it" if self.filtered else ""
+        self._present = Present("stealing", self.target, whose)
+
     def notice(self, said: Stealing) -> None:
-        self._now[said.target] = tuple(sorted(said.ports, key=lambda port: port.target))
+        self._present.notice(said.target, said.ports)
         self._refused[said.target] = said.refused
 
     def counted(self, said: Stolen) -> None:
@@ -32,31 +35,15 @@ class Theft:
 
     def gone(self, index: int) -> None:
         """A container ended, which is said elsewhere."""
-        self._now.pop(index, None)
+        self._present.gone(index)
         self._refused.pop(index, None)
         for key in [key for key in self._counts if key[0] == index]:
             one = self._counts.pop(key)
             self._past[one.port] = _added(self._past.get(one.port), one)
-        if not any(self._now.values()):
-            self._said = ""
 
     def line(self) -> str | None:
         """One sentence about the present, once."""
-        by_ports: dict[tuple[AppPort, ...], int] = {}
-        for now in self._now.values():
-            if now:
-                by_ports[now] = by_ports.get(now, 0) + 1
-        parts = [
-            f"{ports.shown(now)} of {self.target}" + (f" ({count} containers)" if count > 1 else "")
-            for now, count in by_ports.items()
-        ]
-        text = f"stealing {' and '.join(parts)}" if parts else ""
-        if text == self._said:
-            return None
-        before, self._said = self._said, text
-        if text and self.filtered:
-            return f"{text}: {self.filtered}; all others stay with it"
-        return text or f"no longer {before}"
+        return self._present.line()
 
     def warnings(self) -> list[str]:
         """What stands in the way, each once."""

@@ -10,7 +10,7 @@ from contextlib import suppress
 from links.link import CallFailed, Link, LinkEnded
 from runner import stealing, tally
 from runner.chosen import Choice
-from runner.mirrored import Mirrored
+from runner.present import Present
 from runner.screen import Screen
 from runner.stolen import Theft
 from wire import messages as m
@@ -28,7 +28,7 @@ class MirroredLine:
 
     def __init__(self, screen: Screen, target: str, filtered: str = "", *, steals: bool = True) -> None:
         self._screen = screen
-        self._mirrored = Mirrored(target, "" if steals else filtered)
+        self._mirrored = Present("mirroring", target, "" if steals else filtered)
         self._stolen = Theft(target, filtered if steals else "")
         self._choice = Choice(target)
         self._flush: asyncio.TimerHandle | None = None

@@ -114,7 +114,7 @@ def meshed(sidecar: str) -> str:
         return f"what {sidecar} brings to it is stolen behind that, where it is no longer encrypted"
     return (
         f"{sidecar} stands before it, whose user is not known to gates: what that brings by the loopback interface "
-        "stays with the target unless --steal-local is given"
+        "stays with the target unless --mesh-uid names it"
     )
 
 

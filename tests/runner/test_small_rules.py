@@ -13,7 +13,7 @@ from runner import contexts, ports, refusals, users, worktree
 from runner.config import Caller
 from runner.errors import NOT_FOUND, Refusal
 from runner.labels import ROLE, SESSION, forgotten
-from runner.mirrored import Mirrored
+from runner.present import Present
 from runner.signals import End, Forward, Signals
 from wire.messages import AppPort, Port, Proto, User
 
@@ -236,7 +236,7 @@ def test_a_missing_program_is_127() -> None:
 
 
 def test_one_line_for_all_containers() -> None:
-    play = Mirrored("compose/api")
+    play = Present("mirroring", "compose/api")
     web = (AppPort(TCP, 8080, 8080), AppPort(UDP, 53, 53))
     play.notice(0, web)
     play.notice(1, web[::-1])
@@ -270,7 +270,7 @@ def test_only_our_own_never_started_and_old_containers_are_forgotten() -> None:
 
 
 def test_what_is_mirrored_is_said_anew_after_a_restart() -> None:
-    play, web = Mirrored("container/x"), (AppPort(TCP, 80, 80),)
+    play, web = Present("mirroring", "container/x"), (AppPort(TCP, 80, 80),)
     play.notice(0, web)
     assert play.line() == "mirroring 80 of container/x"
     play.gone(0)
@@ -280,7 +280,7 @@ def test_what_is_mirrored_is_said_anew_after_a_restart() -> None:
 
 
 def test_what_came_back_is_said_anew_though_others_were_mirrored_all_the_while() -> None:
-    play, web = Mirrored("deploy/x"), (AppPort(TCP, 80, 80),)
+    play, web = Present("mirroring", "deploy/x"), (AppPort(TCP, 80, 80),)
     for index in range(3):
         play.notice(index, web)
     assert play.line() == "mirroring 80 of deploy/x (3 containers)"
@@ -292,7 +292,7 @@ def test_what_came_back_is_said_anew_though_others_were_mirrored_all_the_while()
 
 
 def test_the_end_of_mirroring_is_said_after_one_has_gone() -> None:
-    play, web = Mirrored("deploy/x"), (AppPort(TCP, 80, 80),)
+    play, web = Present("mirroring", "deploy/x"), (AppPort(TCP, 80, 80),)
     play.notice(0, web)
     play.notice(1, web)
     assert play.line() == "mirroring 80 of deploy/x (2 containers)"
@@ -303,7 +303,7 @@ def test_the_end_of_mirroring_is_said_after_one_has_gone() -> None:
 
 
 def test_a_container_of_which_nothing_was_mirrored_goes_without_a_word() -> None:
-    play, web = Mirrored("deploy/x"), (AppPort(TCP, 80, 80),)
+    play, web = Present("mirroring", "deploy/x"), (AppPort(TCP, 80, 80),)
     play.notice(0, web)
     play.notice(1, ())
     assert play.line() == "mirroring 80 of deploy/x"

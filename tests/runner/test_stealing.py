@@ -10,7 +10,7 @@ from runner import stealing
 from runner.chosen import Choice
 from runner.config import RunOptions
 from runner.errors import Refusal
-from runner.mirrored import Mirrored
+from runner.present import Present
 from runner.stolen import Theft
 from wire.messages import AppPort, Choose, Chosen, Condition, Filter, Proto, Steal, Stealing, Stolen
 
@@ -192,7 +192,7 @@ def test_what_a_choice_says() -> None:
 
 
 def test_what_is_mirrored_by_a_filter_is_said_so() -> None:
-    mirrored = Mirrored("api", "requests where the path matches /x")
+    mirrored = Present("mirroring", "api", "requests where the path matches /x")
     mirrored.notice(0, EIGHTY)
     line = mirrored.line()
     assert line is not None
