@@ -66,7 +66,7 @@ def page() -> str:
         "A Unix socket whose path is the target's (a database's, an engine's) is connected to from inside the target,"
         " as its process;\nonly streams, only octets, and only where the session may go out from the target at all."
         " One that is bound stays in the container.\n\n"
-        "Not reached: glob(3) of musl, fts(3); inotify(7) finds the container's own.\n"
+        "Not reached: inotify(7) finds the container's own.\n"
     )
     parts.append("## Programs without a loader\n")
     parts.append(

@@ -26,6 +26,7 @@
 #undef nftw64
 #undef ftw64
 #undef scandir64
+#undef glob64
 #undef off64_t
 #define off64_t off_t
 

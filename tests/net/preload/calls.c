@@ -7,6 +7,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#ifdef __GLIBC__
+#include <fts.h>
+#endif
 #include <ftw.h>
 #include <glob.h>
 #include <limits.h>
@@ -218,16 +221,20 @@ static void directories(void) {
     if (n >= 0)
         free(found);
     SAY("scandir", "nothing", scandir(in("nothing"), &found, NULL, alphasort));
-#ifdef __GLIBC__ /* musl's glob(3) takes no calls of others: it sees the container's own (docs/plan-files.md) */
-    const char *patterns[] = {"*", "sub/*/l*f", "nothing*", "[ef]*", "link*/*"};
+    const char *patterns[] = {"*",  "sub/*/l*f", "nothing*", "[ef]*", "link*/*",
+                              "*/", "su\\b/*",   "file",     "no/*",  "d*g"};
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
         glob_t g = {0};
         SAY("glob", patterns[i], glob(in(patterns[i]), 0, NULL, &g));
         for (size_t j = 0; j < g.gl_pathc; j++)
             texts(" ", "", g.gl_pathv[j]);
         globfree(&g);
+        SAY("glob mark", patterns[i], glob(in(patterns[i]), GLOB_MARK | GLOB_NOCHECK, NULL, &g));
+        SAY("glob append", patterns[i], glob(in("sub/*"), GLOB_APPEND, NULL, &g));
+        for (size_t j = 0; j < g.gl_pathc; j++)
+            texts(" ", "", g.gl_pathv[j]);
+        globfree(&g);
     }
-#endif
 }
 
 static void streams(void) {
@@ -349,6 +356,47 @@ static void walks(void) {
     SAY("nftw", "dangling", nftw(in("dangling"), walked, 8, 0));
     SAY("ftw", "sub", ftw(in("sub"), stopped, 8));
 }
+
+#ifdef __GLIBC__
+static int named(const FTSENT **a, const FTSENT **b) {
+    return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+static void tree(const char *what, int options) {
+    char first[PATH_MAX + 8], second[PATH_MAX + 8];
+    snprintf(first, sizeof first, "%s", in("sub"));
+    snprintf(second, sizeof second, "%s", in(what));
+    FTS *f = fts_open((char *[]){first, second, NULL}, options, named);
+    FTSENT *e;
+    int n = 0;
+    while (f && (e = fts_read(f)) && n++ < 500) {
+        struct stat s;
+        printf("  fts %s %d level %d name %s", e->fts_path + strlen(dir), e->fts_info, e->fts_level,
+               e->fts_name);
+        printf(" errno %d", e->fts_info == FTS_DNR || e->fts_info == FTS_NS ? e->fts_errno : 0);
+        printf(" size %ld", e->fts_info == FTS_F ? (long)e->fts_statp->st_size : 0L);
+        printf(" there %d\n", lstat(e->fts_accpath, &s));
+        if (strcmp(e->fts_name, "deep") == 0 && e->fts_info == FTS_D && options & FTS_NOCHDIR)
+            fts_set(f, e, FTS_SKIP);
+        if (e->fts_info == FTS_SL && options & FTS_COMFOLLOW)
+            fts_set(f, e, FTS_FOLLOW);
+        if (e->fts_info == FTS_D && strcmp(e->fts_name, "sub") == 0 && options & FTS_SEEDOT)
+            for (FTSENT *c = fts_children(f, 0); c; c = c->fts_link)
+                printf("    child %s %d\n", c->fts_name, c->fts_info);
+    }
+    SAY("fts", what, f ? fts_close(f) : -1);
+}
+
+static void trees(void) {
+    tree("file", FTS_PHYSICAL);
+    tree("linkdir", FTS_PHYSICAL | FTS_COMFOLLOW);
+    tree("linkdir", FTS_LOGICAL | FTS_NOCHDIR);
+    tree("nothing", FTS_PHYSICAL | FTS_SEEDOT);
+    tree("dangling", FTS_LOGICAL);
+    tree("up", FTS_LOGICAL | FTS_XDEV);
+    tree("file", 0);
+}
+#endif
 
 /* By number, as libuv asks for statx(2). */
 static void numbers(void) {
@@ -659,6 +707,9 @@ int main(int argc, char **argv) {
     by_descriptor();
     working_directory();
     walks();
+#ifdef __GLIBC__
+    trees();
+#endif
     numbers();
     systems();
     lowest_descriptors();

@@ -196,6 +196,12 @@ def sanitized(libraries: dict[str, Path]) -> Path:
     return build_supervised(libraries["musl"].parents[1], "sanitized", compiler)
 
 
+@pytest.fixture(scope="session")
+def app_folder(libraries: dict[str, Path]) -> Path:
+    """Where libraries of every kind find their rules and their copies."""
+    return libraries["musl"].parents[1]
+
+
 @pytest.fixture
 def app(tmp_path: Path, tree: Path, libraries: dict[str, Path]) -> Iterator[App]:
     """By its rules /srv and /etc/hostname are the target's to read and write; there is a layer for either libc."""
