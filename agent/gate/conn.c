@@ -13,6 +13,11 @@
 
 #define MILLISECOND (1000ull * 1000)
 
+/* What is under way to or from the target over lo: its round trip is microseconds, so this fills it. Left to itself the kernel lets
+ * tens of MiB lie there, which have left every cache when they are read: measured, one spliced stream went from 24.6 and 25.5 Gbit/s
+ * (to and from the target) to 31.6 and 37.6. The client's side may be far away, and is the kernel's to size. */
+#define TARGET_BUFFER (256 * 1024)
+
 /* --- ends ----------------------------------------------------------------------------------------------------------- */
 
 static void close_end(struct conn *c, int which, bool reset) {
@@ -98,10 +103,12 @@ static int target_socket(struct conn *c) {
                     SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
     if (fd < 0)
         return -1;
-    static const int mark = (int)RULES_MARK, one = 1;
+    static const int mark = (int)RULES_MARK, one = 1, room = TARGET_BUFFER;
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof one);
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
+    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     /*privileged CAP_NET_ADMIN: SO_MARK, by which the rules know the gate's own connections. */
     if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark) == 0 &&
