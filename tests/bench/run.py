@@ -4,9 +4,9 @@
     [--patience 60]
 
 Sections: ways (bulk, round trips, connections, memory), crowd (what 10,000 idle connections cost), mirror, steal
-(what a gate costs bystanders), files (what the target's files cost), start, pods (a pod as the target, on the cluster
-of `make cluster`). Each run passes through all carriers in turn, so that what the machine does meanwhile falls on all
-of them alike. Needs root.
+(what a gate costs bystanders, and the way to the app), files (what the target's files cost), start, pods (a pod as the
+target, on the cluster of `make cluster`). Each run passes through all carriers in turn, so that what the machine does
+meanwhile falls on all of them alike. Needs root.
 docs/benchmarks.md has the record and its reading.
 """
 
@@ -36,6 +36,7 @@ from tests.bench import (
     start,
     stealing,
     table,
+    whole_port,
 )
 from tests.bench.table import Figure
 
@@ -281,6 +282,11 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def steal(options: argparse.Namespace, others: Others) -> list[Figure]:
+    """The gate's bystanders, in namespaces; and the way to the app, on the container engine."""
+    return stealing.figures(options, others) + whole_port.figures(options, others)
+
+
 def main() -> None:
     """Set up, measure, print, write."""
     options = parsed()
@@ -304,7 +310,7 @@ def main() -> None:
         "ways": ways,
         "crowd": crowd,
         "mirror": mirror,
-        "steal": stealing.figures,
+        "steal": steal,
         "files": filing.figures,
         "start": start.figures,
         "pods": pods.figures,
