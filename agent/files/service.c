@@ -36,6 +36,7 @@ struct service {
     struct message *doom; /* says so: made beforehand, so that want of memory can be said too */
     bool greeted;
     uint32_t work;
+    struct timer look; /* while requests wait for a thread */
     struct messages waiting;
     struct files_used *used;
     struct files_rates rates;
@@ -81,6 +82,7 @@ static void channel_ended(struct stream *st, int err) {
     messages_clear(&s->waiting);
     shaper_leave(s->rates.up, &s->to_be_asked);
     shaper_leave(s->rates.down, &s->to_answer);
+    timer_cancel(s->desk->post.loop, &s->look);
     pool_end(&s->pool); /* its reference goes with its last thread */
     let_go(s);
 }
@@ -203,6 +205,26 @@ static void note(struct service *s, uint32_t opcode) {
         s->used->read = true;
 }
 
+static void look_again(struct service *s) {
+    struct loop *l = s->desk->post.loop;
+    if (!s->look.place)
+        timer_set(l, &s->look, loop_now(l) + POOL_STUCK);
+}
+
+/* Requests wait for threads that may be stuck. When all are that there may be, EIO is what can be said of the target's disk. */
+static void on_look(struct timer *t) {
+    struct service *s = container_of(t, struct service, look);
+    struct message *m;
+    while (pool_is_stuck(&s->pool) && (m = pool_take_first(&s->pool))) {
+        s->work--;
+        answer_error(s, head_of(m)->unique, -EIO);
+        free(m);
+    }
+    if (pool_look(&s->pool))
+        look_again(s);
+    begin_more(s);
+}
+
 static void begin(struct service *s, struct message *m) {
     note(s, head_of(m)->opcode);
     shaper_pass(s->rates.up, m->len);
@@ -212,6 +234,7 @@ static void begin(struct service *s, struct message *m) {
     s->work++;
     if (pool_put(&s->pool, m) < 0)
         doom(s, EAGAIN);
+    look_again(s);
 }
 
 /* Whether the next may be begun now, of the rates; else its turn is waited for. */
@@ -366,6 +389,7 @@ struct channel *files_open(struct files_desk *d, const struct files_target *t,
     s->pool.serve = serve_one;
     s->pool.refused = refused;
     s->pool.over = pool_over;
+    s->look.fire = on_look;
     tree_init(s, t);
     s->used = t->used;
     atomic_flag_clear(&s->doomed);

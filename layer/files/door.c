@@ -3,9 +3,10 @@
 #include "layer/files/door_deeds.h"
 #include "layer/files/door_words.h"
 
+#include "native/thread.h"
+
 #include <errno.h>
 #include <sched.h>
-#include <signal.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -24,8 +25,10 @@ struct door {
     int mount, listener;
     uid_t app;
     atomic_uint_fast64_t opened, without_layer;
-    uint32_t running;
-    pthread_t threads[DOOR_THREADS];
+    pthread_mutex_t lock;
+    bool closed;
+    uint32_t running, idle;
+    pthread_t threads[DOOR_MOST];
 };
 
 /* A thread's own memory: one ask and one answer. */
@@ -159,6 +162,25 @@ static void serve(struct door *d, struct desk *desk, int connection) {
     }
 }
 
+static void *run(void *arg);
+
+/* Locked. 0, or an errno. */
+static int add_thread(struct door *d) {
+    int err = thread_start(&d->threads[d->running], STACK, false, run, d);
+    d->running += err == 0;
+    d->idle += err == 0;
+    return err;
+}
+
+/* This one is at something, or no more. When none is left for who comes next, there is another. */
+static void at_work(struct door *d, bool begins) {
+    pthread_mutex_lock(&d->lock);
+    d->idle += begins ? (uint32_t)-1 : 1;
+    if (d->idle == 0 && d->running < DOOR_MOST && !d->closed)
+        add_thread(d);
+    pthread_mutex_unlock(&d->lock);
+}
+
 /* Its umask is its own and 0: modes come with the asker's taken off. */
 static void *run(void *arg) {
     struct door *d = arg;
@@ -178,8 +200,10 @@ static void *run(void *arg) {
         }
         setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
         setsockopt(connection, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+        at_work(d, true);
         serve(d, desk, connection);
         close(connection);
+        at_work(d, false);
     }
 end:
     free(desk);
@@ -210,6 +234,7 @@ struct door *door_new(struct filesystem *fs, int mount, uid_t app, struct fault 
     d->fs = fs;
     d->mount = mount;
     d->app = app;
+    pthread_mutex_init(&d->lock, NULL);
     d->listener = listen_here(f);
     if (d->listener >= 0)
         return d;
@@ -218,18 +243,11 @@ struct door *door_new(struct filesystem *fs, int mount, uid_t app, struct fault 
 }
 
 int door_open(struct door *d, struct fault *f) {
-    sigset_t all, before;
-    pthread_attr_t attr;
     int err = 0;
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setstacksize(&attr, STACK);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_mutex_lock(&d->lock);
     while (d->running < DOOR_THREADS && !err)
-        if ((err = pthread_create(&d->threads[d->running], &attr, run, d)) == 0)
-            d->running++;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
+        err = add_thread(d);
+    pthread_mutex_unlock(&d->lock);
     if (!err)
         return 0;
     door_close(d);
@@ -237,6 +255,9 @@ int door_open(struct door *d, struct fault *f) {
 }
 
 void door_close(struct door *d) {
+    pthread_mutex_lock(&d->lock);
+    d->closed = true;
+    pthread_mutex_unlock(&d->lock);
     shutdown(d->listener, SHUT_RDWR); /* unix(7): whoever waits in accept is told EINVAL */
     for (uint32_t i = 0; i < d->running; i++)
         pthread_join(d->threads[i], NULL);

@@ -1,7 +1,9 @@
 /* The files' door: asks of the app's programs (door_words.h), each served by one of a few threads on the mount.
  *
- * A thread takes a connection, one packet, acts, answers, closes. DOOR_THREADS of them: what an app can have under way at once,
- * and with the kernel's queue of connections (DOOR_WAITING) all that one that floods can occupy; it keeps only itself waiting.
+ * A thread takes a connection, one packet, acts, answers, closes. DOOR_THREADS of them, and more when all are at something, for
+ * a disk of the target's may hang: DOOR_MOST is what an app can have under way at once, more than the agent lets hang
+ * (agent/files/pool.h), so that there is always one to be told EIO; with the kernel's queue of connections (DOOR_WAITING) it is all
+ * that an app that floods can occupy, and keeps only itself waiting.
  * Nothing of an asker is trusted: who it is says the kernel, what it asks is checked field by field, and a path is resolved
  * with the mount's root as its root, so that there is nothing else it could lead to. */
 #pragma once
@@ -12,6 +14,7 @@
 #include <sys/types.h>
 
 #define DOOR_THREADS 8
+#define DOOR_MOST    48
 #define DOOR_WAITING 128
 
 struct door;
