@@ -6,6 +6,7 @@ import errno
 import mmap
 import os
 import random
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -17,6 +18,7 @@ from tests.net.files.door import NOFOLLOW, Door
 from tests.net.files.lab import APP_GID, APP_UID, TARGET_GID, TARGET_UID, Files, Target
 
 LISTED = 3000
+CROWD = 100_000
 
 
 def test_a_file_comes_whole(door: Door, target: Target) -> None:
@@ -146,6 +148,41 @@ def test_a_folder_of_many_comes_in_few_pieces(files: Files, target: Target) -> N
     assert asked < 20, "names with their attributes: 700 entries a round trip"
 
 
+def test_a_folder_of_a_hundred_thousand(files: Files, target: Target) -> None:
+    crowd = target.root / "crowd"
+    crowd.mkdir()
+    folder = os.open(crowd, os.O_RDONLY | os.O_DIRECTORY)
+    for number in range(CROWD):
+        os.mknod(f"entry-{number}", dir_fd=folder)
+    os.close(folder)
+    found: list[str] = []
+
+    def deed() -> None:
+        listed = files.door.open("/crowd", os.O_RDONLY | os.O_DIRECTORY)
+        found.extend(os.listdir(listed))
+        os.close(listed)
+
+    asked = files.asked(deed)
+    assert len(found) == CROWD
+    assert set(found) == {f"entry-{number}" for number in range(CROWD)}
+    assert asked < 200, "128 KiB a round trip"
+    shutil.rmtree(crowd)
+
+
+def test_a_file_that_has_no_name_yet(door: Door, target: Target) -> None:
+    """Written under none (O_TMPFILE), then linked: as programs do whose files are there whole or not at all."""
+    with pytest.raises(FileNotFoundError):
+        door.stat("/data/linked")
+    fd = os.open(target.root / "data", os.O_TMPFILE | os.O_RDWR, 0o644)
+    os.write(fd, b"whole")
+    folder = os.open(target.root / "data", os.O_RDONLY | os.O_DIRECTORY)
+    os.link(f"/proc/self/fd/{fd}", "linked", src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=True)
+    os.close(folder)
+    wait_until(lambda: door.ask("stat", "/data/linked").result == 0, 2.0)
+    assert door.read("/data/linked") == b"whole"
+    os.close(fd)
+
+
 def test_the_processs_own_files_are_shown_as_the_apps(door: Door, target: Target) -> None:
     own = door.stat("/own")
     assert (own["uid"], own["gid"]) == (APP_UID, APP_GID)
@@ -216,6 +253,11 @@ def test_holes_and_more_than_4_gib(door: Door, target: Target) -> None:
     fd = door.open("/data/sparse")
     assert os.pread(fd, 100, 5 << 30) == b"the end"
     assert os.lseek(fd, 0, os.SEEK_DATA) == 5 << 30
+    assert os.lseek(fd, 5 << 30, os.SEEK_HOLE) == (5 << 30) + 7
+    assert os.lseek(fd, 1 << 20, os.SEEK_HOLE) == 1 << 20
+    with pytest.raises(OSError, match="No such device or address"):
+        os.lseek(fd, (5 << 30) + 7, os.SEEK_DATA)
+    assert not any(os.pread(fd, 1 << 20, 4 << 30))
     os.close(fd)
     path.unlink()
 
