@@ -123,6 +123,8 @@ void engine_gate_del(struct engine *e,
                      uint32_t gate); /* its connections are reset; unknown: nothing */
 /* Says anew to the gate which sessions' links are there: it may not have known them when it was told. */
 void engine_gate_sessions(struct engine *e, uint32_t gate);
+/* Of this session: stolen connections that are idle end in order from the app's side, in all gates. */
+void engine_hush(struct engine *e, uint32_t session);
 /* Of this session: stolen connections whose client spoke last, in all gates. */
 uint32_t engine_unanswered(struct engine *e, uint32_t session);
 

@@ -221,6 +221,16 @@ class Engine:
         """Tells the gate once more which sessions' links are there: it may not have known them before."""
         lib.engine_gate_sessions(self._engine, gate)
 
+    def hush(self, session: int) -> None:
+        """Stolen connections of the session that are idle end in order from the app's side; their clients may still."""
+        lib.engine_hush(self._engine, session)
+
+    def stolen_open(self, session: int) -> int:
+        """Stolen connections of the session, open now."""
+        c = ffi.new("struct engine_counters *")
+        self._check(lib.engine_counters, session, c)
+        return int(c.stolen_open)
+
     def unanswered(self, session: int) -> int:
         """Stolen connections of the session whose client spoke last."""
         return int(lib.engine_unanswered(self._engine, session))

@@ -111,6 +111,17 @@ void engine_gate_sessions(struct engine *e, uint32_t gate) {
     loop_call(e->loop, gate_sessions, &c);
 }
 
+static void hush(void *arg) {
+    struct call *c = arg;
+    for (struct gate *g = c->engine->gates; g; g = g->next)
+        handover_hush(g->handover, c->session);
+}
+
+void engine_hush(struct engine *e, uint32_t session) {
+    struct call c = {.engine = e, .session = session};
+    loop_call(e->loop, hush, &c);
+}
+
 static void unanswered(void *arg) {
     struct call *c = arg;
     for (struct gate *g = c->engine->gates; g; g = g->next)

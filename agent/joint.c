@@ -33,6 +33,7 @@ void joint_fail(struct joint *j, int err) {
 static bool finished(struct joint *j) {
     if (!j->socket_eof || !j->channel_eof || j->out.len)
         return false;
+    channel_reset(&j->channel, ECONNRESET); /* forgotten already, but after joint_hush */
     end(j, 0);
     return true;
 }
@@ -225,13 +226,21 @@ static void on_room(struct channel *c) {
         pump(j);
 }
 
-static void on_eof(struct channel *c) {
-    struct joint *j = container_of(c, struct joint, channel);
+static void channel_ended(struct joint *j) {
     j->channel_eof = true;
     if (j->write_error || j->out.len)
         return;
     shutdown(j->io.fd, SHUT_WR);
     finished(j);
+}
+
+static void on_eof(struct channel *c) {
+    channel_ended(container_of(c, struct joint, channel));
+}
+
+void joint_hush(struct joint *j) {
+    if (!j->channel_eof)
+        channel_ended(j);
 }
 
 static void on_reset(struct channel *c, int err) {

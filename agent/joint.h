@@ -43,3 +43,5 @@ extern const struct channel_ops joint_channel_ops;
 void joint_start(struct joint *j);
 /* At once: the channel is reset as `err`, then `over`. Also ahead of joint_start. */
 void joint_fail(struct joint *j, int err);
+/* What is at the channel's other end says nothing more, and so does this: as after its EOF. Over once the socket has ended too. */
+void joint_hush(struct joint *j);

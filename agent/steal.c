@@ -389,6 +389,16 @@ void handover_free(struct handover *h) {
     free(h);
 }
 
+void handover_hush(struct handover *h, uint32_t session) {
+    for (int i = 0; i < CHAINS; i++)
+        for (struct stolen *s = LIST_FIRST(&h->chains[i]), *next; s; s = next) {
+            next = LIST_NEXT(s, chain);
+            if (s->session == session && s->counters && s->state == STOLEN_OPEN &&
+                !s->joint.asked && !s->joint.out.len)
+                joint_hush(&s->joint);
+        }
+}
+
 uint32_t handover_unanswered(const struct handover *h, uint32_t session) {
     uint32_t count = 0;
     for (int i = 0; i < CHAINS; i++) {

@@ -51,4 +51,6 @@ void handover_free(struct handover *h); /* its connections are reset */
 void handover_session(struct handover *h, uint32_t session, bool up);
 void handover_sessions(struct handover *h); /* the same of all of them */
 /* Of this session, connections whose client spoke last: an answer may be on its way. */
+/* Connections of this session that are open and idle, their app having spoken last, end in order from the app's side. */
+void handover_hush(struct handover *h, uint32_t session);
 uint32_t handover_unanswered(const struct handover *h, uint32_t session);

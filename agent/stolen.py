@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 LOOKS_EVERY = 0.02
 """Seconds between two looks at whether the app has answered what it was given, at the end."""
 
+PARTS_WITHIN = 0.2
+"""Seconds for clients that are idle to end their connections, once the app has."""
+
 MACHINE = "/proc/1/ns/net"
 
 
@@ -153,7 +156,16 @@ class Thieving:
         while answered < 2 and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(LOOKS_EVERY)
             answered = answered + 1 if self._engine.unanswered(self._owner.number) == 0 else 0
+        await self._part_from_idle(min(deadline, asyncio.get_running_loop().time() + PARTS_WITHIN))
         self._gates.release(self._owner.number)
+
+    async def _part_from_idle(self, deadline: float) -> None:
+        """Clients that keep a connection and say nothing on it see the app end it, and have until then to do so too."""
+        self._engine.hush(self._owner.number)
+        left = self._engine.stolen_open(self._owner.number)
+        while left and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(LOOKS_EVERY)
+            left = self._engine.stolen_open(self._owner.number)
 
     def close(self) -> None:
         """The session is over."""

@@ -173,7 +173,7 @@ static void answered(struct handover_offer *o, enum handover_answer what, int er
         to_target(c);
     } else { /* TCP, too, hands out what came before a reset */
         relay_last_words(&c->relay, OTHER);
-        conn_destroy(c, true);
+        conn_destroy(c, !c->relay.end[CLIENT].shut); /* the client has all of it, end included */
     }
 }
 

@@ -26,6 +26,7 @@ from wire.messages import (
     OLDEST_PROTOCOL,
     PROTOCOL,
     AppPort,
+    Chosen,
     Counters,
     Hello,
     Identity,
@@ -65,6 +66,10 @@ class PlayedEngine:
         self.files: dict[tuple[int, int], tuple[int, bool]] = {}
         self.mirrored: list[tuple[int, int, tuple[AppPort, ...]]] = []
         self.forgets = False
+        self.chosen: list[tuple[int, bytes]] = []
+        self.refuses = ""
+        self.saw: list[Chosen] = []
+        self.hushed: list[int] = []
         self.waits: list[int] = []
         """Stolen connections that wait for an answer, at each look; the last comes first."""
         self.counted = Counters(connections=1)
@@ -140,6 +145,20 @@ class PlayedEngine:
 
     def mirror_ports(self, session: int, target: int, ports: tuple[AppPort, ...]) -> None:
         self.mirrored.append((session, target, ports))
+
+    def choose(self, session: int, filters: bytes) -> None:
+        if self.refuses:
+            raise EngineFault(self.refuses)
+        self.chosen.append((session, filters))
+
+    def seen(self, session: int, target: int) -> tuple[Chosen, ...]:
+        return tuple(one for one in self.saw if one.target == target and (session, target) in self.targets)
+
+    def hush(self, session: int) -> None:
+        self.hushed.append(session)
+
+    def stolen_open(self, session: int) -> int:
+        return 0
 
     def unanswered(self, session: int) -> int:
         return self.waits.pop() if self.waits else 0

@@ -94,6 +94,7 @@ async def test_who_lets_go_is_answered_when_the_app_has_answered(stage: Stage) -
         gate.applies()
         await asyncio.wait_for(asked, 5)
         assert not stage.engine.waits
+        assert stage.engine.hushed == [1]
         assert gate.drained == [600]
 
 

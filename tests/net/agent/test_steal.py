@@ -94,6 +94,26 @@ async def test_octets_pass_both_ways_once_the_app_has_accepted(
     assert (counted.stolen, counted.stolen_bytes) == (1, 36)
 
 
+async def test_an_idle_one_ends_in_order_when_it_is_hushed(place: Place) -> None:
+    """And one whose client waits for an answer does not."""
+    idle, flow = await place.stolen(1)
+    busy, other = await place.stolen(2)
+    with idle, busy:
+        for mine, app in ((idle, flow), (busy, other)):
+            mine.send(b"question")
+            assert await app.read(8) == b"question"
+        await flow.send(b"answer")
+        assert await read(idle) == b"answer"
+        place.engine.hush(SESSION)
+        assert await read(idle) == b""
+        assert place.engine.stolen_open(SESSION) == 2
+        idle.shutdown(socket.SHUT_WR)
+        assert await place.gate.heard() == [ENDED, 1]
+        await other.send(b"answer")
+        assert await read(busy) == b"answer"
+        assert place.engine.stolen_open(SESSION) == 1
+
+
 async def test_much_passes_both_ways(place: Place) -> None:
     mine, flow = await place.stolen(1)
     much = os.urandom(1 << 20) * 5
