@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -53,13 +54,17 @@ class Failed:
 class Load:
     """``kept`` clients with a connection each, ``fresh`` with one for each request. Afterwards: ``by``, ``failed``."""
 
-    def __init__(self, client: Container, host: str = "target", kept: int = 0, fresh: int = 3) -> None:
+    def __init__(
+        self, client: Container | Sequence[str], host: str = "target", kept: int = 0, fresh: int = 3
+    ) -> None:
+        """``client``: where, or the words that run a command there and pass its stdin on."""
         self.clients = kept + fresh
         self.by: dict[str, int] = {}
         self.failed: list[Failed] = []
         words = [host, str(kept), str(fresh)]
+        into = ["docker", "exec", "-i", str(client.id)] if isinstance(client, Container) else client
         self._process = subprocess.Popen(
-            ["docker", "exec", "-i", str(client.id), "python3", "-c", LOAD, *words],
+            [*into, "python3", "-c", LOAD, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
