@@ -29,6 +29,9 @@ LOOKS_EVERY = 0.02
 PARTS_WITHIN = 0.2
 """Seconds for clients that are idle to end their connections, once the app has."""
 
+TCP_PROBE = 1
+"""As Probe has it."""
+
 MACHINE = "/proc/1/ns/net"
 
 
@@ -105,7 +108,7 @@ class Thieving:
         """Of the ports that take part: those that are left to be mirrored, the others being claimed."""
         if self._asked is None:
             return chosen
-        ports = tuple(port for port in chosen if port.proto == Proto.TCP)
+        ports = tuple(port for port in chosen if port.proto == Proto.TCP and self._answers(target, port.target))
         if self._over:
             ports = ()
         if ports or target.index in self._said:
@@ -133,6 +136,16 @@ class Thieving:
             except OSError as error:
                 log.warning("session %s: target %d: %s", self._owner.name, index, error.strerror)
         return tuple(port for port in chosen if port.proto != Proto.TCP)
+
+    def _answers(self, target: Target, port: int) -> bool:
+        """A gate accepts before it asks the target, so a probe by tcpSocket would succeed for a target that listens no
+        more: a port that has one is stolen only while the target listens, whoever else named it."""
+        assert self._asked is not None
+        if self._asked.steal_probes or all(
+            probe.port != port or probe.kind != TCP_PROBE for probe in self._asked.probes
+        ):
+            return True
+        return any(one.port == port and one.proto == Proto.TCP for one in target.listening())
 
     def changed(self, index: int) -> None:
         """This target is another by now, or gone."""

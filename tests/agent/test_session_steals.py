@@ -25,6 +25,7 @@ from wire.messages import (
     LookAtStealing,
     Mirroring,
     Port,
+    Probe,
     Proto,
     Steal,
     Stealing,
@@ -183,3 +184,19 @@ async def test_a_look_without_the_right(monkeypatch: pytest.MonkeyPatch) -> None
     async with staged(monkeypatch, NarrowWarrants()) as stage, await stage.founder() as runner:
         with pytest.raises(CallFailed, match="no stealing: you lack create mirrorsessions/steal in shop"):
             await runner.call(LookAtStealing(0, 0))
+
+
+async def test_a_port_whose_probe_only_connects_is_stolen_while_the_target_listens(stage: Stage) -> None:
+    """Whoever else names it: the gate would accept in the target's place."""
+    declared = AppPort(Proto.TCP, 8080, 80, declared=True)
+    async with await stage.founder() as runner, await stage.control() as bridge:
+        await stage.data()
+        gate = await begun(stage, runner, bridge, declared)
+        gate.applies()
+        await runner.call(Steal(0, probes=(Probe(80, 1),)))
+        await until(lambda: gate.wants[-1].probes)
+        assert gate.wants[-1].rules
+        played.FOUND[-1].listens = frozenset()
+        await until(lambda: not gate.wants[-1].rules)
+        await runner.call(Steal(0, probes=(Probe(80, 1),), steal_probes=True))
+        await until(lambda: bool(gate.wants[-1].rules))
