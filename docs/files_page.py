@@ -66,7 +66,8 @@ def page() -> str:
         "A Unix socket whose path is the target's (a database's, an engine's) is connected to from inside the target,"
         " as its process;\nonly streams, only octets, and only where the session may go out from the target at all."
         " One that is bound stays in the container.\n\n"
-        "Not reached: inotify(7) finds the container's own.\n"
+        "inotify(7) says what becomes of the target's files within a second or so: made, written, renamed, removed, and"
+        " other\nattributes; not who opens or reads them. 512 paths of a session, 4,096 names in a folder; more are ENOSPC.\n"
     )
     parts.append("## Programs without a loader\n")
     parts.append(
@@ -79,7 +80,7 @@ def page() -> str:
     parts.append(
         "For such a program and what it starts: `sudo`, `ping` and other programs that become another user do not"
         " (no_new_privs);\na seccomp listener of its own is refused (EBUSY); O_PATH gives a descriptor for reading; a"
-        " program of the target's is not run;\nio_uring's own open, and Unix sockets by path, find the container's. A"
+        " program of the target's is not run;\nio_uring's own open, Unix sockets by path and inotify find the container's. A"
         " program that becomes another user has no layer and\nno listener: it sees the container's files, and is"
         " counted at the end.\n"
     )

@@ -2,6 +2,7 @@
 
 #include "layer/files/door_deeds.h"
 #include "layer/files/door_words.h"
+#include "layer/files/filesystem.h"
 
 #include "native/thread.h"
 
@@ -63,6 +64,7 @@ static uint32_t known_flags(uint16_t op) {
     case DOOR_GETXATTR:
     case DOOR_LISTXATTR:
     case DOOR_REMOVEXATTR:
+    case DOOR_WATCH:
         return DOOR_NOFOLLOW;
     default:
         return 0;
@@ -147,6 +149,7 @@ static void serve(struct door *d, struct desk *desk, int connection) {
         return;
     desk->parts = (struct door_ask_parts){.fs = d->fs,
                                           .mount = d->mount,
+                                          .watches = filesystem_watches(d->fs),
                                           .ask = &desk->in.ask,
                                           .path = desk->path,
                                           .second = desk->second,

@@ -2,6 +2,7 @@
 
 #include "layer/files/sockets.h"
 #include "layer/files/walk.h"
+#include "layer/files/watches.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -155,6 +156,14 @@ static int do_connect(struct door_ask_parts *a) {
     return err ? err : sockets_offer(a->fs, handle, a->body, &a->made);
 }
 
+static int do_watch(struct door_ask_parts *a) {
+    int fd = watches_add(a->watches, a->path, a->ask->flags & DOOR_NOFOLLOW);
+    if (fd < 0)
+        return fd;
+    a->fd = fd;
+    return 0;
+}
+
 /* --- looking -------------------------------------------------------------------------------------------------------------- */
 
 static int do_stat(struct door_ask_parts *a, int fd) {
@@ -301,6 +310,8 @@ int door_do(struct door_ask_parts *a) {
         return do_readlink(a);
     case DOOR_CONNECT:
         return do_connect(a);
+    case DOOR_WATCH:
+        return do_watch(a);
     case DOOR_MKDIR:
     case DOOR_RMDIR:
     case DOOR_UNLINK:

@@ -7,10 +7,12 @@
 #include <stdint.h>
 
 struct filesystem;
+struct watches;
 
 /* An ask, its parts made strings; `body` has room for DOOR_VALUE octets. */
 struct door_ask_parts {
     struct filesystem *fs;
+    struct watches *watches;
     int mount;
     const struct door_ask *ask;
     const char *path, *second;

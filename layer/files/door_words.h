@@ -60,6 +60,7 @@
  *   REMOVEXATTR  second: its name; flags: NOFOLLOW
  *   WITHOUT_LAYER a program of the app's is executed that will see the container's own files alone; path: its, or "/".
  *                Nothing is done but that it is counted
+ *   WATCH        flags: NOFOLLOW -> nothing, and a descriptor (O_PATH) of what inotify(7) is to watch in place of the path
  *   CONNECT      -> as sun_path, the name of a stream socket (abstract) that stands for that of the target's: connected to
  *                already, so that its errors are the answer's; whoever asked connects to the name now
  */
@@ -85,6 +86,7 @@ enum door_op {
     DOOR_REMOVEXATTR,
     DOOR_WITHOUT_LAYER,
     DOOR_CONNECT,
+    DOOR_WATCH,
     DOOR_OPS,
 };
 

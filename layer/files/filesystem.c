@@ -525,6 +525,7 @@ struct filesystem *filesystem_new(const struct filesystem_settings *settings, st
     spares_init(&fs->spares);
     runs_init(&fs->runs, &fs->spares, own_read);
     tops_init(&fs->tops);
+    watches_init(&fs->watches, fs->mount);
     reads_init(&fs->reads);
     messages_init(&fs->held);
     pthread_mutex_init(&fs->lock, NULL);
@@ -574,6 +575,7 @@ void filesystem_detach(struct filesystem *fs) {
 void filesystem_free(struct filesystem *fs) {
     if (fs->loop) {
         door_close(fs->door);
+        watches_close(&fs->watches);
         kernel_stop(&fs->kernel);
     }
     close(fs->device); /* from here on nobody waits */
@@ -601,4 +603,8 @@ uint64_t filesystem_device(const struct filesystem *fs) {
     struct statx s = {0};
     CHECK(statx(fs->mount, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &s) == 0);
     return makedev(s.stx_dev_major, s.stx_dev_minor);
+}
+
+struct watches *filesystem_watches(struct filesystem *fs) {
+    return &fs->watches;
 }

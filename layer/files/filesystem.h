@@ -43,6 +43,9 @@ void filesystem_detach(struct filesystem *fs);
 /* On another thread, after filesystem_detach: whoever waits is told ENOTCONN, its threads are joined. */
 void filesystem_free(struct filesystem *fs);
 
+struct watches;
+struct watches *filesystem_watches(struct filesystem *fs);
+
 /* st_dev of what the door gives. */
 uint64_t filesystem_device(const struct filesystem *fs);
 

@@ -12,6 +12,7 @@
 #include "layer/files/sockets.h"
 #include "layer/files/tops.h"
 #include "layer/files/walk.h"
+#include "layer/files/watches.h"
 
 #include "native/post.h"
 #include "native/spares.h"
@@ -38,6 +39,7 @@ struct filesystem {
     struct pages pages;
     struct runs runs;
     struct tops tops;
+    struct watches watches;
     struct reads reads;
     struct post post;
     atomic_uint_fast64_t own; /* the last of our own numbers */

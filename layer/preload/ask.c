@@ -100,6 +100,7 @@ static bool is_sound(const struct ask *a, const struct door_answer *head) {
         return head->result >= -4095;
     switch ((enum door_op)a->head.op) {
     case DOOR_OPEN:
+    case DOOR_WATCH:
         return a->fd >= 0;
     case DOOR_STAT:
         return a->fd < 0 && a->got == sizeof(struct statx);

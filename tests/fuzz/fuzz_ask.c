@@ -117,7 +117,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
         abort();
     if (result < 0 && (errno <= 0 || errno > 4095 || a.fd >= 0))
         abort();
-    if (result >= 0 && (a.fd >= 0) != (a.head.op == DOOR_OPEN))
+    if (result >= 0 && (a.fd >= 0) != (a.head.op == DOOR_OPEN || a.head.op == DOOR_WATCH))
         abort();
     if (a.fd >= 0)
         closed(a.fd);

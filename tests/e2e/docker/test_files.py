@@ -131,6 +131,25 @@ def test_programs_write_where_a_rule_says_so(scene: Scene, files_target: Contain
         scene.inside(files_target, "rm", "-r", "/srv/files/d")
 
 
+WATCHES = """
+const fs = require("fs");
+const timer = setTimeout(() => process.exit(3), 60000);
+fs.watch("/srv/files", (kind, name) => {
+  if (name === "fresh") { console.log(kind, name); clearTimeout(timer); process.exit(0); }
+});
+console.log("watching");
+"""
+
+
+def test_node_watches(scene: Scene, files_target: Container) -> None:
+    run = scene.start(files_target, "node", "-e", WATCHES, options=("--fs-mode", "read"))
+    run.out.wait(lambda line: line == "watching\n", "the watch")
+    scene.inside(files_target, "sh", "-c", "echo x > /srv/files/fresh")
+    run.out.wait(lambda line: line == "rename fresh\n", "what was made")
+    assert run.wait() == 0
+    scene.inside(files_target, "rm", "/srv/files/fresh")
+
+
 DATABASE = """set -e
 cluster=$(pg_lsclusters -h | awk '{print $1; exit}')
 pg_ctlcluster "$cluster" main start

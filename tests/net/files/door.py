@@ -32,6 +32,7 @@ OPS = (
     *("truncate", "chmod", "chown", "utimens", "getxattr", "listxattr", "setxattr", "removexattr"),
     "without_layer",
     "connect",
+    "watch",
 )
 
 

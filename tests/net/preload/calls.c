@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -410,6 +411,22 @@ static void numbers(void) {
     SAY("syscall getppid", "", syscall(SYS_getppid) >= 0);
 }
 
+static void watches(void) {
+    const char *some[] = {"file", "sub", "nothing", "dangling", "loop", "absolutedir", "file/x"};
+    int fd = inotify_init1(IN_NONBLOCK), last = 0;
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        SAY("inotify_add_watch", some[i], (last = inotify_add_watch(fd, in(some[i]), IN_OPEN)));
+        SAY("inotify_add_watch", "onlydir",
+            inotify_add_watch(fd, in(some[i]), IN_OPEN | IN_ONLYDIR));
+        SAY("inotify_add_watch", "itself",
+            inotify_add_watch(fd, in(some[i]), IN_ATTRIB | IN_DONT_FOLLOW));
+    }
+    SAY("inotify_rm_watch", "1", inotify_rm_watch(fd, 1));
+    SAY("inotify_rm_watch", "99", inotify_rm_watch(fd, 99));
+    SAY("inotify_add_watch", "none", inotify_add_watch(999, in("file"), IN_OPEN));
+    close(fd);
+}
+
 static void systems(void) {
     struct statfs f;
     struct statvfs v;
@@ -711,6 +728,7 @@ int main(int argc, char **argv) {
     trees();
 #endif
     numbers();
+    watches();
     systems();
     lowest_descriptors();
     sockets();

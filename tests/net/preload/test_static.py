@@ -11,8 +11,8 @@ from .conftest import App, differing, inside, plant, supervise, tooled
 
 def comparable(said: str) -> str:
     """Without what a program without a layer cannot have: descriptors that are only a place (O_PATH) are for reading,
-    and what it executes or connects to by a path is the container's own."""
-    other = (" tell ", "exec", "posix_spawn", "fexec", "connect ")
+    and what it executes or connects to or watches by a path is the container's own."""
+    other = (" tell ", "exec", "posix_spawn", "fexec", "connect ", "inotify_")
     return "".join(
         line for line in said.splitlines(keepends=True) if not ("O_PATH" in line or line.startswith(other))
     )
