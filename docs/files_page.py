@@ -67,7 +67,8 @@ def page() -> str:
         " as its process;\nonly streams, only octets, and only where the session may go out from the target at all."
         " One that is bound stays in the container.\n\n"
         "inotify(7) says what becomes of the target's files within a second or so: made, written, renamed, removed, and"
-        " other\nattributes; not who opens or reads them. 512 paths of a session, 4,096 names in a folder; more are ENOSPC.\n"
+        " other\nattributes; not who opens or reads them. 512 paths of a session, 4,096 names in a folder; more are"
+        " ENOSPC.\n"
     )
     parts.append("## Programs without a loader\n")
     parts.append(
@@ -80,9 +81,9 @@ def page() -> str:
     parts.append(
         "For such a program and what it starts: `sudo`, `ping` and other programs that become another user do not"
         " (no_new_privs);\na seccomp listener of its own is refused (EBUSY); O_PATH gives a descriptor for reading; a"
-        " program of the target's is not run;\nio_uring's own open, Unix sockets by path and inotify find the container's. A"
-        " program that becomes another user has no layer and\nno listener: it sees the container's files, and is"
-        " counted at the end.\n"
+        " program of the target's is not run;\nio_uring's own open, Unix sockets by path and inotify find the"
+        " container's. A program that becomes another user has\nno layer and no listener: it sees the container's"
+        " files, and is counted at the end.\n"
     )
     return "\n".join(parts)
 

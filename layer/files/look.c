@@ -45,9 +45,12 @@ static int by_name(const void *a, const void *b) {
 
 static int look_into(int fd, uint32_t most, struct look *out) {
     DIR *d = fdopendir(fd);
-    int result = d ? 0 : -errno;
-    if (!d)
+    int result = 0;
+    if (!d) {
+        result = -errno;
         close(fd);
+        return result;
+    }
     for (struct dirent *e; result == 0 && (errno = 0, e = readdir(d));) {
         struct statx s;
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
@@ -61,8 +64,7 @@ static int look_into(int fd, uint32_t most, struct look *out) {
     }
     if (result == 0 && errno)
         result = -errno;
-    if (d)
-        closedir(d);
+    closedir(d);
     if (out->count)
         qsort(out->all, out->count, sizeof *out->all, by_name);
     return result;

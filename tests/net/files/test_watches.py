@@ -105,9 +105,11 @@ def test_a_rotated_volume_and_a_file_that_is_replaced(watcher: Watcher, target: 
 
 def test_what_cannot_be_watched(watcher: Watcher, target: Target) -> None:
     def refused(path: str) -> int:
-        with pytest.raises(OSError) as raised:  # noqa: PT011 - which one is what is asked
+        try:
             watcher.add(path)
-        return raised.value.errno or 0
+        except OSError as error:
+            return error.errno or 0
+        return 0
 
     assert refused("/own/nothing") == errno.ENOENT
     assert refused("/secret") == errno.EACCES
@@ -116,6 +118,6 @@ def test_what_cannot_be_watched(watcher: Watcher, target: Target) -> None:
     assert watcher.add("/own/hanging", flags=NOFOLLOW) > 0
     for number in range(600):
         (target.root / f"own/many-{number}").touch()
-    with pytest.raises(OSError, match="No space"):
-        for number in range(600):
-            watcher.add(f"/own/many-{number}")
+    results = [refused(f"/own/many-{number}") for number in range(600)]
+    assert set(results) == {0, errno.ENOSPC}
+    assert results.count(0) > 500
