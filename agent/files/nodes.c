@@ -1,4 +1,4 @@
-#include "agent/files/nodes.h"
+#include "agent/files/nodes_table.h"
 
 #include "native/fault.h"
 
@@ -6,37 +6,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/openat2.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
-enum { BUCKETS = 16384, DEPTH = 4096 };
-
-struct node {
-    uint64_t id, inode, device, birth;
-    uint64_t told; /* look-ups that the kernel has not forgotten */
-    uint32_t uses; /* pins, and nodes whose parent it is */
-    uint32_t pins;
-    int fd; /* -1: closed */
-    mode_t type;
-    struct node *parent; /* NULL: the root */
-    char *name;
-    struct node *by_id, *by_inode;
-    struct node *newer, *older; /* of those that have a descriptor and no pin */
-};
-
-struct nodes {
-    pthread_mutex_t lock;
-    struct node *ids[BUCKETS], *inodes[BUCKETS];
-    struct node *newest, *oldest;
-    uint32_t idle, count;
-    uint64_t next_id;
-    struct node root;
-};
+enum { DEPTH = 4096 };
 
 int node_fd(const struct node *n) {
     return n->fd;
@@ -56,112 +32,9 @@ uint64_t node_generation(const struct statx *st) {
     return (uint64_t)st->stx_btime.tv_sec * 1000000000u + st->stx_btime.tv_nsec;
 }
 
-static uint64_t device_of(const struct statx *st) {
-    return makedev(st->stx_dev_major, st->stx_dev_minor);
-}
-
-/* --- the tables --------------------------------------------------------------------------------------------------------- */
-
-static struct node **id_bucket(struct nodes *t, uint64_t id) {
-    return &t->ids[id % BUCKETS];
-}
-
-static struct node **inode_bucket(struct nodes *t, uint64_t inode, uint64_t device) {
-    return &t->inodes[(inode * 0x9e3779b97f4a7c15u ^ device) % BUCKETS];
-}
-
-static struct node *by_id(struct nodes *t, uint64_t id) {
-    struct node *n = *id_bucket(t, id);
-    while (n && n->id != id)
-        n = n->by_id;
-    return n;
-}
-
-static struct node *by_inode(struct nodes *t, const struct statx *st) {
-    uint64_t device = device_of(st), birth = node_generation(st);
-    struct node *n = *inode_bucket(t, st->stx_ino, device);
-    while (n && (n->inode != st->stx_ino || n->device != device || n->birth != birth))
-        n = n->by_inode;
-    return n;
-}
-
-static void insert(struct nodes *t, struct node *n) {
-    struct node **at = id_bucket(t, n->id);
-    n->by_id = *at;
-    *at = n;
-    at = inode_bucket(t, n->inode, n->device);
-    n->by_inode = *at;
-    *at = n;
-    t->count++;
-}
-
-static void unlink_tables(struct nodes *t, struct node *n) {
-    struct node **at = id_bucket(t, n->id);
-    while (*at != n)
-        at = &(*at)->by_id;
-    *at = n->by_id;
-    at = inode_bucket(t, n->inode, n->device);
-    while (*at != n)
-        at = &(*at)->by_inode;
-    *at = n->by_inode;
-    t->count--;
-}
-
-/* --- descriptors that are kept ------------------------------------------------------------------------------------------ */
-
-static void idle_remove(struct nodes *t, struct node *n) {
-    *(n->newer ? &n->newer->older : &t->newest) = n->older;
-    *(n->older ? &n->older->newer : &t->oldest) = n->newer;
-    n->newer = n->older = NULL;
-    t->idle--;
-}
-
-static void idle_add(struct nodes *t, struct node *n) {
-    n->older = t->newest;
-    n->newer = NULL;
-    *(t->newest ? &t->newest->newer : &t->oldest) = n;
-    t->newest = n;
-    if (++t->idle <= NODES_OPEN)
-        return;
-    struct node *last = t->oldest;
-    idle_remove(t, last);
-    close(last->fd);
-    last->fd = -1;
-}
-
-static void pin(struct nodes *t, struct node *n) {
-    if (n->pins++ == 0 && n->fd >= 0 && n != &t->root)
-        idle_remove(t, n);
-    n->uses++;
-}
-
-/* Frees those of a line of parents that nobody knows any more. */
-static void release(struct nodes *t, struct node *n) {
-    while (n && n != &t->root && n->uses == 0 && n->told == 0) {
-        struct node *parent = n->parent;
-        unlink_tables(t, n);
-        if (n->fd >= 0) {
-            idle_remove(t, n);
-            close(n->fd);
-        }
-        free(n->name);
-        free(n);
-        if (parent)
-            parent->uses--;
-        n = parent;
-    }
-}
-
-static void unpin(struct nodes *t, struct node *n) {
-    n->uses--;
-    if (--n->pins == 0 && n->fd >= 0 && n != &t->root)
-        idle_add(t, n);
-    release(t, n);
-}
-
 void nodes_unpin(struct nodes *t, struct node *n) {
     pthread_mutex_lock(&t->lock);
-    unpin(t, n);
+    table_unpin(t, n);
     pthread_mutex_unlock(&t->lock);
 }
 
@@ -217,8 +90,8 @@ static int reopen(struct nodes *t, struct node *n) {
         char name[NAME_MAX + 1];
         CHECK(parent != NULL); /* the root is always open */
         memcpy(name, lowest->name, strlen(lowest->name) + 1);
-        pin(t, parent);
-        pin(t, lowest);
+        table_pin(t, parent);
+        table_pin(t, lowest);
         pthread_mutex_unlock(&t->lock);
         int fd = open_again(parent, name, lowest), err = errno;
         pthread_mutex_lock(&t->lock);
@@ -226,8 +99,8 @@ static int reopen(struct nodes *t, struct node *n) {
             lowest->fd = fd;
         else if (fd >= 0)
             close(fd);
-        unpin(t, parent);
-        unpin(t, lowest);
+        table_unpin(t, parent);
+        table_unpin(t, lowest);
         if (fd < 0) {
             errno = err;
             return -1;
@@ -239,13 +112,13 @@ static int reopen(struct nodes *t, struct node *n) {
 
 struct node *nodes_pin(struct nodes *t, uint64_t id) {
     pthread_mutex_lock(&t->lock);
-    struct node *n = by_id(t, id);
+    struct node *n = table_by_id(t, id);
     errno = ESTALE;
     if (n) {
-        pin(t, n);
+        table_pin(t, n);
         if (n->fd < 0 && reopen(t, n) < 0) {
             int err = errno;
-            unpin(t, n);
+            table_unpin(t, n);
             n = NULL;
             errno = err;
         }
@@ -278,7 +151,7 @@ static void set_name(struct nodes *t, struct node *n, struct node *parent, const
     parent->uses++;
     if (former) {
         former->uses--;
-        release(t, former);
+        table_release(t, former);
     }
 }
 
@@ -294,21 +167,21 @@ static struct node *make(struct nodes *t, const struct statx *st) {
                        .birth = node_generation(st),
                        .type = st->stx_mode & S_IFMT,
                        .fd = -1};
-    insert(t, n);
+    table_insert(t, n);
     return n;
 }
 
 /* A new node has no name until set_name gave it one; without memory for that it cannot be. */
 static struct node *named(struct nodes *t, struct node *parent, const char *name,
                           const struct statx *st) {
-    struct node *n = by_inode(t, st);
+    struct node *n = table_by_inode(t, st);
     if (!n)
         n = make(t, st);
     if (!n)
         return NULL;
     set_name(t, n, parent, name);
     if (n != &t->root && !n->name) {
-        release(t, n);
+        table_release(t, n);
         return NULL;
     }
     return n;
@@ -324,7 +197,7 @@ uint64_t nodes_told(struct nodes *t, struct node *parent, const char *name, int 
             n->fd = fd;
             fd = -1;
             if (n->pins == 0)
-                idle_add(t, n);
+                table_idle(t, n);
         }
     }
     uint64_t id = n ? n->id : 0;
@@ -337,10 +210,10 @@ uint64_t nodes_told(struct nodes *t, struct node *parent, const char *name, int 
 
 void nodes_forget(struct nodes *t, uint64_t id, uint64_t times) {
     pthread_mutex_lock(&t->lock);
-    struct node *n = by_id(t, id);
+    struct node *n = table_by_id(t, id);
     if (n && n != &t->root) {
         n->told -= times < n->told ? times : n->told;
-        release(t, n);
+        table_release(t, n);
     }
     pthread_mutex_unlock(&t->lock);
 }
@@ -351,7 +224,7 @@ void nodes_renamed(struct nodes *t, struct node *parent, const char *name) {
     if (nodes_look(parent, name, &fd, &st) < 0)
         return;
     pthread_mutex_lock(&t->lock);
-    struct node *n = by_inode(t, &st);
+    struct node *n = table_by_inode(t, &st);
     if (n)
         set_name(t, n, parent, name);
     pthread_mutex_unlock(&t->lock);
@@ -385,12 +258,12 @@ struct nodes *nodes_new(int root) {
                             .type = S_IFDIR,
                             .told = 1,
                             .fd = root};
-    insert(t, &t->root);
+    table_insert(t, &t->root);
     return t;
 }
 
 void nodes_free(struct nodes *t) {
-    for (int i = 0; i < BUCKETS; i++)
+    for (int i = 0; i < NODES_BUCKETS; i++)
         for (struct node *n = t->ids[i], *next; n; n = next) {
             next = n->by_id;
             if (n->fd >= 0)

@@ -1,91 +1,14 @@
-/* See files.h: what happens on the loop's thread. The channel, what is begun and what waits, and the service's life.
- *
- * A service is freed when the loop has let go of it and its last thread has ended. Answers that are on their way by then are
- * dropped where they arrive: each carries its service, which lives until they have (`references`). */
-#include "agent/files/files.h"
-
-#include "agent/files/pool.h"
-#include "agent/files/serve.h"
+/* See files.h: what happens on the loop's thread. What is begun and what waits, and how answers come back to the channel. */
+#include "agent/files/service.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 enum {
     WORK = 64, /* requests begun and not answered: so much may become answers at once */
     UNSENT = 4 * 1024 * 1024, /* octets of answers; above it nothing more is begun */
 };
-
-struct service {
-    struct stream stream;
-    struct pool pool;
-    struct tree tree;
-    struct credentials who;
-    struct files_desk *desk;
-    const void *owner;
-    struct service *next, *prev; /* of the desk's */
-    atomic_uint references;
-    atomic_flag doomed;
-    struct message *doom; /* says so: made beforehand, so that want of memory can be said too */
-    bool greeted;
-    uint32_t work;
-    struct timer look; /* while requests wait for a thread */
-    struct messages waiting;
-    struct files_used *used;
-    struct files_rates rates;
-    struct shaped to_be_asked, to_answer; /* its places in their queues */
-    size_t prepaid; /* octets of answers that the rate has let pass and that have not come */
-};
-
-struct files_desk {
-    struct post post;
-    atomic_uint
-        references; /* the engine's, and each service's: a thread that hangs outlives the engine */
-    struct service services; /* a ring's head */
-};
-
-/* --- its life ----------------------------------------------------------------------------------------------------------- */
-
-static void desk_let_go(struct files_desk *d) {
-    if (atomic_fetch_sub(&d->references, 1) == 1)
-        free(d);
-}
-
-static void let_go(struct service *s) {
-    if (atomic_fetch_sub(&s->references, 1) != 1)
-        return;
-    handles_clear(&s->tree.handles);
-    nodes_free(s->tree.nodes);
-    spares_clear(&s->tree.spares);
-    pool_free(&s->pool);
-    free(s->doom);
-    desk_let_go(s->desk);
-    free(s);
-}
-
-static void pool_over(struct pool *p) {
-    let_go(container_of(p, struct service, pool));
-}
-
-static void channel_ended(struct stream *st, int err) {
-    (void)err;
-    struct service *s = container_of(st, struct service, stream);
-    s->next->prev = s->prev;
-    s->prev->next = s->next;
-    messages_clear(&s->waiting);
-    shaper_leave(s->rates.up, &s->to_be_asked);
-    shaper_leave(s->rates.down, &s->to_answer);
-    timer_cancel(s->desk->post.loop, &s->look);
-    pool_end(&s->pool); /* its reference goes with its last thread */
-    let_go(s);
-}
 
 /* --- answers ------------------------------------------------------------------------------------------------------------ */
 
@@ -96,7 +19,7 @@ static void post(struct service *s, struct message *m) {
     if (post_put(&s->desk->post, &m->post))
         return;
     free(m);
-    let_go(s);
+    service_let_go(s);
 }
 
 /* From any thread: the channel ends with this, soon, but not inside what is going on. */
@@ -118,7 +41,7 @@ static void charge(struct service *s, size_t octets) {
     shaper_pass(s->rates.down, octets - paid);
 }
 
-static void take(struct post *p, struct post_item *item) {
+void service_take(struct post *p, struct post_item *item) {
     (void)p;
     struct message *m = container_of(item, struct message, post);
     struct service *s = m->owner;
@@ -135,7 +58,7 @@ static void take(struct post *p, struct post_item *item) {
     } else {
         free(m);
     }
-    let_go(s);
+    service_let_go(s);
 }
 
 static struct message *short_answer(uint64_t unique, int error, const void *body, size_t n) {
@@ -329,59 +252,28 @@ static void got(struct stream *st, struct message *m) {
     }
 }
 
+/* --- its end and its beginning ------------------------------------------------------------------------------------------- */
+
+static void pool_over(struct pool *p) {
+    service_let_go(container_of(p, struct service, pool));
+}
+
+static void channel_ended(struct stream *st, int err) {
+    (void)err;
+    struct service *s = container_of(st, struct service, stream);
+    s->next->prev = s->prev;
+    s->prev->next = s->next;
+    messages_clear(&s->waiting);
+    shaper_leave(s->rates.up, &s->to_be_asked);
+    shaper_leave(s->rates.down, &s->to_answer);
+    timer_cancel(s->desk->post.loop, &s->look);
+    pool_end(&s->pool); /* its reference goes with its last thread */
+    service_let_go(s);
+}
+
 static const struct stream_ops stream_ops = {.got = got, .sent = sent, .ended = channel_ended};
 
-/* --- opening ------------------------------------------------------------------------------------------------------------ */
-
-/* pidfd_open(2): readable once the process has ended, and then /proc/PID may have been another's. */
-static bool has_ended(int pidfd) {
-    struct pollfd p = {.fd = pidfd, .events = POLLIN};
-    return poll(&p, 1, 0) != 0;
-}
-
-/* An O_PATH descriptor of the target's root, in the target's mount namespace; and who it is. Neither blocks: it is /proc. */
-static int look_at(struct service *s, const struct files_target *t, struct fault *f) {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%d/root", (int)t->pid);
-    /*privileged CAP_SYS_PTRACE: /proc/PID/root of another user's process (proc(5)). */
-    int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (root < 0)
-        return fault_set(f, errno == ENOENT ? ESRCH : errno, "open the target's root");
-    if (credentials_read(t->pid, &s->who, f) < 0 || has_ended(t->pidfd)) {
-        close(root);
-        return fault_set(f, ESRCH, "the target's process has ended");
-    }
-    s->tree.nodes = nodes_new(root);
-    return s->tree.nodes ? 0 : fault_set(f, ENOMEM, "a table of the target's files");
-}
-
-static struct service *service_new(const struct files_target *t, int *err) {
-    struct fault f = {.err = ENOMEM};
-    struct service *s = calloc(1, sizeof *s);
-    if (s && (s->doom = message_new(0)) && look_at(s, t, &f) == 0)
-        return s;
-    if (s)
-        free(s->doom);
-    free(s);
-    *err = f.err;
-    return NULL;
-}
-
-static void tree_init(struct service *s, const struct files_target *t) {
-    handles_init(&s->tree.handles, s->tree.nodes);
-    s->tree.uid = s->tree.shown_uid = s->who.uid;
-    s->tree.gid = s->tree.shown_gid = s->who.gid;
-    s->tree.writes = t->writes;
-    s->tree.connects = t->connects;
-}
-
-struct channel *files_open(struct files_desk *d, const struct files_target *t,
-                           struct files_rates rates, const void *owner, int *err) {
-    *err = EACCES;
-    struct service *s = t->pidfd < 0 ? NULL : service_new(t, err);
-    if (!s)
-        return NULL;
-    spares_init(&s->tree.spares);
+void service_init(struct service *s) {
     stream_init(&s->stream, &stream_ops, &s->tree.spares, sizeof(struct fuse_in_header),
                 FILES_MESSAGE);
     messages_init(&s->waiting);
@@ -390,72 +282,6 @@ struct channel *files_open(struct files_desk *d, const struct files_target *t,
     s->pool.refused = refused;
     s->pool.over = pool_over;
     s->look.fire = on_look;
-    tree_init(s, t);
-    s->used = t->used;
-    atomic_flag_clear(&s->doomed);
-    atomic_init(&s->references, 2); /* the loop's, and its pool's */
-    s->desk = d;
-    atomic_fetch_add(&d->references, 1);
-    s->owner = owner;
-    s->rates = rates;
     s->to_be_asked.go = may_be_asked;
     s->to_answer.go = may_answer;
-    s->next = &d->services;
-    s->prev = d->services.prev;
-    s->prev->next = s->next->prev = s;
-    s->stream.channel.ops = &stream_channel_ops;
-    channel_accept(&s->stream.channel, &stream_channel_ops, FILES_WINDOW);
-    return &s->stream.channel;
-}
-
-/* Of a handle that is a connected socket: its own descriptor. -1, EBADF: it is not. */
-static int socket_of(const struct handle *h) {
-    struct sockaddr_un peer;
-    socklen_t len = sizeof peer;
-    if (getpeername(h->fd, (struct sockaddr *)&peer, &len) == 0 || errno != ENOTSOCK)
-        return fcntl(h->fd, F_DUPFD_CLOEXEC, 0);
-    errno = EBADF;
-    return -1;
-}
-
-int files_take(struct files_desk *d, const void *owner, uint64_t handle) {
-    for (struct service *s = d->services.next; s != &d->services; s = s->next) {
-        struct handle *h = s->owner == owner ? handles_use(&s->tree.handles, handle) : NULL;
-        if (!h)
-            continue;
-        int fd = socket_of(h);
-        handles_done(&s->tree.handles, h);
-        if (fd >= 0)
-            handles_release(&s->tree.handles, handle);
-        return fd;
-    }
-    errno = EBADF;
-    return -1;
-}
-
-void files_leave(struct files_desk *d, const void *owner, int err) {
-    for (struct service *s = d->services.next, *next; s != &d->services; s = next) {
-        next = s->next;
-        if (s->owner == owner)
-            stream_end(&s->stream, err);
-    }
-}
-
-struct files_desk *files_desk_new(struct loop *l, struct fault *f) {
-    struct files_desk *d = calloc(1, sizeof *d);
-    if (!d) {
-        fault_set(f, ENOMEM, "a desk for files");
-        return NULL;
-    }
-    atomic_init(&d->references, 1);
-    d->services.next = d->services.prev = &d->services;
-    if (post_open(&d->post, l, take, f) == 0)
-        return d;
-    free(d);
-    return NULL;
-}
-
-void files_desk_free(struct files_desk *d) {
-    post_close(&d->post);
-    desk_let_go(d);
 }

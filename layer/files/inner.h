@@ -66,3 +66,35 @@ struct message *filesystem_own(struct filesystem *fs, uint32_t opcode, uint64_t 
 bool filesystem_post(struct filesystem *fs, struct message *m);
 void filesystem_forget(struct filesystem *fs, uint64_t node);
 void filesystem_release(struct filesystem *fs, uint64_t node, uint64_t handle);
+bool filesystem_is_there(const struct filesystem *fs); /* a channel */
+
+static inline const struct fuse_in_header *asked_head(const struct message *m) {
+    return (const void *)m->data;
+}
+
+static inline bool asked_is_own(uint64_t unique) {
+    return unique & FILESYSTEM_OWN;
+}
+
+/* known.c; the first two on the kernel's reading thread */
+void known_ask(struct kernel *k, struct message *m);
+struct message *known_read(struct runs *r, uint64_t node, const struct fuse_read_in *in);
+void known_give(struct filesystem *fs, const struct runs_answer *a,
+                bool here); /* cut from what came ahead */
+void known_count(struct filesystem *fs, uint32_t opcode, uint64_t node,
+                 const struct message *answer);
+
+/* asking.c */
+void asking_take(struct post *p, struct post_item *item);
+void asking_put(struct filesystem *fs, struct message *m); /* there is a channel */
+/* Whoever asked is told that it could not be done. */
+void asking_fail(struct filesystem *fs, uint64_t unique, struct walk *w, int error);
+void asking_fail_message(struct filesystem *fs, struct message *m, int error);
+void asking_end_runs(struct filesystem *fs);
+void asking_patience(struct timer *t); /* it is over: what is held is EIO, and what comes */
+
+/* answered.c */
+void answered_got(struct stream *s, struct message *m);
+
+/* walk.c: from the loop's thread, who waits for it goes on */
+void walk_done(struct filesystem *fs, struct walk *w);

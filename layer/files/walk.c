@@ -32,6 +32,13 @@ void filesystem_release(struct filesystem *fs, uint64_t node, uint64_t handle) {
     filesystem_post(fs, m);
 }
 
+void walk_done(struct filesystem *fs, struct walk *w) {
+    pthread_mutex_lock(&fs->lock);
+    w->done = true;
+    pthread_cond_broadcast(&fs->walked);
+    pthread_mutex_unlock(&fs->lock);
+}
+
 /* False: there was nobody to ask. */
 static bool answered(struct filesystem *fs, struct message *m, struct walk *w) {
     m->owner = w;

@@ -1,0 +1,120 @@
+/* What the kernel asks, on the thread that reads it: answered at once if it is known here, else handed to the loop's thread. */
+#include "layer/files/inner.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What is known already, or NULL; and what is not known any more. */
+static struct message *at_hand(struct filesystem *fs, struct message *m) {
+    const struct fuse_in_header *head = asked_head(m);
+    const void *body = head + 1;
+    switch (head->opcode) {
+    case FUSE_LOOKUP:
+        if (head->nodeid == FUSE_ROOT_ID)
+            tops_told(&fs->tops, body); /* the kernel's own string, a NUL at its end */
+        return ahead_answer(&fs->ahead, m);
+    case FUSE_READLINK:
+    case FUSE_OPEN:
+    case FUSE_READ:
+        return ahead_answer(&fs->ahead, m);
+    case FUSE_WRITE:
+    case FUSE_SETATTR:
+    case FUSE_FALLOCATE:
+        ahead_stale(&fs->ahead, head->nodeid);
+        runs_stale(&fs->runs, head->nodeid);
+        return NULL;
+    case FUSE_RELEASE:
+        runs_released(&fs->runs, ((const struct fuse_release_in *)body)->fh);
+        return NULL;
+    case FUSE_READDIR:
+    case FUSE_READDIRPLUS:
+        return pages_answer(&fs->pages, m, &m->error);
+    case FUSE_RELEASEDIR:
+        pages_released(&fs->pages, ((const struct fuse_release_in *)body)->fh);
+        return NULL;
+    default:
+        return NULL;
+    }
+}
+
+/* What is the same for every file, whatever the agent would say; 0: it is not. After ENOSYS the kernel does not ask again. */
+static int settled(uint32_t opcode) {
+    switch (opcode) {
+    case FUSE_IOCTL:
+        return -ENOTTY; /* isatty(), by which many programs begin, would be a round trip */
+    case FUSE_FLUSH: /* a close costs nothing then; what a network's disk says only at a close is not heard */
+    case FUSE_POLL:
+    case FUSE_COPY_FILE_RANGE:
+        return -ENOSYS;
+    default:
+        return 0;
+    }
+}
+
+/* An answer that is on its way to the kernel. */
+void known_count(struct filesystem *fs, uint32_t opcode, uint64_t node, const struct message *m) {
+    const struct fuse_out_header *head = (const void *)m->data;
+    if (head->error)
+        return;
+    if (opcode == FUSE_OPEN)
+        reads_opened(&fs->reads, node);
+    if (opcode == FUSE_READ)
+        reads_got(&fs->reads, m->len - sizeof *head);
+}
+
+/* An answer cut from what came ahead. */
+void known_give(struct filesystem *fs, const struct runs_answer *a, bool here) {
+    uint64_t octets = 0;
+    for (uint32_t i = 0; i < a->count; i++)
+        octets += a->parts[i].len;
+    reads_got(&fs->reads, octets);
+    kernel_cut(&fs->kernel, a->unique, a->parts, a->count, here);
+}
+
+/* Whether the READ needs nothing more of the caller; answered, or taken until its answer is here. */
+static bool in_a_run(struct filesystem *fs, struct message *m) {
+    struct runs_answer answer;
+    struct messages wishes;
+    messages_init(&wishes);
+    enum runs_result result = runs_ask(&fs->runs, m, &answer, &wishes);
+    for (struct message *w; (w = messages_take(&wishes));)
+        filesystem_post(fs, w);
+    if (result != RUNS_HERE)
+        return result == RUNS_WAITS;
+    atomic_fetch_add(&fs->from_ahead, 1);
+    free(m);
+    known_give(fs, &answer, true);
+    return true;
+}
+
+struct message *known_read(struct runs *r, uint64_t node, const struct fuse_read_in *in) {
+    struct filesystem *fs = container_of(r, struct filesystem, runs);
+    struct message *m = filesystem_own(fs, FUSE_READ, node, sizeof *in);
+    if (m)
+        memcpy(m->data + sizeof(struct fuse_in_header), in, sizeof *in);
+    return m;
+}
+
+void known_ask(struct kernel *k, struct message *m) {
+    struct filesystem *fs = container_of(k, struct filesystem, kernel);
+    uint64_t unique = asked_head(m)->unique;
+    bool awaits = kernel_awaits(asked_head(m)->opcode);
+    int error = settled(asked_head(m)->opcode);
+    if (error) {
+        free(m);
+        kernel_error(k, unique, error);
+        return;
+    }
+    struct message *known = at_hand(fs, m);
+    if (!known && asked_head(m)->opcode == FUSE_READ && in_a_run(fs, m))
+        return;
+    if (known) {
+        atomic_fetch_add(&fs->from_ahead, 1);
+        known_count(fs, asked_head(m)->opcode, asked_head(m)->nodeid, known);
+        free(m);
+        kernel_answer(k, known);
+    } else if (!filesystem_post(fs, m) && awaits) {
+        kernel_error(k, unique, -ENOTCONN);
+    }
+}
