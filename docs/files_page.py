@@ -72,8 +72,9 @@ def page() -> str:
     )
     parts.append("## Programs without a loader\n")
     parts.append(
-        "Static programs, and those of Go, make the same calls without libc. They get the same answers, because the"
-        " kernel asks\nmirror-init about them (seccomp_unotify(2), Linux 5.14):\n"
+        "Static programs, and those of Go, make the same calls without libc; and a cleaned environment (`env -i`) names"
+        " no\nlayer. They get the same answers, because the kernel asks mirror-init about them (seccomp_unotify(2),"
+        " Linux 5.14):\n"
     )
     parts.append(
         textwrap.fill(", ".join(f"`{name}`" for name in notified()), 120, break_on_hyphens=False) + "\n"

@@ -66,7 +66,7 @@ static void prepare(const char *name) {
     const char *dirs = getenv("PATH");
     char path[PATH_MAX];
     if (strchr(name, '/') != NULL) {
-        listener_before(AT_FDCWD, name);
+        listener_before(AT_FDCWD, name, environ);
         return;
     }
     for (const char *dir = dirs != NULL ? dirs : "/usr/local/bin:/bin:/usr/bin"; dir != NULL;) {
@@ -74,7 +74,7 @@ static void prepare(const char *name) {
         bool fits =
             snprintf(path, sizeof path, "%.*s%s%s", n, dir, n > 0 ? "/" : "", name) < PATH_MAX;
         if (fits && access(path, X_OK) == 0) {
-            listener_before(AT_FDCWD, path);
+            listener_before(AT_FDCWD, path, environ);
             return;
         }
         dir = dir[n] == ':' ? dir + n + 1 : NULL;

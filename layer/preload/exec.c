@@ -103,7 +103,7 @@ static int run_of_target(const struct place *p, const char *path, vector argumen
         return -1;
     size_t n = exec_count(arguments);
     if (!script.interpreter) {
-        listener_before(fd, "");
+        listener_before(fd, "", environment);
         raw(SYS_execveat, fd, "", arguments, environment, AT_EMPTY_PATH);
     } else if (depth == INTERPRETERS || n > ARGUMENTS) {
         errno = depth == INTERPRETERS ? ELOOP : E2BIG;
@@ -123,14 +123,14 @@ static int run(int dirfd, const char *path, vector arguments, vector environment
     struct place p;
     switch (place_find(&p, dirfd, path, RUNS)) {
     case ROUTE_OWN:
-        listener_before(dirfd, path);
+        listener_before(dirfd, path, environment);
         if (dirfd == AT_FDCWD && !flags)
             raw(SYS_execve, path, arguments, environment);
         else
             raw(SYS_execveat, dirfd, path, arguments, environment, flags);
         return refused(dirfd, path);
     case ROUTE_HERE:
-        listener_before(AT_FDCWD, p.path);
+        listener_before(AT_FDCWD, p.path, environment);
         return (int)raw(SYS_execve, p.path, arguments, environment);
     case ROUTE_TARGET:
         return run_of_target(&p, dirfd == AT_FDCWD ? path : p.path, arguments, environment, depth);

@@ -122,16 +122,30 @@ static void count(const char *path) {
     ask_door(&a);
 }
 
-bool listener_wanted(int dirfd, const char *path) {
+/* Whether LD_PRELOAD, as it will be, names the layer: who cleans a program's environment (env -i, su -, tox) takes it away. */
+static bool brings_layer(char *const *environment) {
+    static const char variable[] = "LD_PRELOAD=";
+    for (; environment && *environment; environment++)
+        if (strncmp(*environment, variable, sizeof variable - 1) == 0)
+            return strstr(*environment, "/$LIB/layer.so") != NULL;
+    return false;
+}
+
+static enum program kind_of(int dirfd, const char *path, char *const *environment) {
     enum program kind = program_at(dirfd, path);
+    return kind == PROGRAM_LAYERED && !brings_layer(environment) ? PROGRAM_BARE : kind;
+}
+
+bool listener_wanted(int dirfd, const char *path, char *const *environment) {
+    enum program kind = kind_of(dirfd, path, environment);
     return kind == PROGRAM_FOREIGN || kind == PROGRAM_BARE;
 }
 
-void listener_before(int dirfd, const char *path) {
+void listener_before(int dirfd, const char *path, char *const *environment) {
     int before = errno;
     if (!place_active())
         return;
-    enum program kind = program_at(dirfd, path);
+    enum program kind = kind_of(dirfd, path, environment);
     if (kind == PROGRAM_FOREIGN || (kind == PROGRAM_BARE && !supervised()))
         count(path);
     errno = before;

@@ -41,7 +41,7 @@ struct beside {
 
 static void *run_beside(void *arg) {
     struct beside *b = arg;
-    listener_before(AT_FDCWD, b->program);
+    listener_before(AT_FDCWD, b->program, b->environment);
     b->error = b->spawn(b->pid, b->path, b->actions, b->how, b->arguments, b->environment);
     return NULL;
 }
@@ -52,7 +52,7 @@ static int spawned(spawn *real, pid_t *pid, const char *path, const char *progra
                    char *const *arguments, char *const *environment) {
     struct beside b = {real, pid, path, program, actions, how, arguments, environment, 0};
     pthread_t thread;
-    bool wanted = place_active() && listener_wanted(AT_FDCWD, program);
+    bool wanted = place_active() && listener_wanted(AT_FDCWD, program, environment);
     __typeof__(&pthread_create) create = wanted ? real_symbol("pthread_create") : NULL;
     __typeof__(&pthread_join) join = wanted ? real_symbol("pthread_join") : NULL;
     if (!create || !join || create(&thread, NULL, run_beside, &b) != 0)

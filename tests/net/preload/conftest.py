@@ -163,7 +163,9 @@ def bare() -> Iterator[Path]:
         Path(folder).chmod(0o755)
         made = Path(folder) / "bare"
         subprocess.run(["gcc", "-O1", "-static", f"-I{ROOT}", "-o", str(made), source], check=True)
-        subprocess.run(["musl-gcc", "-O1", f"-I{ROOT}", "-o", str(made.with_name("musl")), source], check=True)
+        subprocess.run(
+            ["musl-gcc", "-O1", f"-I{ROOT}", "-o", str(made.with_name("musl")), source], check=True
+        )
         yield made
 
 
@@ -182,18 +184,16 @@ def build_supervised(folder: Path, name: str, compiler: list[str]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def supervised(libraries: dict[str, Path]) -> Path:
+def supervised(app_folder: Path) -> Path:
     """As it is in mirror-init."""
-    return build_supervised(
-        libraries["musl"].parents[1], "supervised", ["musl-gcc", "-O2", "-static", *native.WARNINGS]
-    )
+    return build_supervised(app_folder, "supervised", ["musl-gcc", "-O2", "-static", *native.WARNINGS])
 
 
 @pytest.fixture(scope="session")
-def sanitized(libraries: dict[str, Path]) -> Path:
+def sanitized(app_folder: Path) -> Path:
     """With what finds bugs in it."""
     compiler = ["clang", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-    return build_supervised(libraries["musl"].parents[1], "sanitized", compiler)
+    return build_supervised(app_folder, "sanitized", compiler)
 
 
 @pytest.fixture(scope="session")
@@ -229,9 +229,20 @@ def supervise(
     """What a program says that mirror-init's part starts and serves; `layered`: its loader brings the layer. In a
     mount namespace of its own: directories are made in the container for chdir(2)."""
     script = SEALED if sealed else 'mount -t tmpfs tmpfs /srv && exec "$@"'
-    if layered:
-        words = ("/usr/bin/env", f"LD_PRELOAD={app.layer}/$LIB/layer.so", *words)
-    command = ["unshare", "--mount", "sh", "-c", script, str(app.tmp / "root"), str(supervised), *words]
+    environment = ["env", f"LD_PRELOAD={app.layer}/$LIB/layer.so"] if layered else []
+    program, root = shutil.which(words[0]) or words[0], str(app.tmp / "root")
+    command = [
+        "unshare",
+        "--mount",
+        "sh",
+        "-c",
+        script,
+        root,
+        *environment,
+        str(supervised),
+        program,
+        *words[1:],
+    ]
     return app.run(*command, layered=False, check=check).stdout
 
 

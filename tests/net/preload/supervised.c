@@ -23,7 +23,7 @@ int main(int argc, char **argv) {
     }
     pid_t child = fork();
     if (child == 0) {
-        listener_before(AT_FDCWD, argv[1]);
+        listener_before(AT_FDCWD, argv[1], environ);
         execv(argv[1], argv + 1);
         _exit(101);
     }

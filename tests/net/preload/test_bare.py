@@ -57,6 +57,16 @@ def test_each_kind_starts_each(app: App, supervised: Path, bare: Path) -> None:
         assert app.door.asked == {OPEN: 1}
 
 
+def test_who_has_a_clean_environment(app: App, supervised: Path) -> None:
+    """Then there is a loader, and nothing that tells it of the layer."""
+    for script in (f"env -i /bin/cat {LEAF}", f"unset LD_PRELOAD; cat {LEAF}", f"env -i sh -c 'cat {LEAF}'"):
+        app.door.asked.clear()
+        assert supervise(app, supervised, "bash", "-c", script, layered=True) == "leaf\n"
+        assert app.door.asked == {OPEN: 1}
+    said = supervise(app, supervised, "env", "-i", "/usr/bin/env", layered=True)
+    assert said == "", "and it is as clean as it was asked to be"
+
+
 def test_scripts_of_it(app: App, supervised: Path, bare: Path, tmp_path: Path) -> None:
     script, nested = tmp_path / "script", tmp_path / "nested"
     script.write_text(f"#!{bare} cat\n")
