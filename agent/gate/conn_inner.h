@@ -1,4 +1,5 @@
-/* What a connection is to its own two files: conn.c (one other side, octets as they come) and filtered.c (several, by exchange). */
+/* What a connection is to its own files: conn.c (whose it is, and its ends), conn_target.c and conn_app.c (one other side, octets as they
+ * come), node.c (is it a probe?) and filtered.c (several sides, by exchange). */
 #pragma once
 
 #include "agent/gate/conn.h"
@@ -33,6 +34,15 @@ void conn_drop_other(struct conn *c, bool reset);
 /* A new connection's way, or that of one from the node which is no probe. */
 void conn_decide(struct conn *c);
 bool conn_is_filtered(const struct conn *c);
+
+/* While another side is waited for, the client is watched for its going away and not read. */
+bool conn_watch_client(struct conn *c);
+void conn_start_relay(struct conn *c);
+void conn_to_target(struct conn *c);
+void conn_to_app(struct conn *c, const struct want_rule *r);
+/* Of the session that has it, or is asked to. */
+void conn_link_is(struct conn *c, bool up);
+
 /* A socket on its way to the target, in the client's name, not registered; -1. */
 int conn_dial(struct conn *c);
 /* Both ends' fds are set, and what they have not taken yet. `connecting`: the other one's still is. */
