@@ -127,7 +127,7 @@ static bool brings_layer(char *const *environment) {
     static const char variable[] = "LD_PRELOAD=";
     for (; environment && *environment; environment++)
         if (strncmp(*environment, variable, sizeof variable - 1) == 0)
-            return strstr(*environment, "/$LIB/layer.so") != NULL;
+            return strstr(*environment, "/layer.so") != NULL;
     return false;
 }
 

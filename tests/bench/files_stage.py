@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from images.build_native import BY_RULES
 from runner.files.rules import Mode, Rules, Wishes
 from tests.bench import peers, product
 from tests.bench.spaces import APP_ADDRESS, SERVER, Space, checked, wait_for_listener
@@ -101,6 +102,39 @@ def layer(folder: Path) -> Path:
     ]
     checked([*words, *places, "-o", str(made), *map(str, sorted((ROOT / "layer/preload").glob("*.c")))])
     return made
+
+
+def static_program() -> Path:
+    """files_load.c, linked statically."""
+    return compiled("files_load-static", [HERE / "files_load.c"], ["-static"], [])
+
+
+def supervised(folder: Path) -> Path:
+    """mirror-init's part for programs without a layer, its rules in ``folder``."""
+    made = folder / "supervised"
+    init = [path for path in sorted((ROOT / "layer/init").glob("*.c")) if path.name != "main.c"]
+    decides = [ROOT / "layer/preload" / f"{name}.c" for name in BY_RULES]
+    others = [ROOT / "native" / f"{name}.c" for name in ("fault", "span", "msgpack")]
+    files = [*init, *decides, *others, ROOT / "tests/net/preload/supervised.c"]
+    words = ["musl-gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-static", "-DLAYER_FOR_OTHERS"]
+    places = [
+        f'-DRULES_FILE="{folder}/rules"',
+        f'-DUPPER="{folder}/upper"',
+        f"-I{ROOT}",
+        f"-I{ROOT / 'native'}",
+    ]
+    checked([*words, *places, "-o", str(made), *map(str, files)])
+    return made
+
+
+@contextlib.contextmanager
+def without_layer() -> Iterator[Given]:
+    """The default rules, for a static program that is started and served as mirror-init does it; no door."""
+    with tempfile.TemporaryDirectory(prefix="mr-bench-static-") as name:
+        program = supervised(Path(name))
+        rules = Rules(Mode.READ, Wishes()).packed()
+        Path(name, "rules").write_bytes(b"MRFILES1" + struct.pack("=Q", 1) + rules)
+        yield Given("/", ("unshare", "--net", str(program)))
 
 
 def set_up() -> None:

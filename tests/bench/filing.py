@@ -53,7 +53,7 @@ def figures(options: argparse.Namespace, others: object) -> list[Figure]:
     runs: Runs = defaultdict(list)
     with files_stage.tree() as root, server_space("mr-bench-host") as host, server(host):
         for number in range(options.runs):
-            for measure in (own, passing, through_ssh, ours, nearer, farther):
+            for measure in (own, static, passing, through_ssh, ours, nearer, farther):
                 machine.wait_for_idle(options.patience)
                 meanwhile = machine.Others()
                 try:
@@ -76,6 +76,14 @@ def own(root: Path, _host: Space, runs: Runs) -> None:
     runs[LINK, "pulled"].append(bare(0, "pull", str(PULLED))[0] / 1e6)
     with machine.awake():
         runs[LINK, "trip"].append(bare(0, "trips", str(TRIPS))[0])
+
+
+def static(_root: Path, _host: Space, runs: Runs) -> None:
+    """A call of a program without a layer that is not about the target: it is asked about, and left to the kernel."""
+    words = (str(files_stage.static_program()), "wall", OWN_PATH, "20000")
+    with files_stage.without_layer() as given:
+        for name, one in ((ITSELF, Given("/")), (OURS, given)):
+            runs[name, "own, static"].append(float(one.run(*words)))
 
 
 def passing(root: Path, _host: Space, runs: Runs) -> None:
@@ -268,6 +276,9 @@ def table(runs: Runs) -> list[Figure]:
     add(OURS, "own", title, "ns", "less")
     add(OURS, "own more", f"{title}, more than without the layer", "ns", "less", against="aim", baseline=100.0,
         reach="<= 1")  # fmt: skip
+    title = "files, stat of the container's own by a static program"
+    add(ITSELF, "own, static", title, "ns", "less")
+    add(OURS, "own, static", title, "ns", "less")
     title = "files, getc of 1 MiB"
     add(ITSELF, "getc", title, "s", "less")
     add(OURS, "getc", title, "s", "less", against=ITSELF, baseline=median(ITSELF, "getc"), reach="<= 2")
