@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from agent import claims
+from agent import claims, table_comment
 from agent.claims import Wish
 from agent.engine import Engine, EngineFault
 from agent.gate import PROGRAM, Gate
@@ -25,9 +25,6 @@ log = logging.getLogger(__name__)
 
 AGAIN_AFTER = 5.0
 """Seconds until a gate that could not begin, or died, is started again: another agent may have left the target."""
-
-COMMENT = 120
-"""Octets of a table's comment at most (nft's own limit is 128)."""
 
 LOOKS_WITHIN = 5.0
 """Seconds for a gate that is started only to see whether it can be."""
@@ -154,7 +151,7 @@ class Gates:
 
         gate = Gate(self._engine, heard, ended)
         try:
-            gate.start(netns, _fitting(comment), self._program)
+            gate.start(netns, comment, self._program)
             async with asyncio.timeout(LOOKS_WITHIN):
                 why = await over
         except (OSError, EngineFault, TimeoutError) as error:
@@ -294,11 +291,11 @@ class Gates:
 
     def _start(self, network: Network) -> None:
         first = next(iter(network.parts.values())).claim
-        agent = f", {self._kind}" if self._kind else ""
-        comment = f"{first.of} is stolen by {first.who or 'somebody'} since {first.since} (session {first.name}{agent})"
         gate = Gate(self._engine, self._heard, self._ended)
         network.ready = False
-        network.comment = _fitting(comment)
+        network.comment = table_comment.stolen(
+            first.of, first.who or "somebody", first.since, first.name, self._kind
+        )
         network.settled.clear()
         try:
             gate.start(network.netns, network.comment, self._program)
@@ -390,10 +387,6 @@ class Gates:
             part.told(outcome)
 
 
-def _fitting(comment: str) -> str:
-    return comment.encode()[:COMMENT].decode(errors="ignore")
-
-
 def _reason(error: OSError | EngineFault) -> str:
     if isinstance(error, EngineFault):
         return error.reason
@@ -405,5 +398,5 @@ def _reason(error: OSError | EngineFault) -> str:
 def _not_begun(gate: Gate, why: str) -> str:
     """Another agent's table says whose it is, in that agent's words."""
     if gate.said_errno == errno.EEXIST:
-        return f"{why}; several at once need `mirror-run install`"
+        return table_comment.in_the_way(why)
     return f"stealing cannot begin: {why}"

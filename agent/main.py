@@ -19,6 +19,7 @@ from agent.doors import Door, on_path, on_port
 from agent.engine import Engine
 from agent.lifetime import FIRST_WITHIN, LINGERS, Lifetime
 from agent.server import DRAINS_WITHIN, Server
+from agent.table_comment import INSTALLED
 from agent.warrants import Anyone, Pinned, Warrants
 
 log = logging.getLogger("agent")
@@ -158,7 +159,7 @@ def _raise_limits() -> None:
 def _kind(asked: argparse.Namespace) -> str:
     """What this agent is, told to those who meet its table in a target."""
     if asked.cluster:
-        return "the installed agent"
+        return INSTALLED
     if asked.port:
         return "an ephemeral container" if asked.beside else "a Job of its own"
     return ""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from agent import engine
+from agent import engine, table_comment
 from agent.engine import Engine, EngineFault
 from agent.gate_words import Counts, Thief
 from agent.gates import Claim, Gates, Outcome
@@ -98,7 +98,7 @@ class Thieving:
         if target is None:
             raise ValueError(f"there is no target {index}")
         name, who = target.identity.hostname or "the target", self._owner.author or "somebody"
-        return await self._gates.look(target.netns, f"{name} is looked at by {who} (session {self._owner.name})")
+        return await self._gates.look(target.netns, table_comment.looked_at(name, who, self._owner.name))
 
     def _check(self) -> None:
         if "steal" not in self._warrant.rights:
