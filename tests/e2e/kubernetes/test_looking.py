@@ -70,6 +70,7 @@ def test_all_is_well_with_installed_agents(stage: Scene) -> None:
     assert "BAD" not in text
     assert re.search(rf"ok   cluster: v1\.\d+\.\S+ at https://\S+, context \S+, namespace {stage.namespace}", text)
     assert re.search(r"ok   clocks: 0 s apart", text)
+    assert re.search(r"ok   stealing: kernels \d+\.\d+\S*\n", text)
     assert re.search(r"ok   the way to it: a call takes [\d.]+ ms, and [\d.]+ MB came at \d+ MB/s", text)
     assert f"ok   agents: installed in {AGENTS}, 2 of 2 run" in text
     assert re.search(r"ok   tunnel: one to the agent on node n\d took \d+ ms to open", text)
@@ -89,6 +90,7 @@ def test_a_probe_measures_the_tunnel_and_leaves_nothing(stage: Scene, agent: str
     assert found, text
     assert float(found[1]) < 1000
     assert int(found[2]) > 0
+    assert re.search(r"ok   probe: cart-\S+ can be stolen from\n", text), text
     if image:
         assert f"ok   agent image: {stage.images.agent}" in text
     kinds = ("jobs", "mirrorsessions", "pods")

@@ -112,6 +112,7 @@ def test_events_name_the_ports(scene: Scene, user: Callable[..., Kubectl]) -> No
     told("MirrorSessionEnded", "dev no longer mirrors 8080, 8090 of deploy/cart (")
 
 
+PATCH = ("patch", "mirrorpolicy", "default", "--type=merge", "-p")
 VALUE = 300_000
 RATE = 200_000
 STORE = f"""
@@ -134,12 +135,11 @@ def test_what_goes_out_keeps_to_the_policy_and_the_line_says_what_was_used(
     scene: Scene, user: Callable[..., Kubectl]
 ) -> None:
     dev = user("dev", {scene.namespace: "mirror-run-develop"}, CONNECT)
-    patch = ("patch", "mirrorpolicy", "default", "--type=merge", "-p")
-    scene.kubectl(*patch, json.dumps({"spec": {"bytesPerSecond": RATE}}))
+    scene.kubectl(*PATCH, json.dumps({"spec": {"bytesPerSecond": RATE}}))
     try:
         said = scene.run("deploy/cart", "python3", "-c", STORE, user=dev)
     finally:
-        scene.kubectl(*patch, json.dumps({"spec": {"bytesPerSecond": 0}}))
+        scene.kubectl(*PATCH, json.dumps({"spec": {"bytesPerSecond": 0}}))
     stored, fetched = map(float, said.split()[-2:])
     assert min(stored, fetched) >= (VALUE - RATE / 8) / RATE, said
 
@@ -151,6 +151,20 @@ def test_what_goes_out_keeps_to_the_policy_and_the_line_says_what_was_used(
     assert VALUE < line["bytes_sent"] < VALUE + 10_000
     assert VALUE < line["bytes_received"] < VALUE + 10_000
     assert line["seconds"] > stored + fetched
+
+
+def test_what_is_stolen_keeps_to_the_policy_too(scene: Scene, user: Callable[..., Kubectl]) -> None:
+    tia = user("tia", {scene.namespace: "mirror-run-full"}, CONNECT)
+    scene.kubectl(*PATCH, json.dumps({"spec": {"bytesPerSecond": RATE}}))
+    try:
+        app = ("python3", "/programs/shop.py", "app", "http")
+        scene.start("deploy/cart", *app, options=("--steal",), user=tia, stdin=subprocess.PIPE).said("stealing 8080")
+        words = ("-o", "/dev/null", "-w", "%{size_download} %{time_total}", f"http://cart:8080/octets/{VALUE}")
+        octets, seconds = scene.inside("client", "curl", "-sS", "-m", "20", *words).split()
+    finally:
+        scene.kubectl(*PATCH, json.dumps({"spec": {"bytesPerSecond": 0}}))
+    assert int(octets) == VALUE
+    assert float(seconds) >= (VALUE - RATE / 8) / RATE
 
 
 def ended(scene: Scene, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:

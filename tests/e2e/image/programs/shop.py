@@ -4,7 +4,8 @@
 
 Protocols, all of them unless some are named: http 8080, tls 8444 (HTTP in it), grpc 50051, websocket 8765, redis 6379,
 postgres 5432. {"listening": […]} is written once all accept. HTTP's paths, of who is
-called "app": /never is taken and not answered, /half is answered by half; both are told as {"asked": PATH}. gRPC: shop.Shop/One, /Down, /Up, /Both, and its health service.
+called "app": /never is taken and not answered, /half is answered by half; both are told as {"asked": PATH}.
+/octets/N has so many of everybody. gRPC: shop.Shop/One, /Down, /Up, /Both, and its health service.
 
 Lines on stdin, each answered by {"done": …}: "kill" ends whoever serves at once, as SIGKILL does; "serve" begins anew.
 Its end is the end of all.
@@ -59,6 +60,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.answer(b"half an answer", length=1000)
                 self.wfile.flush()
             threading.Event().wait()
+        if self.path.startswith("/octets/"):
+            self.answer(b"x" * int(self.path[8:]))
+            return
         peer = [self.client_address[0].removeprefix("::ffff:"), self.client_address[1]]
         who = {"by": self.name, "path": self.path, "user": self.headers.get("X-User"), "peer": peer}
         self.answer(json.dumps(who).encode() + b"\n")
