@@ -87,7 +87,7 @@ static int fill(struct page *p, int64_t from) {
     int more;
     while ((more = some(p)) > 0)
         continue;
-    return more < 0 && p->made == 0 ? more : 0;
+    return more; /* an error of the disk's is told at once: a page that is not full says that the folder ends there */
 }
 
 static int read_folder(struct ask *a, bool plus) {

@@ -3,7 +3,6 @@
 #include "native/thread.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -116,7 +115,8 @@ void answers_cut(struct answers *a, uint64_t unique, const struct part *parts, u
     CHECK(m != NULL); /* without these octets the app would wait for ever */
     struct cut *cut = (void *)m->data;
     *cut = (struct cut){.head = {.len = sizeof cut->head, .unique = unique}, .count = count};
-    memcpy(cut->parts, parts, count * sizeof *parts);
+    for (uint32_t i = 0; i < count; i++)
+        cut->parts[i] = parts[i];
     m->owner = m;
     put(a, m, here);
 }

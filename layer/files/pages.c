@@ -93,21 +93,44 @@ void pages_released(struct pages *p, uint64_t handle) {
 
 /* --- cutting ------------------------------------------------------------------------------------------------------------ */
 
+/* The entry as it is asked for. Its octets. */
+static uint32_t put(struct pages *p, uint8_t *to, const uint8_t *from, const struct entry *e,
+                    bool strip) {
+    size_t head = strip ? sizeof(struct fuse_entry_out) : 0, n = e->whole - head;
+    memcpy(to, from + head, n);
+    if (strip && e->node)
+        p->forget(p, e->node);
+    return (uint32_t)n;
+}
+
 /* Whole entries from `page` into an answer of `size` octets. */
-static struct message *cut(struct page *page, uint64_t unique, uint32_t size) {
+static struct message *cut(struct pages *p, struct page *page, uint64_t unique, uint32_t size,
+                           bool plus) {
+    struct message *m = message_new(HEAD + size);
     struct entry e;
-    uint32_t from = page->from, left = page->rest->len - from, n = 0;
-    while (entry_at(page->rest->data + from + n, left - n, page->plus, &e) && n + e.whole <= size) {
-        n += (uint32_t)e.whole;
-        page->offset = e.next;
-    }
-    struct message *m = message_new(HEAD + n);
+    uint32_t n = 0;
+    bool strip = page->plus && !plus;
     if (!m)
         return NULL;
+    while (entry_at(page->rest->data + page->from, page->rest->len - page->from, page->plus, &e) &&
+           n + e.whole <= size) {
+        n += put(p, m->data + HEAD + n, page->rest->data + page->from, &e, strip);
+        page->from += (uint32_t)e.whole;
+        page->offset = e.next;
+    }
+    m->len = (uint32_t)HEAD + n;
     *(struct fuse_out_header *)m->data = (struct fuse_out_header){.len = m->len, .unique = unique};
-    memcpy(m->data + HEAD, page->rest->data + from, n);
-    page->from += n;
     return m;
+}
+
+static bool is_used_up(const struct page *page) {
+    return page->from == page->rest->len;
+}
+
+/* The rest of it, or that there is none, for who goes on where it was left. Entries without attributes are none for READDIRPLUS. */
+static bool goes_on(const struct page *page, const struct fuse_read_in *in, bool plus) {
+    return page->offset == in->offset && now() - page->at <= FRESH &&
+           (page->plus || !plus || is_used_up(page));
 }
 
 struct message *pages_answer(struct pages *p, struct message *request, uint32_t *size) {
@@ -120,9 +143,9 @@ struct message *pages_answer(struct pages *p, struct message *request, uint32_t 
     bool plus = head->opcode == FUSE_READDIRPLUS;
     pthread_mutex_lock(&p->lock);
     struct page *page = page_of(p, in->fh);
-    if (page && page->offset == in->offset && page->plus == plus && now() - page->at <= FRESH)
-        m = cut(page, head->unique, in->size);
-    if (page && (!m || page->from == page->rest->len))
+    if (page && in->size <= FILES_IO && goes_on(page, in, plus))
+        m = cut(p, page, head->unique, in->size, plus);
+    if (page && (!m || (is_used_up(page) && !page->last)))
         drop(p, page);
     pthread_mutex_unlock(&p->lock);
     if (m)
@@ -136,7 +159,8 @@ struct message *pages_answer(struct pages *p, struct message *request, uint32_t 
 struct message *pages_cut(struct pages *p, struct message *answer, uint64_t handle, uint32_t size,
                           bool plus) {
     const struct fuse_out_header *head = (const void *)answer->data;
-    if (head->error || answer->len <= HEAD + size)
+    bool last = answer->len - HEAD + PAGES_ENTRY < PAGES_PIECE;
+    if (head->error || answer->len == HEAD || (answer->len <= HEAD + size && !last))
         return answer;
     uint64_t unique = head->unique;
     pthread_mutex_lock(&p->lock);
@@ -146,8 +170,9 @@ struct message *pages_cut(struct pages *p, struct message *answer, uint64_t hand
     else
         page = place(p);
     struct page *to = page ? page : &spare;
-    *to = (struct page){.rest = answer, .handle = handle, .at = now(), .from = HEAD, .plus = plus};
-    struct message *m = cut(to, unique, size);
+    *to = (struct page){
+        .rest = answer, .handle = handle, .at = now(), .from = HEAD, .plus = plus, .last = last};
+    struct message *m = cut(p, to, unique, size, plus);
     if (!page)
         drop(p, &spare);
     pthread_mutex_unlock(&p->lock);

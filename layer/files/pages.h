@@ -2,7 +2,9 @@
  * attributes, and a round trip for each would make a folder of 10,000 take 400.
  *
  * The rest of a piece is kept for the handle that read it, for a second. Entries of READDIRPLUS that the kernel was not given
- * must be forgotten (FORGET) when they are dropped: each has been counted by the agent. Any thread. */
+ * must be forgotten (FORGET) when they are dropped, or given without their attributes to READDIR, which is what the kernel goes
+ * on with when nobody asked for those: each has been counted by the agent. A piece in which there was room for another entry was
+ * the folder's last, and that there is no more needs no question. Any thread. */
 #pragma once
 
 #include "native/files_words.h"
@@ -14,12 +16,13 @@
 
 #define PAGES_PIECE (128u * 1024) /* what the agent is asked for */
 #define PAGES_MAX   32            /* folders under way; those of others are read piece by piece */
+#define PAGES_ENTRY 1024          /* octets of an entry, at most: its name has 255 */
 
 struct page {
     struct message *rest; /* NULL: the place is free */
     uint64_t handle, offset, at;
-    uint32_t from; /* octets of `rest` that were given */
-    bool plus;
+    uint32_t from;   /* octets of `rest` that were given */
+    bool plus, last; /* last: nothing follows it */
 };
 
 struct pages {

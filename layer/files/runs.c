@@ -126,9 +126,10 @@ static struct run *find(struct runs *r, uint64_t handle) {
 static struct run *make(struct runs *r, uint64_t node, uint64_t handle) {
     if (r->count >= RUNS_MAX) {
         struct run **at = &r->all;
-        while ((*at)->next)
+        while (*at && (*at)->next)
             at = &(*at)->next;
-        end_run(r, at);
+        if (*at)
+            end_run(r, at);
     }
     struct run *run = r->count < RUNS_MAX ? calloc(1, sizeof *run) : NULL;
     if (!run)

@@ -148,6 +148,26 @@ def test_a_folder_of_many_comes_in_few_pieces(files: Files, target: Target) -> N
     assert asked < 20, "names with their attributes: 700 entries a round trip"
 
 
+def test_a_folders_end_is_no_question(files: Files, target: Target) -> None:
+    def deed(path: str, count: int) -> None:
+        folder = files.door.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        assert len(os.listdir(folder)) == count
+        os.lseek(folder, 0, os.SEEK_SET)
+        assert len(os.listdir(folder)) == count
+        os.close(folder)
+
+    for number in range(3):
+        (target.root / f"few-{number}").mkdir()
+        (target.root / f"few-{number}" / "one").touch()
+    for number in range(2000):
+        (target.root / "few-0" / f"entry-{number}").touch()
+    small = min(files.asked(partial(deed, f"/few-{number}", 1)) for number in (1, 2))
+    assert small <= 5, "WALK, OPENDIR, two READDIRPLUS, and the RELEASEDIR that nobody waits for"
+    assert files.asked(partial(deed, "/few-0", 2001)) <= 12, (
+        "2 x 350 KB in pieces of 128: READDIR is given READDIRPLUS's"
+    )
+
+
 def test_a_folder_of_a_hundred_thousand(files: Files, target: Target) -> None:
     crowd = target.root / "crowd"
     crowd.mkdir()
