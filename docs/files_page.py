@@ -40,7 +40,9 @@ The first of these that says something about a path:
 3. the defaults below, in their order (not with `overrides`);
 4. the mode.
 
-`--map-path APP:TARGET` makes a path of the app's another one before any rule is asked. `mirror-run explain PATH…` says
+`--map-path APP:TARGET` makes a path of the app's another one before any rule is asked: a folder's, or, with a pattern
+that begins with `^`, what it matches: `--map-path '^/home/[^/]+/conf/(.*):/etc/\\1'` (five groups at most; folders are
+asked first). `mirror-run explain PATH…` says
 which rule decides. Patterns are Python's without what needs a second look at the path: looking ahead or back,
 references to groups, word boundaries.
 """

@@ -30,7 +30,7 @@ MODULES = {
 """Extension module: where its ``ffibuilder()`` is, where it belongs."""
 
 BY_RULES = [
-    *("ask", "place", "rules", "upper", "program", "listener", "open", "stat", "name", "link", "attribute"),
+    *("ask", "place", "rules", "mapped", "upper", "program", "listener", "open", "stat", "name", "link", "attribute"),
     *("xattr", "filesystem", "number"),
 ]
 """Of the layer: what mirror-init decides with for programs that have none (-DLAYER_FOR_OTHERS)."""

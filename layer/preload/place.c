@@ -1,5 +1,7 @@
 #include "place.h"
 
+#include "mapped.h"
+
 #include "raw.h"
 #include "upper.h"
 
@@ -90,22 +92,17 @@ void place_plain(struct place *p) {
     p->len = to;
 }
 
-/* One of the app's folders that is another of the target's: *mapped, and the path is the other. */
+/* A path of the app's that is another of the target's: *mapped, and `p` is the other. */
 static bool map(struct place *p, bool *mapped) {
-    size_t cut, n;
     struct place plain = *p;
     place_plain(&plain);
-    const char *to = rules_mapped(&rules, plain.path, plain.len, &cut, &n);
-    *mapped = to != NULL;
-    if (!to)
-        return true;
-    if (n + plain.len - cut >= sizeof p->path) {
+    long n = mapped_path(&rules, plain.path, plain.len, p->path, sizeof p->path);
+    if (n < 0) {
         errno = ENAMETOOLONG;
         return false;
     }
-    memcpy(p->path, to, n);
-    memcpy(p->path + n, plain.path + cut, plain.len - cut + 1);
-    p->len = n + plain.len - cut;
+    *mapped = n > 0;
+    p->len = n > 0 ? (size_t)n : p->len;
     return true;
 }
 
@@ -132,7 +129,7 @@ static bool asked_for(const struct place *p) {
 /* What most calls are about, decided where it stands: an absolute path of the container's. */
 static bool at_once(const char *path) {
     bool winding;
-    return *path == '/' && !rules.mapping_count &&
+    return *path == '/' && !rules.mapping_count && !rules.program_count &&
            rules_decide(&rules, path, strlen(path), &winding) == WHOSE_LOCAL && !winding;
 }
 
@@ -202,7 +199,7 @@ enum route place_find(struct place *p, int dirfd, const char *path, enum intent 
         return ROUTE_OWN;
     if (*path != '/' && !base(p, dirfd))
         return ROUTE_OWN;
-    if (!join(p, path) || (rules.mapping_count && !map(p, &mapped)))
+    if (!join(p, path) || ((rules.mapping_count || rules.program_count) && !map(p, &mapped)))
         return ROUTE_FAILED;
     if (intent == RUNS && !asked_for(p))
         return ROUTE_OWN;

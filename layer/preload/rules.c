@@ -1,9 +1,11 @@
 #include "rules.h"
 
+#include "mapped.h"
+
 #include <string.h>
 
 #define FILE_MAGIC  "MRFILES1"
-#define RULES_MAGIC "MRRULES1"
+#define RULES_MAGIC "MRRULES2"
 #define TABLE_MAGIC "MRPT0002"
 #define MAGIC       8
 #define NONE        0xffff
@@ -25,13 +27,9 @@ static const uint8_t *take(struct reader *r, size_t n) {
     return p;
 }
 
-static uint16_t u16_at(const uint8_t *p) {
-    return (uint16_t)(p[0] | p[1] << 8);
-}
-
 static uint32_t u32_of(struct reader *r) {
     const uint8_t *p = take(r, 4);
-    return p ? (uint32_t)u16_at(p) | (uint32_t)u16_at(p + 2) << 16 : 0;
+    return p ? (uint32_t)rules_u16(p) | (uint32_t)rules_u16(p + 2) << 16 : 0;
 }
 
 static bool magic(struct reader *r, const char *what) {
@@ -41,7 +39,7 @@ static bool magic(struct reader *r, const char *what) {
 
 /* Every octet there is one of whose. */
 static bool known(const uint8_t *whose, uint32_t count, size_t apart) {
-    for (uint32_t i = 0; i < count; i++, whose += apart ? apart + u16_at(whose - 2) : 1)
+    for (uint32_t i = 0; i < count; i++, whose += apart ? apart + rules_u16(whose - 2) : 1)
         if (*whose > WHOSE_NOT_FOUND)
             return false;
     return true;
@@ -51,7 +49,7 @@ static bool known(const uint8_t *whose, uint32_t count, size_t apart) {
 static const uint8_t *texts(struct reader *r, uint32_t count, size_t extra) {
     const uint8_t *first = r->at, *p;
     for (uint32_t i = 0; i < count && (p = take(r, 2 + extra)); i++)
-        take(r, u16_at(p));
+        take(r, rules_u16(p));
     return r->at ? first : NULL;
 }
 
@@ -79,8 +77,8 @@ static bool table(struct rules *r, struct reader *in) {
     const uint8_t *sizes;
     if (!magic(in, TABLE_MAGIC) || !(sizes = take(in, 4)))
         return false;
-    r->states = u16_at(sizes);
-    r->width = u16_at(sizes + 2);
+    r->states = rules_u16(sizes);
+    r->width = rules_u16(sizes + 2);
     r->classes = take(in, 256);
     r->labels = (const uint16_t *)(const void *)take(in, 2 * (size_t)r->states);
     take(in, 2 * (size_t)(r->states % 2));
@@ -100,10 +98,14 @@ bool rules_read(struct rules *out, const void *octets, size_t len) {
     r.mapping_count = u32_of(&in);
     r.users = u32_of(&in);
     r.mode = u32_of(&in);
+    r.program_count = u32_of(&in);
     r.whose = take(&in, r.patterns);
     r.prefixes = texts(&in, r.prefix_count, 1);
     r.mappings = r.mapping_count > UINT32_MAX / 2 ? NULL : texts(&in, 2 * r.mapping_count, 0);
-    if (!r.whose || !r.prefixes || !r.mappings || r.users > r.patterns ||
+    r.programs = in.at;
+    for (uint32_t i = 0; i < r.program_count && in.at; i++)
+        take(&in, mapped_program(in.at, in.left));
+    if (!r.whose || !r.prefixes || !r.mappings || !in.at || r.users > r.patterns ||
         !known(r.whose, r.patterns, 0) || !known(r.prefixes + 2, r.prefix_count, 3))
         return false;
     take(&in, -(size_t)(in.at - (const uint8_t *)octets) % 8);
@@ -133,18 +135,11 @@ static uint16_t walk(const struct rules *r, const char *path, size_t len, bool *
     return r->labels[at / r->width];
 }
 
-/* Whether the path is that folder or lies in it; "/" has been written so. */
-static bool holds(const uint8_t *folder, size_t n, const char *path, size_t len) {
-    if (n == 1)
-        return true;
-    return len >= n && memcmp(folder, path, n) == 0 && (len == n || path[n] == '/');
-}
-
 /* The prefixes stand longest first. */
 static int by_prefix(const struct rules *r, const char *path, size_t len) {
     const uint8_t *p = r->prefixes;
-    for (uint32_t i = 0; i < r->prefix_count; i++, p += 3 + u16_at(p))
-        if (holds(p + 3, u16_at(p), path, len))
+    for (uint32_t i = 0; i < r->prefix_count; i++, p += 3 + rules_u16(p))
+        if (rules_holds(p + 3, rules_u16(p), path, len))
             return p[2];
     return -1;
 }
@@ -170,19 +165,4 @@ enum whose rules_decide(const struct rules *r, const char *path, size_t len, boo
 bool rules_asked(const struct rules *r, const char *path, size_t len) {
     bool winding;
     return r->mode && walk(r, path, len, &winding) < r->users; /* NONE is not */
-}
-
-const char *rules_mapped(const struct rules *r, const char *path, size_t path_len, size_t *cut,
-                         size_t *len) {
-    const uint8_t *p = r->mappings;
-    for (uint32_t i = 0; i < r->mapping_count && r->mode; i++) {
-        const uint8_t *to = p + 2 + u16_at(p);
-        if (holds(p + 2, u16_at(p), path, path_len)) {
-            *cut = u16_at(p) == 1 ? 0 : u16_at(p);
-            *len = u16_at(to) == 1 ? 0 : u16_at(to);
-            return (const char *)to + 2;
-        }
-        p = to + 2 + u16_at(to);
-    }
-    return NULL;
 }

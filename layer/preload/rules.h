@@ -17,8 +17,8 @@ enum whose {
 
 struct rules {
     uint64_t mount; /* st_dev of the target's files */
-    const uint8_t *whose, *prefixes, *mappings;
-    uint32_t patterns, prefix_count, mapping_count, users, mode;
+    const uint8_t *whose, *prefixes, *mappings, *programs;
+    uint32_t patterns, prefix_count, mapping_count, users, mode, program_count;
     const uint8_t *classes;
     const uint16_t *labels;
     const uint32_t *moves;
@@ -34,8 +34,3 @@ enum whose rules_decide(const struct rules *r, const char *path, size_t len, boo
 
 /* Whether a rule of the user's own decides of this path, which is plain. */
 bool rules_asked(const struct rules *r, const char *path, size_t len);
-
-/* The folder that stands for one of the app's, if the path lies in such a one: *cut octets of the path are to be replaced by
- * *len octets at the returned place. NULL: none. */
-const char *rules_mapped(const struct rules *r, const char *path, size_t path_len, size_t *cut,
-                         size_t *len);

@@ -60,7 +60,8 @@ def _wishes(options: RunOptions) -> Wishes:
 
 
 def _mapping(text: str) -> tuple[str, str]:
-    one, colon, other = text.partition(":")
+    # A pattern has a ':' of its own, in (?:…).
+    one, colon, other = text.rpartition(":") if text.startswith("^") else text.partition(":")
     if not colon:
         raise Refusal(f"--map-path {text!r} has no ':'", "write APP:TARGET, as /app/config:/etc/app")
     return one, other

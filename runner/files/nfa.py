@@ -81,11 +81,11 @@ class Automaton:
             case sre.LITERAL:
                 return self._character(value, flags)
             case sre.NOT_LITERAL:
-                return self._octet(EVERY & ~_cased(_bit(value), flags))
+                return self._octet(EVERY & ~cased(bit(value), flags))
             case sre.ANY:
                 return self._octet(EVERY if flags & re.DOTALL else EVERY & ~(1 << NEWLINE))
             case sre.IN:
-                return self._octet(_class(value, flags))
+                return self._octet(octet_class(value, flags))
             case sre.BRANCH:
                 return self._branch(value[1], flags)
             case sre.SUBPATTERN:
@@ -108,7 +108,7 @@ class Automaton:
     def _character(self, code: int, flags: int) -> tuple[int, int]:
         """One, in UTF-8; of other cases only ASCII's are known."""
         if code < 0x80:
-            return self._octet(_cased(1 << code, flags))
+            return self._octet(cased(1 << code, flags))
         begin = end = self.state()
         for octet in chr(code).encode(errors="surrogateescape"):
             after = self.state()
@@ -170,13 +170,14 @@ WORDS = {
 }
 
 
-def _bit(code: int) -> int:
+def bit(code: int) -> int:
+    """The set of one character."""
     if code >= 0x80:
         raise NotRegular("in a class and after [^ only ASCII can stand: a path is octets")
     return 1 << code
 
 
-def _cased(octets: int, flags: int) -> int:
+def cased(octets: int, flags: int) -> int:
     """And the other case of each ASCII letter, with (?i)."""
     if not flags & re.IGNORECASE:
         return octets
@@ -204,18 +205,19 @@ CATEGORIES |= {
 }
 
 
-def _class(items: Iterable[tuple[Any, Any]], flags: int) -> int:
+def octet_class(items: Iterable[tuple[Any, Any]], flags: int) -> int:
+    """The set of what stands between brackets."""
     octets, negated = 0, False
     for kind, value in items:
         match kind:
             case sre.NEGATE:
                 negated = True
             case sre.LITERAL:
-                octets |= _bit(value)
+                octets |= bit(value)
             case sre.RANGE:
                 low, high = value
-                octets |= (_bit(high) << 1) - _bit(low)
+                octets |= (bit(high) << 1) - bit(low)
             case sre.CATEGORY:
                 octets |= CATEGORIES[value]
-    octets = _cased(octets, flags)
+    octets = cased(octets, flags)
     return EVERY & ~octets if negated else octets

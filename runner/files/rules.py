@@ -15,7 +15,7 @@ from enum import IntEnum
 from functools import cached_property
 
 from runner.errors import Refusal
-from runner.files import dfa
+from runner.files import dfa, program
 from runner.files.defaults import LOCAL, NOT_FOUND, TARGET
 from runner.files.nfa import NotRegular
 
@@ -44,7 +44,8 @@ class Mode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """The user's patterns, and folders of the app (first) that are others of the target."""
+    """The user's patterns; and what of the app (first) is elsewhere in the target: folders, and patterns (which begin
+    with ``^``) with what becomes of a path, ``\\1`` for a group's part of it."""
 
     not_found: tuple[str, ...] = ()
     local: tuple[str, ...] = ()
@@ -93,8 +94,11 @@ class Rules:
         )
         object.__setattr__(self, "_defaults", () if self.mode in (Mode.LOCAL, Mode.OVERRIDES) else defaults)
         for one, other in self.wishes.mapped:
-            if not (one.startswith("/") and other.startswith("/")):
-                raise Refusal(f"files: {one!r} cannot be mapped to {other!r}", "both are absolute paths")
+            if not (one.startswith(("/", "^")) and other.startswith("/")):
+                raise Refusal(
+                    f"files: {one!r} cannot be mapped to {other!r}",
+                    "both are absolute paths, or the first a pattern: ^/…",
+                )
 
     @cached_property
     def patterns(self) -> tuple[tuple[str, Whose], ...]:
@@ -127,10 +131,7 @@ class Rules:
         if self.mode is Mode.LOCAL:
             return Decision(path, Whose.LOCAL, "--fs-mode local")
         asked = path
-        for one, other in self.wishes.mapped:
-            if _holds(one, path):
-                path = other.rstrip("/") + path[len(one.rstrip("/")) :] or "/"
-                break
+        path = self._mapped(path)
         number = self.table.match(path.encode(errors="surrogateescape"))
         mapped = f", as {path}" if path != asked else ""
         users = len(self.wishes.ordered())
@@ -145,23 +146,50 @@ class Rules:
             return Decision(path, whose, f"by default: {pattern}{mapped}")
         return Decision(path, self.mode.otherwise, f"--fs-mode {self.mode.name.lower()}{mapped}")
 
+    @cached_property
+    def folders(self) -> tuple[tuple[str, str], ...]:
+        """Of the mappings, those of folders, which are asked first."""
+        return tuple(pair for pair in self.wishes.mapped if not pair[0].startswith("^"))
+
+    @cached_property
+    def programs(self) -> tuple[program.Program, ...]:
+        """The others. Refusal: one that cannot be had."""
+        made = []
+        for pattern, template in self.wishes.mapped:
+            try:
+                made += [program.compiled(pattern, template)] if pattern.startswith("^") else []
+            except (NotRegular, re.error, RecursionError, OverflowError, ValueError) as error:
+                raise Refusal(f"files: the mapping {pattern!r}: {error}", "write it without, or as several") from error
+        return tuple(made)
+
+    def _mapped(self, path: str) -> str:
+        """By the first that fits."""
+        for one, other in self.folders:
+            if _holds(one, path):
+                return other.rstrip("/") + path[len(one.rstrip("/")) :] or "/"
+        octets = path.encode(errors="surrogateescape")
+        found = next((to for one in self.programs if (to := one.mapped(octets)) is not None), octets)
+        return found.decode(errors="surrogateescape")
+
     def packed(self) -> bytes:
         """For layer/preload, which walks it in place; little-endian.
 
-        Magic; as u32 the counts of patterns, prefixes, mappings and of the user's patterns, and the mode; for each
+        Magic; as u32 the counts of patterns, prefixes, mapped folders and of the user's patterns, the mode, and the
+        count of mappings by pattern; for each
         pattern an octet whose; each prefix as u16 length, octet whose, octets; each
-        mapping as twice u16 length and octets;
+        mapped folder as twice u16 length and octets; each mapping by pattern as ``program`` says;
         then, at the next multiple of 8, the table.
         """
         labels = bytes(whose for _, whose in self.patterns)
-        parts = [struct.pack("<8sIIIII", b"MRRULES1", len(labels), len(self.prefixes), len(self.wishes.mapped),
-                             len(self.wishes.ordered()), self.mode), labels]  # fmt: skip
+        parts = [struct.pack("<8sIIIIII", b"MRRULES2", len(labels), len(self.prefixes), len(self.folders),
+                             len(self.wishes.ordered()), self.mode, len(self.programs)), labels]  # fmt: skip
         for folder, whose, _ in self.prefixes:
             octets = _octets(folder)
             parts.append(struct.pack("<HB", len(octets), whose) + octets)
-        for pair in self.wishes.mapped:
+        for pair in self.folders:
             for octets in map(_octets, pair):
                 parts.append(struct.pack("<H", len(octets)) + octets)  # noqa: PERF401 - two levels read better so
+        parts += [one.packed() for one in self.programs]
         head = b"".join(parts)
         return head + bytes(-len(head) % 8) + self.table.packed()
 

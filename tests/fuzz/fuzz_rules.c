@@ -4,9 +4,9 @@
  * The octets are made into a file around them, for none would have its magics and counts by chance; one in eight is taken as
  * it is.
  *
- * Sources: layer/preload/rules.c
+ * Sources: layer/preload/rules.c layer/preload/mapped.c
  */
-#include "layer/preload/rules.h"
+#include "layer/preload/mapped.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,22 +53,45 @@ static void put_text(struct made *m, const uint8_t **p, size_t *n, bool whose) {
         put(m, (const uint8_t[]){next(p, n)}, 1);
 }
 
+/* Steps that mostly lead somewhere, sets of a few octets, parts of groups that mostly are. */
+static void put_program(struct made *m, const uint8_t **p, size_t *n) {
+    unsigned steps = next(p, n) % 20, sets = next(p, n) % 3, parts = next(p, n) % 4;
+    put_u16(m, steps);
+    put_u16(m, sets);
+    put_u16(m, 4 * parts);
+    for (unsigned i = 0; i < steps; i++) {
+        put_u16(m, i + 1 == steps ? 5 : next(p, n) % 6);
+        put_u16(m, next(p, n) % 20);
+        put_u16(m, next(p, n) % 20);
+    }
+    for (unsigned i = 0; i < 32 * sets; i++)
+        put(m, (const uint8_t[]){next(p, n) | 0x55}, 1);
+    for (unsigned i = 0; i < parts; i++) {
+        put_u16(m, next(p, n) % 7);
+        put_u16(m, 0);
+    }
+}
+
 /* As runner/files/rules.py lays it out, with numbers that are nearly right. */
 static void file_of(struct made *m, const uint8_t *p, size_t n) {
-    unsigned patterns = next(&p, &n) % 5, prefixes = next(&p, &n) % 4, mappings = next(&p, &n) % 3;
+    unsigned patterns = next(&p, &n) % 5, prefixes = next(&p, &n) % 4, mappings = next(&p, &n) % 3,
+             programs = next(&p, &n) % 3;
     unsigned states = next(&p, &n) % 9, width = next(&p, &n) % 6;
-    put(m, "MRFILES1\1\2\3\4\5\6\7\0MRRULES1", 24);
+    put(m, "MRFILES1\1\2\3\4\5\6\7\0MRRULES2", 24);
     put_u32(m, patterns);
     put_u32(m, prefixes);
     put_u32(m, mappings);
     put_u32(m, next(&p, &n) % 6);
     put_u32(m, next(&p, &n) % 4);
+    put_u32(m, programs);
     for (unsigned i = 0; i < patterns; i++)
         put(m, (const uint8_t[]){next(&p, &n) % 5}, 1);
     for (unsigned i = 0; i < prefixes; i++)
         put_text(m, &p, &n, true);
     for (unsigned i = 0; i < 2 * mappings; i++)
         put_text(m, &p, &n, false);
+    for (unsigned i = 0; i < programs; i++)
+        put_program(m, &p, &n);
     while (m->n % 8)
         put(m, "", 1);
     put(m, "MRPT0002", 8);
@@ -85,15 +108,14 @@ static void file_of(struct made *m, const uint8_t *p, size_t n) {
         put_u32(m, states ? next(&p, &n) % (states * width + 1) : 0);
 }
 
-static void decide(const struct rules *r, const uint8_t *file, size_t n, const char *path,
-                   size_t len) {
+static void decide(const struct rules *r, const char *path, size_t len) {
     bool winding;
-    size_t cut = 0, to = 0;
+    char to[64];
     if ((unsigned)rules_decide(r, path, len, &winding) > WHOSE_NOT_FOUND)
         abort();
     rules_asked(r, path, len);
-    const uint8_t *mapped = (const uint8_t *)rules_mapped(r, path, len, &cut, &to);
-    if (mapped && (mapped < file || mapped + to > file + n || cut > len))
+    long mapped = mapped_path(r, path, len, to, sizeof to);
+    if (mapped >= (long)sizeof to || mapped < -1 || (mapped > 0 && to[mapped] != '\0'))
         abort();
 }
 
@@ -114,11 +136,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     file = realloc(file, m->n ? m->n : 1);
     if (rules_read(&r, file, m->n)) {
         for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
-            decide(&r, file, m->n, paths[i], strlen(paths[i]));
+            decide(&r, paths[i], strlen(paths[i]));
         char *own = malloc(n + 2);
         own[0] = '/';
         memcpy(own + 1, p, n);
-        decide(&r, file, m->n, own, n + 1);
+        decide(&r, own, n + 1);
         free(own);
     }
     free(file);

@@ -217,6 +217,19 @@ def test_programs_of_the_target_are_not_run_where_none_does(app: App) -> None:
     assert "/srv/nothing: No such file or directory" in done.stderr
 
 
+def test_mapped_by_a_pattern(app: App) -> None:
+    mapped = ((r"^/home/([^/]+)/(?:conf|config)/(.*)\.local$", r"/srv/\1/\2"), ("/elsewhere", "/srv"))
+    wishes = Wishes(read_only=("^/srv(/|$)",), mapped=mapped)
+    app.ruled(Rules(Mode.OVERRIDES, wishes))
+    paths = "/home/d/conf/file.local /home/x/../d/config/sub/deep/leaf.local /elsewhere/d/sub/deep/leaf"
+    script = f"cat {paths}; ls /home/d/conf/file"
+    done = app.run("sh", "-c", script, check=False)
+    assert done.stdout == "what is in it\nand more\nleaf\nleaf\n"
+    assert "/home/d/conf/file: No such file" in done.stderr.replace("'", "")
+    long = "/home/" + "d/" * 1000 + "conf/x.local"
+    assert app.run("cat", long, check=False).returncode == 1
+
+
 def test_one_ask_for_each_open(app: App) -> None:
     app.door.asked.clear()
     app.run("cat", "/srv/d/file")

@@ -92,9 +92,9 @@ def test_a_pattern_that_cannot_be_is_named(pattern: str) -> None:
 
 def test_packed_is_laid_out_as_it_says() -> None:
     octets = RULES.packed()
-    magic, labels, prefixes, mappings, users, mode = struct.unpack_from("<8sIIIII", octets)
-    assert (magic, labels, prefixes, mappings, users, mode) == (b"MRRULES1", len(RULES.patterns), 6, 1, 5, 1)
-    at = 28
+    magic, labels, *counts = struct.unpack_from("<8sIIIIII", octets)
+    assert (magic, labels, counts) == (b"MRRULES2", len(RULES.patterns), [6, 1, 5, 1, 0])
+    at = 32
     assert list(octets[at : at + labels]) == [whose for _, whose in RULES.patterns]
     at += labels
     for folder, whose, _ in RULES.prefixes:
