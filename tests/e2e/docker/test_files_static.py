@@ -61,3 +61,11 @@ def test_who_becomes_another_user_is_counted(scene: Scene, target: Container) ->
     assert run.out.seen == ["nobody\n", "mine\n"]
     run.err.rest()
     assert any("1 program had no layer, and the container's files" in line for line in run.err.seen)
+
+
+def test_a_user_without_a_capability_and_a_clean_environment(scene: Scene, target: Container) -> None:
+    """Under an engine's usual profile: the kernel lets mirror-init read the memory of its own user's programs alone."""
+    script = """id -u; cd /srv/files/sub && busybox sh -c 'cat leaf; echo x > made; cat made; id -u'
+env -i /bin/cat /srv/files/mine; env -i /usr/bin/env; stat -c %u made"""
+    said = scene.run(target, "sh", "-c", script, options=(*READ, "-u", "1234"))
+    assert said == "1234\nleaf\nx\n1234\nmine\n1234\n"
