@@ -17,17 +17,24 @@ HEAD = """\
 <!-- Made by docs/generate.py from layer/preload/hooks.def and runner/files/defaults.py. -->
 # The target's files
 
-With `--fs-mode read`, `write` or `overrides` the app's programs, as they are, see files of the target. A library in the
+The app's programs, as they are, see files of the target. A library in the
 app (LD_PRELOAD, for glibc from 2.17 and for musl) decides by rules whose each path is; for one of the target's it asks
 the bridge once and gets a descriptor of the kernel's. Reading, mapping, listing, inheriting and passing on are the
 kernel's from there ([plan-files.md](plan-files.md)).
 
 | mode | a path of the target's is | what is written |
 |---|---|---|
-| `local` (default) | none | the container's |
-| `read` | read from the target | to a copy in the container, made when it is first written |
+| `local` | none | the container's |
+| `read` (default) | read from the target | to a copy in the container, made when it is first written |
 | `write` | the target's | to the target |
 | `overrides` | only where one of your rules says so | as that rule says |
+
+Nothing has to be said for `read`; and whoever said nothing has a session without files, and is told so, where they
+cannot be had: the right `mirrorsessions/files` is missing, the engine gives the bridge no /dev/fuse or SYS_ADMIN, or
+its kernel no FUSE. Whoever names a mode or a rule is refused there. Without a target (`--targetless`) there are none.
+At the end it is said how many files were read, and how much of them.
+
+With `read` a folder of the target's stays the target's: what the app makes in it is found by its name, and not listed.
 
 ## Which rule decides
 
@@ -38,7 +45,8 @@ The first of these that says something about a path:
 2. folders of this run, the longest first: the work tree, your volumes and your home are the container's, what is
    mounted in the target is the target's;
 3. the defaults below, in their order (not with `overrides`);
-4. the mode.
+4. the mode; but with an image of your own (`--image`, `--build`) and no mode named, what is not decided by then is that
+   image's.
 
 `--map-path APP:TARGET` makes a path of the app's another one before any rule is asked: a folder's, or, with a pattern
 that begins with `^`, what it matches: `--map-path '^/home/[^/]+/conf/(.*):/etc/\\1'` (five groups at most; folders are

@@ -215,9 +215,7 @@ FILES = [
     click.option(
         "--fs-mode",
         type=click.Choice(["local", "read", "write", "overrides"]),
-        default="local",
-        show_default=True,
-        help="Which of the target's files the app has.",
+        help="Which of the target's files the app has; read, where nothing is said and they can be had.",
     ),
     _many("--fs-local", "fs_local", metavar="REGEX", help="Paths that stay the app container's."),
     _many("--fs-read-only", "fs_read_only", metavar="REGEX", help="Paths that are read from the target."),
@@ -314,15 +312,14 @@ def having(*groups: Sequence[Options]) -> Options:
 def run_options(given: dict[str, Any]) -> config.RunOptions:
     """What was given to ``run``, as a value."""
     names = {field.name for field in dataclasses.fields(config.RunOptions)} - {"cluster", "log_level"}
-    return config.RunOptions(
-        **{name: given[name] for name in names}, cluster=cluster_options(given), log_level=level(given)
-    )
+    found = {name: given[name] for name in names} | {"fs_mode": given["fs_mode"] or ""}
+    return config.RunOptions(**found, cluster=cluster_options(given), log_level=level(given))
 
 
 def files_options(given: dict[str, Any]) -> config.RunOptions:
     """What was given about files alone."""
-    names = {name for name in given if name.startswith("fs_")}
-    return config.RunOptions("", **{name: given[name] for name in names})
+    found = {name: given[name] for name in given if name.startswith("fs_")}
+    return config.RunOptions("", **found | {"fs_mode": given["fs_mode"] or ""})
 
 
 def cluster_options(given: dict[str, Any]) -> config.ClusterOptions:

@@ -91,7 +91,7 @@ class RunOptions:
     on_link_lost_after: float = 5.0  # seconds, as drain
     drain: float = 600.0
     cluster: ClusterOptions = ClusterOptions()
-    fs_mode: str = "local"
+    fs_mode: str = ""
     fs_local: tuple[str, ...] = ()
     fs_read_only: tuple[str, ...] = ()
     fs_read_write: tuple[str, ...] = ()

@@ -58,9 +58,12 @@ class DockerPlace:
         # By id: the target's tag may have moved on since it was started.
         return Original(self.inspected["Image"], self.inspected["Config"])
 
-    async def way(self, ours: Images, traits: plan.EngineTraits) -> Json:
+    @property
+    def serves_files(self) -> bool:
+        return True
+
+    async def way(self, ours: Images, traits: plan.EngineTraits, *, files: bool) -> Json:
         """The agent's container, made if there is none, and its volume."""
-        files = plan.serves_files(self.options)
         body = plan.agent(ours.agent, traits, self.proof.author, files=files)
         name = plan.agent_name(ours.agent, files=files)
         self._agent_container = await agents.find(self.engine, name, body)

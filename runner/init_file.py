@@ -9,10 +9,10 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-import tempfile
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
 
+from runner.cache import keep
 from runner.engine import Engine
 from runner.images import APP_FOLDER, KEPT
 from runner.plan import INIT
@@ -34,7 +34,7 @@ async def archive(engine: Engine, image_id: str, bridge: Awaitable[str], cache: 
         return kept.read_bytes()
     except OSError:
         made = packed(files(await engine.get(await bridge, APP_FOLDER)))
-        _keep(kept, made)
+        keep(kept, made, "init-*.tar", KEPT)  # of as many versions as the engine keeps images of
         return made
 
 
@@ -84,17 +84,3 @@ def _add_file(archive_: tarfile.TarFile, path: str, content: bytes) -> None:
     entry = tarfile.TarInfo(path)
     entry.mode, entry.size = 0o755, len(content)
     archive_.addfile(entry, io.BytesIO(content))
-
-
-def _keep(path: Path, content: bytes) -> None:
-    """Whole or not at all: another run may be reading."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(content)
-        os.replace(file.name, path)
-        earlier = sorted(path.parent.glob("init-*.tar"), key=lambda one: one.stat().st_mtime, reverse=True)
-        for one in earlier[KEPT:]:  # of as many versions as the engine keeps images of
-            one.unlink(missing_ok=True)
-    except OSError:
-        pass  # a home that cannot be written costs 20 ms at each run, nothing else

@@ -74,8 +74,12 @@ class Place(Protocol):
     def keeps(self) -> bool:
         """Whether the way to the agents may be cut, so that data links are kept and resumed."""
 
-    async def way(self, ours: Images, traits: EngineTraits) -> Json:
-        """What of a bridge's HostConfig lets it reach the agents."""
+    @property
+    def serves_files(self) -> bool:
+        """Whether the session may have the target's files; where not, that has been said."""
+
+    async def way(self, ours: Images, traits: EngineTraits, *, files: bool) -> Json:
+        """What of a bridge's HostConfig lets it reach the agents. ``files``: the session has the target's."""
 
     async def open(self) -> Founded:
         """Found the session, attach all of the target. LinkEnded, EngineError, Refusal."""

@@ -15,12 +15,26 @@ from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 
 from links.link import CallFailed, LinkEnded
-from runner import agents, app_image, contexts, environ, images, pair, places, plan, ports, stealing, worktree
+from runner import (
+    agents,
+    app_image,
+    config,
+    contexts,
+    environ,
+    images,
+    pair,
+    places,
+    plan,
+    ports,
+    stealing,
+    worktree,
+)
 from runner.attend import Attention
 from runner.config import Caller, RunOptions
-from runner.engine import Engine, EngineError, Subscription, connect
+from runner.engine import Engine, EngineError, Json, Subscription, connect
 from runner.errors import Refusal
 from runner.files import asked as files_asked
+from runner.files import kept
 from runner.kube import expansion
 from runner.labels import ROLE, Marks, forgotten
 from runner.place import Founded, Place, Proof
@@ -54,6 +68,7 @@ class Session:
     place: Place = field(init=False)
     founded: Founded = field(init=False)
     pair: pair.Pair = field(init=False)
+    table: bytes = field(init=False)
 
     wishes: environ.Wishes = field(init=False)
 
@@ -110,13 +125,16 @@ class Session:
         tree = worktree.around(self.caller.cwd, self.caller.home)
         names = plan.names(self.proof.session, self.options)
         listed = asyncio.ensure_future(self.engine.containers(everything=True))
-        self.place, info, built, self.events, summaries = await together(
+        self.place, self.table, info, built, self.events, summaries = await together(
             seeker.find(listed),
+            self._table(),
             self.engine.info(),
             asyncio.to_thread(images.present, self.engine.api),
             self.engine.subscribe(),
             asyncio.wait_for(listed, None),
         )
+        if not self.place.serves_files:
+            self.options = files_asked.without(self.options)
         self.forgotten = forgotten(summaries, time.time())
         traits = plan.traits(info, same_host=self.engine.endpoint.same_host)
         if not traits.same_host:
@@ -153,11 +171,11 @@ class Session:
 
     async def _make(self) -> None:
         for _ in range(agents.TRIES):
-            way = await self.place.way(self.pair.ours, self.pair.traits)
+            way = await self.place.way(self.pair.ours, self.pair.traits, files=plan.serves_files(self.options))
             try:
                 self.founded, *_ = await together(
                     self.place.open(),
-                    self.pair.make(way),
+                    self._pair(way),
                     *(self.engine.remove(one) for one in self.forgotten),
                     self.engine.sweep_volumes(f"{ROLE}=agent"),
                 )
@@ -167,6 +185,30 @@ class Session:
                     raise _refused(error) from error
                 await self._remove_containers()
         raise Refusal("the engine's agent ended each time we came", "`mirror-run doctor` may say why")
+
+    async def _table(self) -> bytes:
+        """Of the rules for files; beside everything else, if this machine has to make it."""
+        if not plan.serves_files(self.options):
+            return b""
+        rules = files_asked.rules(self.options, self.caller)
+        return await asyncio.to_thread(kept.table, rules, config.cache_folder())
+
+    def _rules(self) -> bytes:
+        home = self.pair.user.home
+        return files_asked.rules(self.options, self.caller, self.founded.mounts, home).packed(self.table)
+
+    async def _pair(self, way: Json) -> None:
+        """Bridge and app; without the target's files if the engine will not have a bridge that serves them."""
+        try:
+            await self.pair.make(way)
+        except EngineError as error:
+            if not plan.serves_files(self.options) or not files_asked.FORBIDDEN.search(error.sentence):
+                raise
+            why = f"the engine says {error.sentence}"
+            self.options = self.pair.options = files_asked.refused(self.options, why)
+            self.screen.warn(f"no files of the target: {why}")
+            await self._remove_containers()
+            await self.pair.make(way)
 
     # --- configure: who the target is, told to the bridge ----------------------------------------------------------
 
@@ -181,7 +223,8 @@ class Session:
             await self.pair.bridge.call(await self._configuration(chosen.variables))
         except (CallFailed, LinkEnded) as error:
             said = "\n".join(self.pair.last_words())
-            raise Refusal(f"the bridge could not be set up: {error.reason}\n{said}".rstrip()) from error
+            without = "leave the target's files out: --fs-mode local" if "FUSE" in error.reason else ""
+            raise Refusal(f"the bridge could not be set up: {error.reason}\n{said}".rstrip(), without) from error
         self.place.configured()
         self.screen.notice(
             f"as {self.place.name}: {chosen.kept} of its variables, {chosen.left_out} left out as the container's own"
@@ -218,7 +261,8 @@ class Session:
             log_level=options.log_level,
             keeps=self.place.keeps,
             files=files,
-            rules=files_asked.rules(options, self.caller, self.founded.mounts).packed() if files else b"",
+            rules=self._rules() if files else b"",
+            files_optional=not files_asked.named(options),
         )
 
     # --- the end ---------------------------------------------------------------------------------------------------

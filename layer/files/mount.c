@@ -43,7 +43,7 @@ static int mount_on(int device, bool read_only, struct fault *f) {
 int mount_detached(bool read_only, int *device, int *mount, struct fault *f) {
     int fd = open("/dev/fuse", O_RDWR | O_NONBLOCK | O_CLOEXEC);
     if (fd < 0)
-        return fault_set(f, errno, "open /dev/fuse");
+        return fault_set(f, errno, "open /dev/fuse, the device of FUSE");
     int made = mount_on(fd, read_only, f);
     if (made < 0) {
         close(fd);

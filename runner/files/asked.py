@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from runner import worktree
 from runner.config import Caller, RunOptions
@@ -13,14 +15,34 @@ from wire.messages import FilesMode
 
 MODES = {"local": Mode.LOCAL, "read": Mode.READ, "write": Mode.WRITE, "overrides": Mode.OVERRIDES}
 
-EXPLAINED = Mode.READ
-"""What `mirror-run explain` explains where no mode was given: with `local` there is nothing to explain."""
+UNSAID = "read"
+"""The mode of whoever says nothing, as long as nothing forbids it."""
+
+FORBIDDEN = re.compile(r"/dev/fuse|device information|SYS_ADMIN|[Cc]apabilit")
+"""What an engine's error names that will not have a bridge with the target's files."""
+
+
+def named(options: RunOptions) -> bool:
+    """Whether anything was said of files: then a run without them is none."""
+    return bool(options.fs_mode) or _wishes(options) != Wishes()
+
+
+def without(options: RunOptions) -> RunOptions:
+    """The same run without the target's files, where nobody asked for them by name."""
+    return replace(options, fs_mode="local")
+
+
+def refused(options: RunOptions, why: str) -> RunOptions:
+    """``without``, if nobody asked for files by name; else Refusal, which begins with ``why``."""
+    if served(options) != FilesMode.NONE and named(options):
+        raise Refusal(f"no files of the target: {why}", "have it allow that, or leave them out: --fs-mode local")
+    return without(options)
 
 
 def served(options: RunOptions) -> FilesMode:
     """The most that any rule can come to. Refusal: rules for files, and the mode that has none."""
     wishes = _wishes(options)
-    mode = MODES[options.fs_mode]
+    mode = _mode(options)
     if mode is Mode.LOCAL:
         if wishes != Wishes():
             raise Refusal(
@@ -32,21 +54,29 @@ def served(options: RunOptions) -> FilesMode:
     return FilesMode.READ
 
 
-def rules(options: RunOptions, caller: Caller, mounts: Sequence[str] = ()) -> Rules:
-    """Of this run: the work tree and the user's volumes are the project's, ``mounts`` the target's."""
+def rules(options: RunOptions, caller: Caller, mounts: Sequence[str] = (), home: str = "") -> Rules:
+    """Of this run: the work tree and the user's volumes are the project's, ``mounts`` the target's, ``home`` is the
+    app's. An image of the user's own is the project's too, unless a mode was named."""
     tree = worktree.around(caller.cwd, caller.home)
     own = [str(tree.root)] if tree.root else []
     own += [volume.split(":")[1] for volume in options.volumes if volume.count(":")]
-    return Rules(MODES[options.fs_mode], _wishes(options), own=own, mounts=mounts, home=str(caller.home))
+    return Rules(
+        _mode(options),
+        _wishes(options),
+        own=own,
+        mounts=mounts,
+        home=home or str(caller.home),
+        image=not options.fs_mode and bool(options.image or options.build),
+    )
 
 
 def explain(options: RunOptions, caller: Caller, paths: Sequence[str], screen: Screen) -> None:
     """A table on stdout. Without a target nobody knows what is mounted there."""
-    mode = EXPLAINED.name.lower() if options.fs_mode == "local" else options.fs_mode
-    rows = explained(
-        Rules(MODES[mode], _wishes(options), rules(options, caller).own, home=str(caller.home)), paths
-    )
-    screen.table(("PATH", "WHERE", "WHY"), rows)
+    screen.table(("PATH", "WHERE", "WHY"), explained(rules(options, caller), paths))
+
+
+def _mode(options: RunOptions) -> Mode:
+    return MODES[options.fs_mode or UNSAID]
 
 
 def _wishes(options: RunOptions) -> Wishes:

@@ -75,7 +75,8 @@ class Decision:
 @dataclass(frozen=True)
 class Rules:
     """Of one run. ``own``: folders that stay the container's whatever they are called (the work tree, its volumes);
-    ``mounts``: where the target has a volume, a secret, a config map.
+    ``mounts``: where the target has a volume, a secret, a config map; ``image``: the app's image is one of the user's,
+    and so what nobody knows is that image's.
     """
 
     mode: Mode
@@ -83,6 +84,7 @@ class Rules:
     own: Sequence[str] = ()
     mounts: Sequence[str] = ()
     home: str = ""
+    image: bool = False
     _defaults: tuple[tuple[str, Whose], ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -123,7 +125,7 @@ class Rules:
         theirs = self.mode.otherwise
         found = [(one, Whose.LOCAL, "the project's") for one in self.own]
         found += [(one, theirs, "a mount of the target's") for one in self.mounts]
-        found += [(self.home, Whose.LOCAL, "the user's home")] if self.home else []
+        found += [(self.home, Whose.LOCAL, "the user's home")] if self.home.strip("/") else []
         return tuple(sorted(found, key=lambda one: -len(one[0])))
 
     def decide(self, path: str) -> Decision:
@@ -144,6 +146,8 @@ class Rules:
         if number is not None:
             pattern, whose = self.patterns[number]
             return Decision(path, whose, f"by default: {pattern}{mapped}")
+        if self.image:
+            return Decision(path, Whose.LOCAL, f"of the image of your own{mapped}")
         return Decision(path, self.mode.otherwise, f"--fs-mode {self.mode.name.lower()}{mapped}")
 
     @cached_property
@@ -171,8 +175,8 @@ class Rules:
         found = next((to for one in self.programs if (to := one.mapped(octets)) is not None), octets)
         return found.decode(errors="surrogateescape")
 
-    def packed(self) -> bytes:
-        """For layer/preload, which walks it in place; little-endian.
+    def packed(self, table: bytes = b"") -> bytes:
+        """For layer/preload, which walks it in place; little-endian. ``table``: its own, if it is packed already.
 
         Magic; as u32 the counts of patterns, prefixes, mapped folders and of the user's patterns, the mode, and the
         count of mappings by pattern; for each
@@ -181,8 +185,9 @@ class Rules:
         then, at the next multiple of 8, the table.
         """
         labels = bytes(whose for _, whose in self.patterns)
+        mode = Mode.OVERRIDES if self.image else self.mode
         parts = [struct.pack("<8sIIIIII", b"MRRULES2", len(labels), len(self.prefixes), len(self.folders),
-                             len(self.wishes.ordered()), self.mode, len(self.programs)), labels]  # fmt: skip
+                             len(self.wishes.ordered()), mode, len(self.programs)), labels]  # fmt: skip
         for folder, whose, _ in self.prefixes:
             octets = _octets(folder)
             parts.append(struct.pack("<HB", len(octets), whose) + octets)
@@ -191,7 +196,7 @@ class Rules:
                 parts.append(struct.pack("<H", len(octets)) + octets)  # noqa: PERF401 - two levels read better so
         parts += [one.packed() for one in self.programs]
         head = b"".join(parts)
-        return head + bytes(-len(head) % 8) + self.table.packed()
+        return head + bytes(-len(head) % 8) + (table or self.table.packed())
 
 
 def _holds(folder: str, path: str) -> bool:

@@ -72,6 +72,10 @@ class Agents(Protocol):
 
     founder: FounderSays
 
+    @property
+    def serves_files(self) -> bool:
+        """Once prepared: whether the session may have the target's files."""
+
     async def prepare(self) -> None:
         """Look whether it can work (rights, admission, installed version) before anything is made. Refusal."""
 

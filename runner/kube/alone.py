@@ -49,7 +49,9 @@ NEXT_STEP = "ask who runs the cluster for these rights, or name a namespace wher
 
 
 class Alone:
-    """Agents of a session that has no target. ``target`` makes the pod; ``namespace`` is where."""
+    """Agents of a session that has no target, and no files of one. ``target`` makes the pod; ``namespace`` is where."""
+
+    serves_files = False
 
     def __init__(
         self,

@@ -90,6 +90,11 @@ class Installed:
         self._session: SessionObject | None = None
         self._lease: asyncio.Task[str] | None = None
 
+    @property
+    def serves_files(self) -> bool:
+        """See Agents."""
+        return self.granted.may("files")
+
     async def prepare(self) -> None:
         """See Agents. Rights and versions first, then the session's object is made. Refusal; nothing is left then."""
         try:

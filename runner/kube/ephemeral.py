@@ -48,6 +48,8 @@ class _Never(Exception):
 class Ephemerals:
     """``namespace`` is the target's: an ephemeral container is nowhere else. ``provide`` as of Jobs."""
 
+    serves_files = True
+
     def __init__(
         self,
         cluster: Cluster,

@@ -52,6 +52,8 @@ class _Made:
 class Jobs:
     """``namespace`` is where they are made; ``provide`` is called with the nodes before that."""
 
+    serves_files = True
+
     def __init__(
         self,
         cluster: Cluster,

@@ -13,6 +13,7 @@ from runner import plan, stealing, telling
 from runner.config import Caller, ClusterOptions, RunOptions
 from runner.engine import Engine, Event, Json
 from runner.errors import Refusal
+from runner.files import asked
 from runner.images import Images
 from runner.kube import names, own_probes
 from runner.kube.agents import Agents
@@ -102,7 +103,17 @@ class KubePlace:
     def original(self) -> Original:
         return original(self.looked.target.primary, self.looked.target.container)
 
-    async def way(self, ours: Images, traits: plan.EngineTraits) -> Json:  # noqa: ARG002 - agents are in the cluster
+    @property
+    def serves_files(self) -> bool:
+        return self.looked.agents.serves_files
+
+    async def way(
+        self,
+        ours: Images,  # noqa: ARG002 - agents are in the cluster
+        traits: plan.EngineTraits,
+        *,
+        files: bool,  # noqa: ARG002 - and have been made, or are there
+    ) -> Json:
         return self.legs.way(traits)
 
     async def open(self) -> Founded:
@@ -203,6 +214,8 @@ async def look(
         namespace=said.namespace,
         targetless=said.targetless,
     )
+    if wanted.kind == names.TARGETLESS and asked.named(options) and plan.serves_files(options):
+        raise Refusal("without a target there are no files of it", "leave out what was said of files, or name a target")
     if wanted.kind == names.TARGETLESS and not (options.image or options.build):
         raise Refusal(
             "without a target there is no image to run in", "choose one: --image IMAGE, or --build DIR"

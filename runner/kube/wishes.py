@@ -15,7 +15,7 @@ from runner.kube.rights import Wish
 from wire.messages import FilesMode
 
 ALWAYS = ("mirror", "outgoing", "env")
-"""What a session uses that nobody asked anything of."""
+"""What a session uses that nobody asked anything of; files too, unless `--fs-mode local` leaves them."""
 
 def _chooses(options: RunOptions) -> bool:
     return stealing.filtered(options) and not options.steal
@@ -28,7 +28,8 @@ ASKS: tuple[tuple[str, str, Callable[[RunOptions], bool]], ...] = (
     ("env", "--override-env-vars-include", lambda options: bool(options.env_include)),
     ("env", "--override-env-vars-exclude", lambda options: bool(options.env_exclude)),
     ("env", "--map-env", lambda options: bool(options.env_mapped)),
-    ("files", "--fs-mode", lambda options: asked.served(options) != FilesMode.NONE),
+    ("files", "--fs-mode", lambda options: options.fs_mode not in ("", "local")),
+    ("files", "the rules for files", lambda options: asked.named(options) and options.fs_mode == ""),
     ("files-write", "--fs-mode write", lambda options: options.fs_mode == "write"),
     ("files-write", "--fs-read-write", lambda options: asked.served(options) == FilesMode.WRITE),
 )
@@ -39,5 +40,6 @@ ask for nothing of the target's; no option asks for connections from the target.
 def wishes(options: RunOptions) -> tuple[Wish, ...]:
     """Of a run with these options, each right once."""
     named = {right: option for right, option, given in reversed(ASKS) if given(options)}
-    rights = [*ALWAYS, *(right for right in named if right not in ALWAYS)]
+    always = (*ALWAYS, "files") if asked.served(options) != FilesMode.NONE else ALWAYS
+    rights = [*always, *(right for right in named if right not in always)]
     return tuple(Wish(right, asked=right in named, option=named.get(right, "")) for right in rights)

@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from docker.models.containers import Container
 
+from . import engine_strict
 from .scene import Scene
 
 CLIENT = """
@@ -96,7 +99,7 @@ def test_without_files_there_is_no_door_and_no_right_for_it(scene: Scene, files_
     tried = (
         "import socket; socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect('\\0mirror-run/files')"
     )
-    run = scene.start(files_target, "python3", "-c", tried)
+    run = scene.start(files_target, "python3", "-c", tried, options=("--fs-mode", "local"))
     assert run.wait() == 1
     assert any("Connection refused" in line for line in run.err.seen)
 
@@ -107,10 +110,10 @@ echo more >> mine; wc -l < mine; echo new > made && cat made; cat < made"""
 
 
 def test_programs_read_and_write_copies(scene: Scene, files_target: Container) -> None:
-    """With read, the default rules: what they read is the target's, what they write nobody there sees."""
+    """By default: what they read is the target's, what they write nobody there sees."""
     hosts = scene.inside(files_target, "cat", "/etc/hosts")
     there = "of the target\n"
-    said = scene.run(files_target, "bash", "-c", READS, options=("--fs-mode", "read"))
+    said = scene.run(files_target, "bash", "-c", READS)
     me = scene.run(files_target, "id", "-un")
     digest = hashlib.sha256(there.encode()).hexdigest()[:8]
     listed = f"{there}mine\n/srv/files\n{there}{hosts}{digest}\n/srv/files/mine\nnone\n{me}2\nnew\nnew\n"
@@ -179,3 +182,32 @@ print(pathlib.Path("/app/conf/mine").read_text(), os.listdir("/app/conf"), os.pa
     options = ("--fs-mode", "read", "--map-path", "/app/conf:/srv/files")
     said = scene.run(files_target, "python3", "-c", script, options=options)
     assert said == "of the target\n ['mine'] False\n"
+
+
+NO_DEVICE = {b'"/dev/fuse"': b'"/dev/fus0"'}
+NO_MOUNT = {b'"SYS_ADMIN"': b'"KILL"     '}
+
+
+@pytest.mark.parametrize(
+    ("less", "said"),
+    [
+        (NO_DEVICE, "no files of the target: the engine says"),
+        (NO_MOUNT, "no files of the target: begin a FUSE file system (is CAP_SYS_ADMIN there?): "),
+    ],
+    ids=["no device", "no mount"],
+)
+def test_an_engine_that_forbids_them(
+    scene: Scene, files_target: Container, tmp_path: Path, less: dict[bytes, bytes], said: str
+) -> None:
+    """Who said nothing runs without, and is told; who named a mode is refused."""
+    script = ("sh", "-c", "cat /srv/files/mine || echo none of the target; echo mine > /tmp/x && cat /tmp/x")
+    with engine_strict.engine(tmp_path, less) as host:
+        environment = os.environ | {"DOCKER_HOST": host}
+        run = scene.start(files_target, *script, env=environment)
+        assert run.wait() == 0, run.err.seen
+        assert "".join(run.out.seen) == "none of the target\nmine\n"
+        assert [line for line in run.err.seen if "no files" in line and said in line]
+        named = scene.start(files_target, *script, options=("--fs-mode", "read"), env=environment)
+        assert named.wait() == 125
+        assert not named.out.seen
+        assert any("--fs-mode local" in line for line in named.err.seen), named.err.seen

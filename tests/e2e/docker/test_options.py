@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import uuid
@@ -43,6 +44,36 @@ def test_an_unset_variable_is_not_even_the_images(scene: Scene, target: Containe
     text = scene.run(target, "env", options=options)
     assert "OF_MINE=a=b\nc\n" in text
     assert "PATH=" not in text
+
+
+ODD = r"""export ODD_LINES="$(printf 'one\ntwo=2\n\nthree')" ODD_OCTETS="$(printf '\377\376x')"
+export ODD_EMPTY= ODD_EQUALS==a=b=
+exec sleep 600"""
+
+
+def test_values_of_any_octets_pass_whole(scene: Scene, target: Container, tmp_path: Path) -> None:
+    """Of the target, from the command line and a file: several lines, no UTF-8, nothing, more than one '='."""
+    made = scene.container("odd", ["sh", "-c", ODD])
+    (tmp_path / "env").write_bytes(b"FILE_OCTETS=\xff\xfe\nFILE_EQUALS==a=b=\nFILE_EMPTY=\n")
+    given = (b"-e", b"GIVEN_OCTETS=\xff\xfe", b"-e", b"GIVEN_LINES=one\ntwo=2\n", b"-e", b"GIVEN_EMPTY=")
+    options = ("--env-file", str(tmp_path / "env"), *(os.fsdecode(word) for word in given))
+    script = "import json, os; print(json.dumps({k.decode(): v.hex() for k, v in os.environb.items() if b'_' in k}))"
+    scene.wait_inside(made, "pidof", "sleep")
+    found = json.loads(scene.run(made, "python3", "-c", script, options=options))
+    scene.remove(made)
+    wanted = {
+        "ODD_LINES": b"one\ntwo=2\n\nthree",
+        "ODD_OCTETS": b"\xff\xfex",
+        "ODD_EMPTY": b"",
+        "ODD_EQUALS": b"=a=b=",
+        "FILE_OCTETS": b"\xff\xfe",
+        "FILE_EQUALS": b"=a=b=",
+        "FILE_EMPTY": b"",
+        "GIVEN_OCTETS": b"\xff\xfe",
+        "GIVEN_LINES": b"one\ntwo=2\n",
+        "GIVEN_EMPTY": b"",
+    }
+    assert {name: bytes.fromhex(found[name]) for name in wanted if name in found} == wanted
 
 
 def test_volumes_directory_limits_and_name(scene: Scene, target: Container, tmp_path: Path) -> None:

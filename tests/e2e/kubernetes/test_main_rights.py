@@ -70,13 +70,26 @@ def test_nothing_goes_out_without_the_right(scene: Scene, user: Callable[..., Ku
 def test_what_is_asked_for_is_refused(scene: Scene, user: Callable[..., Kubectl]) -> None:
     """In the words in which it is left out where nobody asks; nothing is made."""
     mia = user("mia", {scene.namespace: "mirror-run-mirror"}, CONNECT)
-    options = ("--override-env-vars-include", "GIVEN")
-    run = scene.start("deploy/cart", "true", options=options, user=mia)
-    assert run.wait() == 125
-    said = "".join(run.err.seen)
-    assert f"no environment: you lack create mirrorsessions/env in {scene.namespace}" in said
-    assert "leave out --override-env-vars-include" in said
-    assert scene.get("mirrorsessions")["items"] == []
+    lack = "you lack create mirrorsessions"
+    for options, what in (
+        (("--override-env-vars-include", "GIVEN"), f"no environment: {lack}/env in {scene.namespace}"),
+        (("--fs-mode", "read"), f"no files: {lack}/files in {scene.namespace}"),
+    ):
+        run = scene.start("deploy/cart", "true", options=options, user=mia)
+        assert run.wait() == 125
+        said = "".join(run.err.seen)
+        assert what in said
+        assert f"leave out {options[0]}" in said
+        assert scene.get("mirrorsessions")["items"] == []
+
+
+def test_without_the_right_there_are_no_files_and_that_is_said(scene: Scene, user: Callable[..., Kubectl]) -> None:
+    mia = user("mia", {scene.namespace: "mirror-run-mirror"}, CONNECT)
+    token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    run = scene.start("deploy/cart", "sh", "-c", f"cat {token} || echo none", user=mia)
+    run.said(f"no files: you lack create mirrorsessions/files in {scene.namespace}")
+    run.out.wait(lambda line: line == "none\n", "the app's own files")
+    assert run.wait() == 0
 
 
 def test_who_may_develop_has_it_all(scene: Scene, user: Callable[..., Kubectl]) -> None:
@@ -107,7 +120,7 @@ def test_events_name_the_ports(scene: Scene, user: Callable[..., Kubectl]) -> No
             which = f"reason={reason},involvedObject.kind={kind}"
             scene.until(lambda event: words in event["message"], "events", "--field-selector", which)
 
-    told("MirrorSessionBegan", "dev mirrors 8080, 8090 of deploy/cart, with env, outgoing")
+    told("MirrorSessionBegan", "dev mirrors 8080, 8090 of deploy/cart, with env, files, outgoing")
     run.end()
     told("MirrorSessionEnded", "dev no longer mirrors 8080, 8090 of deploy/cart (")
 
@@ -117,13 +130,15 @@ VALUE = 300_000
 RATE = 200_000
 STORE = f"""
 import socket, time
-value, answer = b"v" * {VALUE}, b""
+value = b"v" * {VALUE}
+open("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read()
 sock = socket.create_connection(("cart", 6379))
 began = time.monotonic()
 sock.sendall(b"*3\\r\\n$3\\r\\nSET\\r\\n$1\\r\\nk\\r\\n$%d\\r\\n%s\\r\\n" % (len(value), value))
 assert sock.recv(5) == b"+OK\\r\\n"
 stored = time.monotonic()
 sock.sendall(b"*2\\r\\n$3\\r\\nGET\\r\\n$1\\r\\nk\\r\\n")
+answer = b""
 while not answer.endswith(b"v\\r\\n"):
     answer += sock.recv(65536)
 assert value in answer
@@ -145,8 +160,8 @@ def test_what_goes_out_keeps_to_the_policy_and_the_line_says_what_was_used(
 
     line = ended(scene, lambda line: line["bytes_sent"] > VALUE)
     assert line["author"] == "dev"
-    assert line["rights"] == ["env", "mirror", "outgoing"]
-    assert line["used"] == ["env", "outgoing"], "nothing was mirrored"
+    assert line["rights"] == ["env", "files", "mirror", "outgoing"]
+    assert line["used"] == ["env", "files", "outgoing"], "nothing was mirrored"
     assert line["opened"] >= 2, "the name and the connection"
     assert VALUE < line["bytes_sent"] < VALUE + 10_000
     assert VALUE < line["bytes_received"] < VALUE + 10_000

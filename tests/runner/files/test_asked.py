@@ -17,7 +17,9 @@ from wire.messages import FilesMode
 @pytest.mark.parametrize(
     ("options", "served"),
     [
-        (RunOptions("x"), FilesMode.NONE),
+        (RunOptions("x"), FilesMode.READ),
+        (RunOptions("x", fs_mode="local"), FilesMode.NONE),
+        (RunOptions("x", fs_read_write=("^/srv",)), FilesMode.WRITE),
         (RunOptions("x", fs_mode="read"), FilesMode.READ),
         (RunOptions("x", fs_mode="read", fs_read_write=("^/srv",)), FilesMode.WRITE),
         (RunOptions("x", fs_mode="overrides", fs_read_only=("^/srv",)), FilesMode.READ),
@@ -31,7 +33,37 @@ def test_no_more_is_served_than_rules_can_ask_for(options: RunOptions, served: F
 
 def test_rules_without_files_are_refused() -> None:
     with pytest.raises(Refusal, match="--fs-mode local"):
-        asked.served(RunOptions("x", fs_local=("x",)))
+        asked.served(RunOptions("x", fs_mode="local", fs_local=("x",)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [RunOptions("x", fs_mode="read"), RunOptions("x", fs_local=("x",)), RunOptions("x", fs_mapped=("/a:/b",))],
+)
+def test_who_said_something_of_files_is_not_run_without(options: RunOptions) -> None:
+    with pytest.raises(Refusal) as refused:
+        asked.refused(options, "the engine says no such device: /dev/fuse")
+    assert refused.value.what == "no files of the target: the engine says no such device: /dev/fuse"
+    assert refused.value.next_step.endswith("leave them out: --fs-mode local")
+
+
+def test_who_said_nothing_is_run_without_what_cannot_be_had() -> None:
+    assert asked.served(asked.refused(RunOptions("x"), "no")) == FilesMode.NONE
+
+
+@pytest.mark.parametrize(
+    ("sentence", "forbids"),
+    [
+        (
+            'error gathering device information while adding custom device "/dev/fuse": no such file or directory',
+            True,
+        ),
+        ("invalid CapAdd: capability not supported by your kernel: CAP_SYS_ADMIN", True),
+        ("Conflict. The container name is in use", False),
+    ],
+)
+def test_what_an_engine_says_that_forbids_files(sentence: str, forbids: bool) -> None:
+    assert bool(asked.FORBIDDEN.search(sentence)) == forbids
 
 
 def test_a_mapping_without_a_colon_is_refused() -> None:
@@ -51,8 +83,30 @@ def test_the_project_and_volumes_are_the_app_s_own(tmp_path: Path) -> None:
     assert list(said.values()) == [Whose.LOCAL, Whose.READ, Whose.LOCAL, Whose.READ]
 
 
+def test_an_image_of_one_s_own_is_the_project_s() -> None:
+    """What tells the service where it runs, and what is mounted in it, are the target's all the same."""
+    caller = Caller(1000, 1000, "ada", Path("/home/ada"), Path("/home/ada"), "Linux", {})
+    paths = ("/app/settings.yaml", "/etc/hosts", "/data/x", "/srv/x")
+    wanted = {
+        RunOptions("x"): [Whose.READ, Whose.READ, Whose.READ, Whose.READ],
+        RunOptions("x", build="."): [Whose.LOCAL, Whose.READ, Whose.READ, Whose.LOCAL],
+        RunOptions("x", image="mine"): [Whose.LOCAL, Whose.READ, Whose.READ, Whose.LOCAL],
+        RunOptions("x", image="mine", fs_mode="read"): [Whose.READ, Whose.READ, Whose.READ, Whose.READ],
+        RunOptions("x", image="mine", fs_read_only=("^/srv",)): [Whose.LOCAL, Whose.READ, Whose.READ, Whose.READ],
+    }
+    for options, whose in wanted.items():
+        rules = asked.rules(options, caller, ("/data",), "/nonexistent")
+        assert [rules.decide(path).whose for path in paths] == whose
+        assert rules.decide("/nonexistent/x").whose == Whose.LOCAL
+
+
+def test_a_root_as_home_takes_nothing_away() -> None:
+    caller = Caller(0, 0, "root", Path("/"), Path("/srv"), "Linux", {})
+    assert asked.rules(RunOptions("x"), caller).decide("/data/x").whose == Whose.READ
+
+
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run_words(["explain", "/etc/hosts", "/srv/x", "--fs-not-found", "^/srv", "--fs-mode", "read"]) == 0
+    assert cli.run_words(["explain", "/etc/hosts", "/srv/x", "--fs-not-found", "^/srv"]) == 0
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     rows = {line[0]: [part.strip() for part in line[1:] if part.strip()] for line in lines}
     assert rows["/etc/hosts"][0] == "the target, read only"

@@ -106,19 +106,29 @@ OPTIONS = {
     "--override-env-vars-exclude": RunOptions("deploy/cart", env_exclude="SECRET_*"),
     "--map-env": RunOptions("deploy/cart", env_mapped=(".+_URL=x",)),
     "--map-port": RunOptions("deploy/cart", map_ports=("3000:80",)),
+    "--fs-mode": RunOptions("deploy/cart", fs_mode="read"),
+    "the rules for files": RunOptions("deploy/cart", fs_local=("^/srv",)),
 }
 ASKED = {
     "--override-env-vars-include": "env",
     "--override-env-vars-exclude": "env",
     "--map-env": "env",
     "--map-port": "mirror",
+    "--fs-mode": "files",
+    "the rules for files": "files",
 }
 RESOURCES = {
     "mirror": "mirrorsessions",
     "outgoing": "mirrorsessions/outgoing",
     "env": "mirrorsessions/env",
+    "files": "mirrorsessions/files",
 }
-WHAT = {"mirror": "mirroring", "outgoing": "connections from the target", "env": "environment"}
+WHAT = {
+    "mirror": "mirroring",
+    "outgoing": "connections from the target",
+    "env": "environment",
+    "files": "files",
+}
 
 
 @pytest.mark.parametrize("missing", [*RESOURCES, ""])
