@@ -9,6 +9,7 @@ import json
 import subprocess
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from tests.e2e.docker.scene import Lines, Run
 
 from .installation import Standing
 from .scene import Images, Scene, wait_left
+from .way import way
 
 KINDS = ("job", "daemonset", "ephemeral")
 POD = "vault"
@@ -186,6 +188,68 @@ def test_a_rotation_is_seen(stage: Scene) -> None:
         beside.kill()
         beside.wait()
         there.rest()
+
+
+READ_ON = """
+import errno, hashlib, os, sys, time
+while True:
+    began, sum = time.monotonic(), hashlib.sha256()
+    try:
+        with open("/scratch/large", "rb", buffering=0) as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            while octets := file.read(1 << 18):
+                sum.update(octets)
+        said = sum.hexdigest()
+    except OSError as error:
+        said = errno.errorcode[error.errno]
+    print(said, round(time.monotonic() - began, 1), flush=True)
+"""
+
+ENDS_WITHIN = 30.0
+"""Seconds that a read takes at most while its agent is away: 10 of patience, the link's own end, and a full machine."""
+
+
+def reading(stage: Scene, user: Kubectl | None = None) -> tuple[Run, str]:
+    """An app that reads a file of the pod's over and over, and what it says each time."""
+    stage.inside(POD, "sh", "-c", "[ -s /scratch/large ] || head -c 60000000 /dev/urandom > /scratch/large")
+    digest = stage.inside(POD, "sha256sum", "/scratch/large").split()[0]
+    run = stage.start(f"pod/{POD}", "python3", "-c", READ_ON, options=options(stage, "job"), user=user)
+    assert run.out.wait(lambda line: True, "a first read").split()[0] == digest
+    return run, digest
+
+
+def read_anew(run: Run, digest: str) -> None:
+    """Reads that were hit may have failed, none has hung, and the next one that is whole is right."""
+    run.out.skip()
+    run.out.wait(lambda line: line.startswith(digest), "a whole read")
+    for line in run.out.seen:
+        said, seconds = line.split()
+        assert said == digest or said in ("EIO", "ESTALE", "ENOTCONN"), line
+        assert float(seconds) < ENDS_WITHIN, line
+    run.end()
+
+
+def test_an_agent_that_is_killed_while_it_reads(stage: Scene) -> None:
+    """The app is told of an error or nothing at all, and reads from the next one."""
+    run, digest = reading(stage)
+    selector = ("-l", "mirror-run.dev/role=agent", "--force", "--grace-period=0", "--wait=true")
+    stage.kube("delete", "pods", *selector)
+    run.said(" is back")
+    read_anew(run, digest)
+
+
+def test_a_way_that_is_cut_while_it_is_read_by(stage: Scene, cluster: Kubectl, tmp_path: Path) -> None:
+    """Resumed: not even an error."""
+    with way(cluster, tmp_path) as between:
+        run, digest = reading(stage, between.user)
+        for _ in range(2):
+            run.err.skip()
+            between.cut()
+            between.heal()
+            run.said(" is back")
+        read_anew(run, digest)
+        assert {line.split()[0] for line in run.out.seen} == {digest}
+        stage.close_runs()
 
 
 def at(lines: Lines, wanted: str) -> float:
