@@ -115,11 +115,13 @@ async def _trial(engine: Engine, traits: plan.EngineTraits) -> list[Finding]:
         if time.time() - one["Created"] > TRIAL_LASTS:  # of a doctor that was killed
             await engine.remove(one["Id"])
     found = []
-    for what, capabilities, device in (
-        ("bridge", plan.BRIDGE_CAPABILITIES, True),
-        ("agent", plan.AGENT_CAPABILITIES, False),
+    with_files = plan.BRIDGE_CAPABILITIES + plan.BRIDGE_FILES_CAPABILITIES
+    for what, capabilities, devices in (
+        ("the bridge", plan.BRIDGE_CAPABILITIES, [plan.TUN]),
+        ("the bridge with files", with_files, [plan.TUN, plan.FUSE]),  # without, a run has no files of the target
+        ("the agent", plan.AGENT_CAPABILITIES + plan.AGENT_FILES_CAPABILITIES, []),
     ):
-        found.append(await _may(engine, image, what, capabilities, traits, tun=device))
+        found.append(await _may(engine, image, what, capabilities, traits, devices))
     return found
 
 
@@ -129,23 +131,22 @@ async def _any_image(engine: Engine) -> str | None:
 
 
 async def _may(
-    engine: Engine, image: str, what: str, capabilities: list[str], traits: plan.EngineTraits, *, tun: bool
+    engine: Engine, image: str, what: str, capabilities: list[str], traits: plan.EngineTraits, devices: list[Json]
 ) -> Finding:
     host: Json = {
         "NetworkMode": "none",
         "CapDrop": ["ALL"],
         "CapAdd": capabilities,
         "SecurityOpt": traits.security,
-        "Devices": [plan.TUN] if tun else [],
-        "Sysctls": plan.sysctls(traits) if tun else {},
-        "PidMode": "" if tun else "host",
+        "Devices": devices,
+        "Sysctls": plan.sysctls(traits) if devices else {},
+        "PidMode": "" if devices else "host",
     }
     labels = {ROLE: "trial", RELEASE: VERSION}
     body = {"Image": image, "Entrypoint": ["/proc/self/exe"], "Labels": labels, "HostConfig": host}
-    name = f"mirror-run-doctor-{what}-{secrets.token_hex(3)}"  # others may look at the same time
-    sentence = f"the {what}'s rights: {', '.join(capabilities)}" + (
-        ", /dev/net/tun" if tun else ", the machine's pids"
-    )
+    name = f"mirror-run-doctor-{what.replace(' ', '-')}-{secrets.token_hex(3)}"  # others may look at the same time
+    besides = [device["PathOnHost"] for device in devices] or ["the machine's pids"]
+    sentence = f"rights of {what}: {', '.join([*capabilities, *besides])}"
     try:
         made = await engine.create(name, body)
         await engine.start(made)
