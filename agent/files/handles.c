@@ -59,7 +59,7 @@ struct handle *handles_use(struct handles *t, uint64_t number) {
         h->uses++;
     pthread_mutex_unlock(&t->lock);
     if (!h)
-        errno = EBADF;
+        errno = ESTALE;
     return h;
 }
 

@@ -35,7 +35,7 @@ void handles_clear(struct handles *t); /* nobody uses any */
 
 /* Takes `fd` and a pin of `node`, also on failure: 0, errno. Its number. */
 uint64_t handles_add(struct handles *t, int fd, struct node *node);
-/* NULL, errno EBADF: there is none. Until handles_done. */
+/* NULL, errno ESTALE: there is none. Until handles_done. */
 struct handle *handles_use(struct handles *t, uint64_t number);
 void handles_done(struct handles *t, struct handle *h);
 void handles_release(struct handles *t, uint64_t number);

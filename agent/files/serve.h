@@ -2,7 +2,7 @@
  *
  * A function for each opcode (serve.c has the table): it reads its struct and names from a bounded body, acts on pinned nodes
  * and handles, writes its answer into `out`, and returns 0 or -errno. Nothing of the request is trusted: numbers that are
- * unknown are ESTALE or EBADF, names with a slash, "." and ".." are EINVAL, sizes are cut to FILES_IO. */
+ * unknown are ESTALE, names with a slash, "." and ".." are EINVAL, sizes are cut to FILES_IO. */
 #pragma once
 
 #include "agent/files/handles.h"
