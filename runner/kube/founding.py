@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 LISTENS_WITHIN = 15.0
 """Seconds between the start of an agent's container and its first Welcome."""
 
+ANSWERS_WITHIN = 10.0
+"""Seconds from the port-forward to the Welcome: one to a pod that is just going may be taken and never served."""
+
 HEARTBEAT = 5.0
 
 FIRST_PAUSE = 0.05
@@ -88,7 +91,11 @@ class Founding:
         )
         stream = await forward(self.cluster, agent.namespace, agent.pod, agent.port)
         try:
-            welcome = await greet(stream.reader, stream.writer, hello)
+            async with asyncio.timeout(ANSWERS_WITHIN):
+                welcome = await greet(stream.reader, stream.writer, hello)
+        except TimeoutError:
+            stream.writer.close()
+            raise LinkEnded(f"pod {agent.pod} did not answer within {ANSWERS_WITHIN:g} s") from None
         except BaseException:
             stream.writer.close()
             raise

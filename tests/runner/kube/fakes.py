@@ -38,6 +38,7 @@ class FakeAgent:
         self.founded = False
         self.dead = False
         self.says_no = ""
+        self.silent = False
         self._links: list[Link] = []
         self._writers: list[asyncio.StreamWriter] = []
         self._changed = asyncio.Event()
@@ -76,6 +77,8 @@ class FakeAgent:
         hello = frames.unpack(await reader.readexactly(length))
         assert isinstance(hello, m.Hello)
         self.hellos.append(hello)
+        if self.silent:
+            return
         if self.says_no:
             writer.write(frames.pack(m.Goodbye(self.says_no)))
             writer.close()

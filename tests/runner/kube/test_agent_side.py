@@ -102,6 +102,19 @@ async def test_a_successor_is_found_and_told_everything(scene: Scene) -> None:
     assert scene.agents.made["two"].attached == {0: "id-x"}
 
 
+async def test_an_agent_that_takes_a_link_and_says_nothing_is_not_waited_for(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pod is just going: the port-forward is taken, and never served."""
+    monkeypatch.setattr(founding, "ANSWERS_WITHIN", 0.1)
+    scene.agents.heirs["one"] = await scene.agents.agent("two", "a")
+    scene.first.silent = True
+    scene.first.cut()
+    assert await scene.said.get() == CUT
+    assert await scene.said.get() == "link to node a is back, its connections were reset"
+    assert len(scene.first.hellos) == 2
+
+
 async def test_a_way_is_not_back_before_the_bridge_has_both_its_links(scene: Scene) -> None:
     """The successor knows nothing of the bridge yet: its links come a moment later, and are waited for."""
     words = scene.side.words
