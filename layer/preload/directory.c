@@ -54,10 +54,11 @@ static int drop(struct entries *e) {
     return -1;
 }
 
+typedef int wanted_one(const struct dirent *);
+typedef int order_of_two(const struct dirent **, const struct dirent **);
+
 /* libc's own, over our opendir: its is called from inside. */
-EXPORT int scandir(const char *path, struct dirent ***out, int (*wanted)(const struct dirent *),
-                   int (*order)(const struct dirent **, const struct dirent **)) {
-    DIR *d = opendir(path);
+static int scan(DIR *d, struct dirent ***out, wanted_one *wanted, order_of_two *order) {
     if (!d)
         return -1;
     struct entries e = {0};
@@ -79,7 +80,21 @@ EXPORT int scandir(const char *path, struct dirent ***out, int (*wanted)(const s
     return (int)e.n;
 }
 
+EXPORT int scandir(const char *path, struct dirent ***out, wanted_one *wanted,
+                   order_of_two *order) {
+    return scan(opendir(path), out, wanted, order);
+}
+
 #ifdef __GLIBC__
+EXPORT int scandirat(int dirfd, const char *path, struct dirent ***out, wanted_one *wanted,
+                     order_of_two *order) {
+    int fd = open_by_rules(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (fd >= 0 && !d)
+        raw(SYS_close, fd);
+    return scan(d, out, wanted, order);
+}
+
 static void *glob_opendir(const char *path) {
     return opendir(path);
 }
@@ -117,5 +132,7 @@ struct dirent64;
 typedef int wanted64(const struct dirent64 *);
 typedef int order64(const struct dirent64 **, const struct dirent64 **);
 ALSO(scandir) int scandir64(const char *, struct dirent64 ***, wanted64 *, order64 *);
+ALSO(scandirat)
+int scandirat64(int, const char *, struct dirent64 ***, wanted64 *, order64 *);
 ALSO(glob) int glob64(const char *, int, int (*)(const char *, int), glob64_t *);
 #endif

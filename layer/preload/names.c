@@ -213,3 +213,18 @@ EXPORT int linkat(int from_fd, const char *from, int to_fd, const char *to, int 
 EXPORT int link(const char *from, const char *to) {
     return link_by_rules(AT_FDCWD, from, AT_FDCWD, to, 0);
 }
+
+#ifdef __GLIBC__
+EXPORT long pathconf(const char *path, int name) {
+    int fd = open_of_target(path, O_PATH | O_CLOEXEC, 0);
+    if (fd == OPEN_NOT_OURS)
+        return REAL(pathconf)(path, name);
+    if (fd < 0)
+        return -1;
+    long most = fpathconf(fd, name);
+    int why = errno;
+    raw(SYS_close, fd);
+    errno = why;
+    return most;
+}
+#endif

@@ -24,11 +24,26 @@ static char *given(const char *text, char *resolved) {
     return memcpy(resolved, text, strlen(text) + 1);
 }
 
+/* What /proc says of a directory or a descriptor may be the target's. */
+static int opened_in_proc(const char *path) {
+    char text[PATH_MAX];
+    bool of_target = false;
+    int before = errno, fd = (int)raw(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
+    if (fd >= 0 && place_descriptor(fd, text, sizeof text, &of_target) > 0 && of_target)
+        return fd;
+    if (fd >= 0)
+        raw(SYS_close, fd);
+    errno = before;
+    return OPEN_NOT_OURS;
+}
+
 /* A relative path below a directory of the target's is the kernel's to find, and not libc's: that looks for names. */
 static int opened(const char *path) {
     char text[PATH_MAX];
     bool of_target = false;
     int fd = open_of_target(path, O_PATH | O_CLOEXEC, 0);
+    if (fd == OPEN_NOT_OURS && path && strncmp(path, "/proc/", 6) == 0 && place_active())
+        return opened_in_proc(path);
     if (fd == OPEN_NOT_OURS && path && *path && *path != '/' && place_active() &&
         place_cwd(text, sizeof text, &of_target) > 0 && of_target)
         fd = (int)raw(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);

@@ -222,6 +222,17 @@ static void directories(void) {
     if (n >= 0)
         free(found);
     SAY("scandir", "nothing", scandir(in("nothing"), &found, NULL, alphasort));
+#ifdef __GLIBC__
+    int d = open(in("sub"), O_RDONLY | O_DIRECTORY);
+    SAY("scandirat", "deep", n = scandirat(d, "deep", &found, NULL, alphasort));
+    while (n > 0)
+        free(found[--n]);
+    if (n == 0)
+        free(found);
+    SAY("scandirat", "../absolutedir", n = scandirat(d, "../absolutedir", &found, NULL, alphasort));
+    SAY("scandirat", "nothing", scandirat(d, "nothing", &found, NULL, alphasort));
+    close(d);
+#endif
     const char *patterns[] = {"*",  "sub/*/l*f", "nothing*", "[ef]*", "link*/*",
                               "*/", "su\\b/*",   "file",     "no/*",  "d*g"};
     for (size_t i = 0; i < sizeof patterns / sizeof *patterns; i++) {
@@ -321,6 +332,23 @@ static void working_directory(void) {
     ssize_t n = readlink("/proc/self/cwd", text, sizeof text - 1);
     text[n > 0 ? n : 0] = '\0';
     texts("readlink", "/proc/self/cwd", text);
+    made = realpath("/proc/self/cwd/deep", NULL);
+    texts("realpath", "/proc/self/cwd/deep", made);
+    free(made);
+    const char *open_ones[] = {"../file", "deep"};
+    for (int i = 0; i < 2; i++) {
+        char name[32];
+        int fd = open(open_ones[i], O_RDONLY);
+        snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+        n = readlink(name, text, sizeof text - 1);
+        text[n > 0 ? n : 0] = '\0';
+        texts("readlink", "/proc/self/fd of one", text);
+        made = realpath(name, NULL);
+        texts("realpath", "/proc/self/fd of one", made);
+        free(made);
+        SAY("stat", "/proc/self/fd of one", shape(stat(name, &s), &s));
+        close(fd);
+    }
     fflush(stdout);
     pid_t child = fork();
     if (child == 0) {
@@ -430,6 +458,9 @@ static void watches(void) {
 static void systems(void) {
     struct statfs f;
     struct statvfs v;
+    SAY("pathconf", "sub", pathconf(in("sub"), _PC_NAME_MAX));
+    SAY("pathconf", "nothing", pathconf(in("nothing"), _PC_NAME_MAX));
+    SAY("pathconf", "up", pathconf(in("up"), _PC_PATH_MAX));
     SAY("statfs", "file", statfs(in("file"), &f));
     SAY("statfs", "nothing", statfs(in("nothing"), &f));
     SAY("statvfs", "file", statvfs(in("file"), &v));

@@ -2,6 +2,7 @@
  *
  * usage: safe WAY      /srv/d/file is the target's, ./own the container's */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -224,6 +225,24 @@ static void refused(void) {
     MUST(reads("/usr/lib/os-release", ""));
 }
 
+/* What programs call that were built with a glibc before 2.33. */
+static void old_names(void) {
+    struct stat s;
+    int (*xstat)(int, const char *, struct stat *) =
+        (int (*)(int, const char *, struct stat *))dlsym(RTLD_DEFAULT, "__xstat");
+    int (*lxstat)(int, const char *, struct stat *) =
+        (int (*)(int, const char *, struct stat *))dlsym(RTLD_DEFAULT, "__lxstat64");
+    int (*fxstatat)(int, int, const char *, struct stat *, int) =
+        (int (*)(int, int, const char *, struct stat *, int))dlsym(RTLD_DEFAULT, "__fxstatat");
+    MUST(xstat && lxstat && fxstatat);
+    MUST(xstat(1, FILE_THERE, &s) == 0 && s.st_size == 23);
+    MUST(xstat(1, "/srv/d/nothing", &s) < 0 && errno == ENOENT);
+    MUST(lxstat(1, "/srv/d/link", &s) == 0 && S_ISLNK(s.st_mode));
+    int d = open("/srv/d/sub", O_RDONLY | O_DIRECTORY);
+    MUST(fxstatat(1, d, "deep/leaf", &s, 0) == 0 && s.st_size == 5);
+    MUST(fxstatat(1, AT_FDCWD, OWN, &s, 0) == 0 && s.st_size == 4);
+}
+
 static void hostname(void) {
     char text[64] = "";
     int fd = open("/etc/hostname", O_RDONLY);
@@ -238,7 +257,7 @@ int main(int argc, char **argv) {
         void (*run)(void);
     } ways[] = {{"constructor", constructor}, {"handler", in_a_handler},  {"fork", forked},
                 {"vfork", vforked},           {"memory", without_memory}, {"filter", filtered},
-                {"refusing", refused},        {"hostname", hostname}};
+                {"refusing", refused},        {"old", old_names},         {"hostname", hostname}};
     for (size_t i = 0; argc == 2 && i < sizeof ways / sizeof *ways; i++)
         if (strcmp(argv[1], ways[i].name) == 0) {
             ways[i].run();

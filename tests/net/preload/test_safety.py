@@ -30,7 +30,7 @@ def test_ahead_of_every_constructor(app: App, safe: Path) -> None:
     assert app.run(str(safe), "constructor").stdout == "safe\n"
 
 
-@pytest.mark.parametrize("way", ["handler", "fork", "vfork", "memory", "filter", "refusing"])
+@pytest.mark.parametrize("way", ["handler", "fork", "vfork", "memory", "filter", "refusing", "old"])
 def test_safe(app: App, safe: Path, way: str) -> None:
     (app.tmp / "own").write_text("own\n")
     said = app.run(str(safe), way).stdout
