@@ -57,8 +57,9 @@ struct files_welcome {
 
 /* After it: the path, beginning with '/', and a NUL. */
 struct files_walk {
-    uint32_t
-        open; /* 1: OPEN with `flags` and READ of `size` octets where it ends; a regular file only */
+    /* 1: OPEN with `flags` and READ of `size` octets where it ends, if that is a regular file. 2: also, if it is a folder, OPENDIR
+     * and READDIRPLUS of FILES_AHEAD octets; an agent that knows no 2 takes it for 1. */
+    uint32_t open;
     uint32_t flags;     /* open(2)'s, O_RDONLY and what goes with it */
     uint32_t size;      /* at most FILES_AHEAD */
     uint32_t no_follow; /* the last part, if it is a symlink, is not followed */
@@ -85,8 +86,9 @@ static inline uint64_t files_socket_handle(const struct endpoint *e) {
 /* A record of WALK's answer; `name_len` octets of name (LOOKUP's) and `len` of the answer's body follow, then zeroes up to a
  * multiple of 8. */
 struct files_record {
-    uint32_t opcode; /* FUSE_LOOKUP, FUSE_READLINK, FUSE_OPEN, FUSE_READ */
-    int32_t error;   /* 0 or -errno */
-    uint64_t node;   /* the request's nodeid */
+    uint32_t
+        opcode; /* FUSE_LOOKUP, FUSE_READLINK, FUSE_OPEN, FUSE_READ, FUSE_OPENDIR, FUSE_READDIRPLUS */
+    int32_t error; /* 0 or -errno */
+    uint64_t node; /* the request's nodeid */
     uint32_t name_len, len;
 };

@@ -35,6 +35,7 @@ static size_t padded(size_t n) {
 static size_t most(uint32_t opcode) {
     switch (opcode) {
     case FUSE_READ:
+    case FUSE_READDIRPLUS:
         return FILES_AHEAD;
     case FUSE_READLINK:
         return PATH_MAX;
@@ -136,23 +137,30 @@ static uint64_t step(struct walk *w, bool no_follow, bool *more) {
     return 0;
 }
 
-static void open_and_read(struct walk *w, uint64_t node, const struct files_walk *in) {
+static mode_t type_of(const struct walk *w, uint64_t node) {
     struct node *n = nodes_pin(w->tree->nodes, node);
-    bool regular = n && node_type(n) == S_IFREG;
+    mode_t type = n ? node_type(n) : 0;
     if (n)
         nodes_unpin(w->tree->nodes, n);
-    if (!regular)
+    return type;
+}
+
+static void open_and_read(struct walk *w, uint64_t node, const struct files_walk *in) {
+    bool folder = type_of(w, node) == S_IFDIR;
+    if (folder ? in->open < 2 : type_of(w, node) != S_IFREG)
         return;
     struct fuse_open_in open = {.flags = in->flags};
     size_t len;
-    const void *opened = record(w, FUSE_OPEN, node, &open, sizeof open, &len);
+    const void *opened =
+        record(w, folder ? FUSE_OPENDIR : FUSE_OPEN, node, &open, sizeof open, &len);
     if (!opened)
         return;
     struct fuse_open_out out;
     memcpy(&out, opened, sizeof out);
-    struct fuse_read_in read = {.fh = out.fh,
-                                .size = in->size < FILES_AHEAD ? in->size : FILES_AHEAD};
-    record(w, FUSE_READ, node, &read, sizeof read, &len);
+    struct fuse_read_in read = {.fh = out.fh, .size = FILES_AHEAD};
+    if (!folder && in->size < FILES_AHEAD)
+        read.size = in->size;
+    record(w, folder ? FUSE_READDIRPLUS : FUSE_READ, node, &read, sizeof read, &len);
 }
 
 int serve_walk(struct ask *a) {

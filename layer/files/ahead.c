@@ -71,9 +71,11 @@ static bool sound(const struct files_record *r, size_t left) {
     case FUSE_LOOKUP:
         return r->error || r->len == sizeof(struct fuse_entry_out);
     case FUSE_OPEN:
+    case FUSE_OPENDIR:
         return r->name_len == 0 && (r->error || r->len == sizeof(struct fuse_open_out));
     case FUSE_READLINK:
     case FUSE_READ:
+    case FUSE_READDIRPLUS:
         return r->name_len == 0;
     default:
         return false;
@@ -139,6 +141,7 @@ static bool is_it(const struct ahead_answer *one, const struct message *m, uint3
     case FUSE_LOOKUP:
         return is_name(one, m);
     case FUSE_READLINK:
+    case FUSE_OPENDIR:
         return true;
     case FUSE_OPEN:
         return m->len >= sizeof *head + sizeof *open && (open->flags & 3) == 0 &&
@@ -150,9 +153,8 @@ static bool is_it(const struct ahead_answer *one, const struct message *m, uint3
     }
 }
 
-static struct message *as_answer(const struct ahead_answer *one, const struct message *request,
-                                 uint32_t from, uint32_t len) {
-    const struct fuse_in_header *head = (const void *)request->data;
+static struct message *cut_out(const struct ahead_answer *one, const struct fuse_in_header *head,
+                               uint32_t from, uint32_t len) {
     if (one->error)
         len = 0;
     struct message *m = message_new(sizeof(struct fuse_out_header) + len);
@@ -172,12 +174,28 @@ struct message *ahead_answer(struct ahead *a, const struct message *request) {
         struct ahead_answer *one = *at;
         if (!is_it(one, request, &from, &len))
             continue;
-        m = as_answer(one, request, from, len);
+        m = cut_out(one, (const void *)request->data, from, len);
         if (m && one->opcode != FUSE_READ) { /* content may be asked for in pieces */
             take_out(a, at);
             free(one);
         }
         break;
+    }
+    pthread_mutex_unlock(&a->lock);
+    return m;
+}
+
+struct message *ahead_page(struct ahead *a, uint64_t node) {
+    const struct fuse_in_header request = {.opcode = FUSE_READDIRPLUS, .nodeid = node};
+    struct message *m = NULL;
+    pthread_mutex_lock(&a->lock);
+    struct ahead_answer **at = &a->all;
+    while (*at && ((*at)->opcode != FUSE_READDIRPLUS || (*at)->node != node))
+        at = &(*at)->next;
+    struct ahead_answer *one = *at;
+    if (one && !one->error && (m = cut_out(one, &request, 0, one->len))) {
+        take_out(a, at);
+        free(one);
     }
     pthread_mutex_unlock(&a->lock);
     return m;

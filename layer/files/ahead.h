@@ -34,6 +34,8 @@ void ahead_clear(struct ahead *a);
 void ahead_add(struct ahead *a, uint64_t walk, const uint8_t *p, size_t n);
 /* The kernel's request, answered from what is here; NULL: it is not. */
 struct message *ahead_answer(struct ahead *a, const struct message *request);
+/* What came of a folder that is opened: the answer to its first READDIRPLUS; NULL. */
+struct message *ahead_page(struct ahead *a, uint64_t node);
 /* The file has another content from now on. */
 void ahead_stale(struct ahead *a, uint64_t node);
 /* What this walk brought and nobody asked for, content aside: `give_back` for each. */

@@ -5,6 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of a folder that came with its first entries: they are its handle's from now on. */
+static struct message *open_folder(struct filesystem *fs, struct message *m) {
+    struct message *known = ahead_answer(&fs->ahead, m);
+    const struct fuse_out_header *head = known ? (const void *)known->data : NULL;
+    struct message *page =
+        known && !head->error ? ahead_page(&fs->ahead, asked_head(m)->nodeid) : NULL;
+    if (page)
+        pages_keep(&fs->pages, page, ((const struct fuse_open_out *)(head + 1))->fh, FILES_AHEAD);
+    return known;
+}
+
 /* What is known already, or NULL; and what is not known any more. */
 static struct message *at_hand(struct filesystem *fs, struct message *m) {
     const struct fuse_in_header *head = asked_head(m);
@@ -27,6 +38,8 @@ static struct message *at_hand(struct filesystem *fs, struct message *m) {
     case FUSE_RELEASE:
         runs_released(&fs->runs, ((const struct fuse_release_in *)body)->fh);
         return NULL;
+    case FUSE_OPENDIR:
+        return open_folder(fs, m);
     case FUSE_READDIR:
     case FUSE_READDIRPLUS:
         return pages_answer(&fs->pages, m, &m->error);

@@ -44,14 +44,16 @@ static bool entry_at(const uint8_t *p, size_t left, bool plus, struct entry *e) 
     return true;
 }
 
-static void drop(struct pages *p, struct page *page) {
+void pages_forget(struct pages *p, const uint8_t *octets, uint32_t n) {
     struct entry e;
-    const uint8_t *at = page->rest->data;
-    for (uint32_t from = page->from;
-         page->plus && entry_at(at + from, page->rest->len - from, true, &e);
-         from += (uint32_t)e.whole)
+    for (; entry_at(octets, n, true, &e); octets += e.whole, n -= (uint32_t)e.whole)
         if (e.node)
             p->forget(p, e.node);
+}
+
+static void drop(struct pages *p, struct page *page) {
+    if (page->plus)
+        pages_forget(p, page->rest->data + page->from, page->rest->len - page->from);
     free(page->rest);
     page->rest = NULL;
 }
@@ -177,4 +179,23 @@ struct message *pages_cut(struct pages *p, struct message *answer, uint64_t hand
         drop(p, &spare);
     pthread_mutex_unlock(&p->lock);
     return m;
+}
+
+void pages_keep(struct pages *p, struct message *answer, uint64_t handle, uint32_t size) {
+    pthread_mutex_lock(&p->lock);
+    struct page *page = page_of(p, handle), spare;
+    if (page)
+        drop(p, page);
+    else
+        page = place(p);
+    struct page *to = page ? page : &spare;
+    *to = (struct page){.rest = answer,
+                        .handle = handle,
+                        .at = now(),
+                        .from = HEAD,
+                        .plus = true,
+                        .last = answer->len - HEAD + PAGES_ENTRY < size};
+    if (!page)
+        drop(p, to);
+    pthread_mutex_unlock(&p->lock);
 }

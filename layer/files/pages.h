@@ -39,4 +39,8 @@ struct message *pages_answer(struct pages *p, struct message *request, uint32_t 
 /* Takes the agent's answer to such a request: what of it the kernel gets, which is its answer. */
 struct message *pages_cut(struct pages *p, struct message *answer, uint64_t handle, uint32_t size,
                           bool plus);
+/* Takes a folder's first piece, of READDIRPLUS with room for `size` octets, that came with its handle. */
+void pages_keep(struct pages *p, struct message *answer, uint64_t handle, uint32_t size);
+/* Of entries that nobody will be given. */
+void pages_forget(struct pages *p, const uint8_t *octets, uint32_t n);
 void pages_released(struct pages *p, uint64_t handle);

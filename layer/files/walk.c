@@ -57,8 +57,10 @@ uint64_t walk_ahead(struct filesystem *fs, const char *path, bool open, int flag
     if (!m)
         return 0;
     struct fuse_in_header *head = (void *)m->data;
-    struct files_walk in = {
-        .open = open, .flags = (uint32_t)flags, .size = FILES_AHEAD, .no_follow = no_follow};
+    struct files_walk in = {.open = open ? 2 : 0,
+                            .flags = (uint32_t)flags,
+                            .size = FILES_AHEAD,
+                            .no_follow = no_follow};
     memcpy(head + 1, &in, sizeof in);
     memcpy((uint8_t *)(head + 1) + sizeof in, path, n);
     struct walk w = {.number = head->unique};
@@ -86,7 +88,9 @@ static void give_back(void *ctx, const struct ahead_answer *one) {
         memcpy(&entry, one->octets + one->name_len, sizeof entry);
         if (entry.nodeid)
             filesystem_forget(fs, entry.nodeid);
-    } else if (one->opcode == FUSE_OPEN) {
+    } else if (one->opcode == FUSE_READDIRPLUS) {
+        pages_forget(&fs->pages, one->octets, one->len);
+    } else if (one->opcode == FUSE_OPEN || one->opcode == FUSE_OPENDIR) {
         struct fuse_open_out open;
         memcpy(&open, one->octets, sizeof open);
         filesystem_release(fs, one->node, open.fh);

@@ -54,6 +54,8 @@ static void walks(const uint8_t *p, size_t n, uint32_t size) {
         ask(&a, FUSE_LOOKUP, node, "a", 2, sizeof(struct fuse_entry_out));
         ask(&a, FUSE_READLINK, node, "", 0, UINT32_MAX / 2);
         ask(&a, FUSE_OPEN, node, &open, sizeof open, sizeof(struct fuse_open_out));
+        ask(&a, FUSE_OPENDIR, node, &open, sizeof open, sizeof(struct fuse_open_out));
+        check(ahead_page(&a, node), UINT32_MAX / 2);
         ask(&a, FUSE_READ, node, &read, sizeof read, size);
         ask(&a, FUSE_READ, node, &read, 4, size);
     }

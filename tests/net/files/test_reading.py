@@ -162,7 +162,7 @@ def test_a_folders_end_is_no_question(files: Files, target: Target) -> None:
     for number in range(2000):
         (target.root / "few-0" / f"entry-{number}").touch()
     small = min(files.asked(partial(deed, f"/few-{number}", 1)) for number in (1, 2))
-    assert small <= 5, "WALK, OPENDIR, two READDIRPLUS, and the RELEASEDIR that nobody waits for"
+    assert small <= 3, "WALK, READDIRPLUS for the second, and the RELEASEDIR that nobody waits for"
     assert files.asked(partial(deed, "/few-0", 2001)) <= 12, (
         "2 x 350 KB in pieces of 128: READDIR is given READDIRPLUS's"
     )
