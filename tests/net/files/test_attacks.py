@@ -130,6 +130,10 @@ def test_what_is_no_ask_is_refused(door: Door) -> None:
         packet(2, b"/etc/hosts", flags=1),
         packet(9, b"/etc/hosts", b"relative"),
         packet(16, b"/etc/hosts"),
+        packet(OPS.index("connect") + 1, b"/etc/hosts", flags=1),
+        packet(OPS.index("connect") + 1, b"/etc/hosts", b"second"),
+        packet(OPS.index("watch") + 1, b"/etc/hosts", flags=1),
+        packet(OPS.index("watch") + 1, b"etc/hosts"),
         HEAD.pack(1, 1, 0, 0, 0, 0, 0, 65535, 0, 0, 0, 0, 0, 0, 0) + b"/" * 65535,
         HEAD.pack(1, 18, 0, 0, 0, 0, 0, 1, 1, 0xFFFFFFFF, 0, 0, 0, 0, 0) + b"/a",
     ]
@@ -143,7 +147,7 @@ def test_what_is_no_ask_is_refused(door: Door) -> None:
 def test_noise(door: Door) -> None:
     noise = random.Random(6)
     for _ in range(300):
-        octets = bytearray(packet(noise.randint(1, 19), b"/own/noise", b"x" * noise.randint(0, 9)))
+        octets = bytearray(packet(noise.randint(1, len(OPS)), b"/own/noise", b"x" * noise.randint(0, 9)))
         for _ in range(noise.randint(1, 6)):
             octets[noise.randrange(len(octets))] = noise.randrange(256)
         answer = door.send(bytes(octets))
@@ -223,6 +227,12 @@ def request(opcode: int, node: int, body: bytes) -> bytes:
         (0x4D520002, 1, struct.pack("<IIII", 1, os.O_RDWR, 1 << 31, 0) + b"/etc/hosts\0"),
         (0x4D520002, 1, struct.pack("<IIII", 0, 0, 0, 0) + b"relative\0"),
         (0x4D520002, 1, struct.pack("<IIII", 0, 0, 0, 0) + b"/" + b"a" * 5000 + b"\0"),
+        (0x4D520010, 1, b"relative\0"),
+        (0x4D520010, 1, b"/unterminated"),
+        (0x4D520010, 1, b"/" + b"a/" * 3000 + b"\0"),
+        (0x4D520010, 1, b"/proc/self/root/run/x\0"),
+        (0x4D520010, 1, b"/../../../run/docker.sock\0"),
+        (0x4D520010, 1, b"/etc/hosts\0"),
     ],
 )
 def test_the_agent_refuses_what_no_kernel_asks(
