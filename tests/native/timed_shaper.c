@@ -72,7 +72,7 @@ static uint64_t passed(void) {
 static void without_a_rate_nobody_waits(void) {
     make(0);
     begin(0, 1ull << 40);
-    EXPECT(takers[0].left == 0 && still_timers(loop) == 0 && shaper.passed == 1ull << 40);
+    EXPECT(takers[0].left == 0 && still_timers(loop) == 0 && takers[0].passed == 1ull << 40);
     EXPECT(shaper_datagram(&shaper, 65536) && shaper.dropped == 0);
     unmake();
 }
@@ -155,7 +155,7 @@ static void a_rate_that_is_lifted_lets_everybody_go(void) {
         begin(i, RATE);
     shaper_set(&shaper, 0);
     still_pass(loop, MS);
-    EXPECT(passed() == (uint64_t)MANY * RATE && shaper.passed == passed());
+    EXPECT(passed() == (uint64_t)MANY * RATE);
     unmake();
 }
 
@@ -167,7 +167,7 @@ static void datagrams_are_dropped_and_counted(void) {
         still_pass(loop, MS / 2);
     }
     EXPECT(came >= 1000 + 124 && came <= 1000 + 127);
-    EXPECT(shaper.dropped == 2000 - came && shaper.passed == came * 1000);
+    EXPECT(shaper.dropped == 2000 - came);
     EXPECT(still_timers(loop) == 0);
     unmake();
 }
