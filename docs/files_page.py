@@ -75,7 +75,7 @@ def page() -> str:
         " libraries of the\ncontainer. Else the container's own is meant, and where it has none, it is EACCES.\n\n"
         "A Unix socket whose path is the target's (a database's, an engine's) is connected to from inside the target,"
         " as its process;\nonly streams, only octets, and only where the session may go out from the target at all."
-        " One that is bound stays in the container.\n\n"
+        " One that is bound stays\nin the container, and hides one of the target's by that name.\n\n"
         "inotify(7) says what becomes of the target's files within a second or so: made, written, renamed, removed, and"
         " other\nattributes; not who opens or reads them. 512 paths of a session, 4,096 names in a folder; more are"
         " ENOSPC.\n"

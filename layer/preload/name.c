@@ -1,6 +1,7 @@
 /* Names that come, go and change. */
 #include "by_rules.h"
 #include "route.h"
+#include "upper.h"
 
 #include <sys/stat.h>
 
@@ -22,7 +23,17 @@ int mkdir_by_rules(int dirfd, const char *path, mode_t mode) {
 int unlink_by_rules(int dirfd, const char *path, int flags) {
     struct place p;
     enum door_op op = flags & AT_REMOVEDIR ? DOOR_RMDIR : DOOR_UNLINK;
-    ROUTED_CALL(p, dirfd, path, TAKES, SYS_unlinkat, plain_at_door(&p, op, 0), flags);
+    switch (place_find(&p, dirfd, path, TAKES)) {
+    case ROUTE_OWN:
+        return OWN((int)raw(SYS_unlinkat, dirfd, path, flags));
+    case ROUTE_HERE:
+        return (int)raw(SYS_unlinkat, AT_FDCWD, p.path, flags);
+    case ROUTE_TARGET:
+        return plain_at_door(&p, op, 0);
+    case ROUTE_FAILED:
+        break;
+    }
+    return errno == EROFS && !(flags & AT_REMOVEDIR) && upper_is_socket(&p) ? 0 : -1;
 }
 
 static int rename_at_door(const struct place *from, const struct place *to, unsigned flags) {

@@ -3,6 +3,7 @@
  *
  * Only streams reach the target. A socket is never made in it (EPERM): whoever listens there would be no program of its. */
 #include "hook.h"
+#include "upper.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -116,5 +117,7 @@ EXPORT int bind(int fd, const struct sockaddr *to, socklen_t len) {
     case ROUTE_FAILED:
         break;
     }
+    if (errno == EEXIST && upper_is_socket(&p) && upper_hide(&p))
+        return call_here(SYS_bind, fd, &p);
     return refused();
 }

@@ -112,13 +112,33 @@ static bool folder_of_target(const struct place *p) {
     return false;
 }
 
-static bool target_has(const struct place *p) {
+/* What the target has there, a symlink itself; 0: nothing, and errno. */
+static mode_t target_mode(const struct place *p) {
     struct statx s = {0};
     struct ask a = {.head = {.op = DOOR_STAT, .flags = DOOR_NOFOLLOW},
                     .path = p->path,
                     .body = &s,
                     .room = sizeof s};
-    return ask_door(&a) == 0;
+    return ask_door(&a) == 0 ? s.stx_mode : 0;
+}
+
+static bool target_has(const struct place *p) {
+    return target_mode(p) != 0;
+}
+
+bool upper_is_socket(const struct place *p) {
+    int before = errno;
+    bool is = S_ISSOCK(target_mode(p));
+    errno = before;
+    return is;
+}
+
+bool upper_hide(struct place *p) {
+    struct place up;
+    if (!name(p, &up) || !folder_of_target(p) || !folders(&up))
+        return false;
+    *p = up;
+    return true;
 }
 
 static bool poured(int from, int to) {
@@ -169,17 +189,13 @@ bool upper_copy(struct place *p, bool body) {
 }
 
 bool upper_make(struct place *p) {
-    struct place up;
     if (upper_has(p))
         return true; /* the call itself says EEXIST */
     if (target_has(p)) {
         errno = EEXIST;
         return false;
     }
-    if (!name(p, &up) || !folder_of_target(p) || !folders(&up))
-        return false;
-    *p = up;
-    return true;
+    return upper_hide(p);
 }
 
 bool upper_take(struct place *p) {

@@ -20,3 +20,8 @@ bool upper_make(struct place *p);
 
 /* `p` becomes the copy that is to be taken away. False: errno, EROFS if only the target has it. */
 bool upper_take(struct place *p);
+
+/* Whether the target has a Unix socket there, which is its server's and no file: the app may have one of its own by that name,
+ * which hides it (upper_hide: `p` is where), and a server of the app's that begins by taking away the old one finds that done. */
+bool upper_is_socket(const struct place *p);
+bool upper_hide(struct place *p);

@@ -10,7 +10,7 @@ import pytest
 
 from runner.files.rules import Mode, Rules, Wishes
 
-from .conftest import App
+from .conftest import App, greeting
 
 READING = [
     (["cat", "/srv/d/file", "/srv/d/absolute", "/srv/d/sub/../link"], "what is in it\nand more\n" * 3),
@@ -173,6 +173,27 @@ for path in ("/srv/d/file", "/srv/d/nothing/there"):
 d = "/srv/" + "d" * 90; os.mkdir(d); os.chdir(d); s = socket.socket(socket.AF_UNIX); s.bind("long"); s.listen()
 socket.socket(socket.AF_UNIX).connect("long"); print(sorted(os.listdir("/srv/d"))[:3])
 """
+
+
+PYTHON_REPLACES = """
+import os, socket, stat
+path = "/srv/d/socket"
+c = socket.socket(socket.AF_UNIX); c.connect(path); print(c.recv(9))
+if stat.S_ISSOCK(os.stat(path).st_mode): os.remove(path)
+s = socket.socket(socket.AF_UNIX); s.bind(path); os.chmod(path, 0o666); s.listen()
+c = socket.socket(socket.AF_UNIX); c.connect(path); a, _ = s.accept(); a.send(b"the app's"); print(c.recv(9))
+os.remove(path); c = socket.socket(socket.AF_UNIX); c.connect(path); print(c.recv(9))
+try: os.rename("/srv/d/socket", "/srv/d/other")
+except OSError as error: print(error.strerror)
+"""
+
+
+def test_a_socket_in_the_place_of_the_targets(app: App) -> None:
+    """As servers begin: what is there is taken away, and they listen by its name."""
+    app.ruled(Rules(Mode.OVERRIDES, Wishes(read_only=("^/srv(/|$)",))))
+    with greeting(app.tree):
+        said = app.run(sys.executable, "-I", "-c", PYTHON_REPLACES).stdout
+    assert said.splitlines() == ["b'hello\\n'", 'b"the app\'s"', "b'hello\\n'", "Read-only file system"]
 
 
 def test_a_socket_of_the_apps_own_is_among_its_copies(app: App) -> None:
