@@ -320,7 +320,9 @@ def mirrored(
             rules = Rules(Mode.READ, Wishes(read_only=("^/srv(/|$)",))).packed()
             device = told(made.bridge)[1]
             Path(name, "rules").write_bytes(b"MRFILES1" + struct.pack("=Q", device) + rules)
-            words = made.app.command("env", f"LD_PRELOAD={library}")
+            # In a folder of the app's own: by these rules this tree is the target's, and find(1) goes back to where it
+            # was.
+            words = made.app.command("env", "--chdir=/usr", f"LD_PRELOAD={library}")
             yield Mirrored("/srv", tuple(words), [made.bridge.pid, made.agent.pid], made)
     finally:
         target.close()
