@@ -43,6 +43,7 @@ FAMILIES: dict[str, str] = {
     "tests/e2e/kubernetes/test_main_rights.py": INSTALLED,
     "tests/e2e/kubernetes/test_files.py": INSTALLED,
     "tests/e2e/kubernetes/test_kinds.py": INSTALLED,
+    "tests/e2e/kubernetes/test_steal_beside.py": INSTALLED,
     "tests/e2e/kubernetes/test_looking.py": INSTALLED,
     "tests/e2e/kubernetes/test_targets.py::test_rollouts_with_and_without_the_kind": INSTALLED,  # as test_kinds has it
     "tests/e2e/kubernetes/test_install.py": INSTALLED,
