@@ -16,11 +16,20 @@ struct mirrored_port *mirror_port_find(const struct mirror *m, uint8_t proto,
     return NULL;
 }
 
+static bool is_used(const struct mirrored_port *p) {
+    return p->wanted || p->live > 0;
+}
+
+/* What a filter saw is asked for at the end too, when the app listens no more. */
+static bool is_remembered(const struct mirrored_port *p) {
+    return p->seen.seen || p->seen.tls || p->seen.other;
+}
+
 static void forget_unused(struct mirror *m) {
     struct mirrored_port **at = &m->ports;
     while (*at) {
         struct mirrored_port *p = *at;
-        if (p->wanted || p->live > 0) {
+        if (is_used(p)) {
             at = &p->next;
             continue;
         }
@@ -28,6 +37,10 @@ static void forget_unused(struct mirror *m) {
             mirror_tcp_port_gone(m->tcp, p);
         else
             mirror_udp_port_gone(m->udp, p);
+        if (is_remembered(p)) {
+            at = &p->next;
+            continue;
+        }
         *at = p->next;
         free(p);
     }
@@ -40,7 +53,8 @@ static void apply(struct mirror *m) {
     size_t n = 0;
     forget_unused(m);
     for (const struct mirrored_port *p = m->ports; p && n < FILTER_PORTS; p = p->next)
-        ports[n++] = p->port;
+        if (is_used(p))
+            ports[n++] = p->port;
     m->fault = (struct fault){0};
     if (n == 0) {
         sniff_close(m->sniff);

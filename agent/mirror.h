@@ -65,7 +65,7 @@ void mirror_choose(struct mirror *m, const struct http_filter *filter);
  * and when the last connection is gone, the ring is torn down and its memory given back. */
 void mirror_ports(struct mirror *m, const struct mirror_port *ports, size_t n);
 
-/* By port, those that are open: how many were filled. */
+/* By port, also of those that are mirrored no more: how many were filled. */
 size_t mirror_seen_get(const struct mirror *m, struct mirror_seen *out, size_t capacity);
 void mirror_counters_get(const struct mirror *m, struct mirror_counters *c);
 const struct fault *

@@ -95,6 +95,21 @@ def test_keep_alive_with_alternating_matches(lab: Lab, mirror: Start) -> None:
     assert shown.source.startswith("[fd00:")
 
 
+def test_what_was_seen_is_known_when_the_port_is_mirrored_no_more(lab: Lab, mirror: Start) -> None:
+    """An app stops listening before its session is summed up; and one that listens again goes on counting."""
+    port = free_port(lab)
+    made = chooses(mirror, port)
+    for turn in (1, 2):
+        made.ports((TCP, port, port))
+        with talk(lab, port) as to:
+            to.request(ours("a"))
+            to.request(asks("b"))
+        made.counters()
+        made.ports()
+        (seen,) = made.seen()
+        assert (seen["seen"], seen["matched"]) == (2 * turn, turn)
+
+
 def test_a_connection_without_a_match_is_never_opened(lab: Lab, mirror: Start) -> None:
     port = free_port(lab)
     made = chooses(mirror, port)
