@@ -159,26 +159,32 @@ def stolen(target: Container) -> Iterator[None]:
                 raise RuntimeError(f"mirror-run did not steal: {''.join(said)[-800:]}")
             yield
         finally:
-            process.terminate()
-            counted, complaint = process.communicate(timeout=60)
+            counted, complaint = ended(process)
     if int(counted or 0) < TRIPS:
         raise RuntimeError(f"the app has seen {counted!r} requests: {complaint[-800:]}")
 
 
+def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """What it still said, asked to end; one that is building images may not listen."""
+    process.terminate()
+    try:
+        return process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.communicate()
+
+
 def pin(engine: docker.DockerClient, target: str, own: str, other: str) -> None:
     """The session's app to the client's CPUs; its bridge and its agent, with the gate, to the others."""
-    (bridge,) = [
-        one
-        for one in engine.containers.list(filters={"label": f"{ROLE}=bridge"})
-        if target in one.labels.get(TARGET, "")
-    ]
-    (app,) = [
-        one
-        for one in engine.containers.list()
-        if one.attrs["HostConfig"]["NetworkMode"] == f"container:{bridge.id}"
-    ]
+
+    def part(role: str) -> Container:
+        all_of_role = engine.containers.list(filters={"label": f"{ROLE}={role}"})
+        (found,) = [one for one in all_of_role if target in one.labels.get(TARGET, "")]
+        return found
+
+    bridge = part("bridge")
     agent = engine.containers.get(bridge.attrs["HostConfig"]["VolumesFrom"][0].partition(":")[0])
-    app.update(cpuset_cpus=own)
+    part("app").update(cpuset_cpus=own)
     for between in (bridge, agent):
         between.update(cpuset_cpus=other)
 
