@@ -29,6 +29,9 @@ def main() -> int:
     """The exit code: 0 when no session is left or a signal said so, 1 when it may not or cannot work."""
     asked = _arguments()
     logging.basicConfig(stream=sys.stderr, level=asked.log_level, format="%(name)s: %(message)s")
+    # What is made for an app comes with its own umask taken off, and a thread may not always have one to itself
+    # (agent/files/credentials.c). Nothing of the agent's own is made without one.
+    os.umask(0)
     if not _may_work(beside=asked.beside):
         return 1
     _raise_limits()

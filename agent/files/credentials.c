@@ -147,7 +147,7 @@ static int take_capabilities(uint64_t wanted, struct fault *f) {
 
 int credentials_take(const struct credentials *c, struct fault *f) {
     /* Modes come with the app's umask taken off. An agent beside its target has no CAP_SYS_ADMIN, and seccomp's usual profiles
-     * forbid unshare(2) without: there the agent's own umask (022) is taken off too, and nothing worse. */
+     * forbid unshare(2) without: there the agent's own is taken off too, which is 0 but for the moment in which a door is made. */
     if (unshare(CLONE_FS) == 0)
         umask(0);
     if (take_groups(c, f) < 0 || take_user(c, f) < 0)

@@ -24,5 +24,5 @@ struct credentials {
 
 /* Of /proc/PID/status, as this process's user namespace numbers them. 0, or -1. */
 int credentials_read(pid_t pid, struct credentials *c, struct fault *f);
-/* The calling thread is the same from now on; its umask is 0 where it may have its own. 0, or -1: then it must end. */
+/* The calling thread is the same from now on; its umask is 0 where it may have its own, else the agent's. 0, or -1: then it must end. */
 int credentials_take(const struct credentials *c, struct fault *f);

@@ -166,6 +166,34 @@ def test_what_is_written_stays_here(stage: Scene) -> None:
     assert stage.inside(POD, "sh", "-c", "ls /scratch; cat /app/config/colour") == "mine\nred"
 
 
+WRITES_THERE = """
+import os, sys
+os.umask(0o002)
+os.close(os.open(f"/scratch/{sys.argv[1]}", os.O_CREAT | os.O_WRONLY, 0o666))
+os.mkdir(f"/scratch/{sys.argv[1]}.d")
+os.close(os.open(f"/scratch/{sys.argv[1]}.d/secret", os.O_CREAT | os.O_WRONLY, 0o600))
+"""
+
+
+def test_what_is_written_there_is_the_process_s_with_the_app_s_umask(stage: Scene) -> None:
+    """Not the agent's, whatever kind it is: one beside its target may not give a thread an umask of its own."""
+    runs = {
+        kind: stage.start(
+            f"pod/{POD}",
+            *("python3", "-c", WRITES_THERE, kind),
+            options=(*options(stage, kind), "--fs-read-write", "^/scratch/"),
+        )
+        for kind in KINDS
+    }
+    ended(runs)
+    for kind in KINDS:
+        names = (f"/scratch/{kind}", f"/scratch/{kind}.d", f"/scratch/{kind}.d/secret")
+        made = stage.inside(POD, "stat", "-c", "%a %u %g", *names).splitlines()
+        assert [line.split()[0][-3:] for line in made] == ["664", "775", "600"], kind
+        assert {line.split()[1] for line in made} == {str(UID)}
+        stage.inside(POD, "rm", "-r", *names[:2])
+
+
 def test_a_rotation_is_seen(stage: Scene) -> None:
     """As soon as the pod's own process sees it, by the swap of ..data."""
     words = ["-n", stage.namespace, "exec", POD, "--", "python3", "-c", POLL]
