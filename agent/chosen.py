@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from agent import gate_words
 from agent.engine import Engine
 from agent.target import Target
 from agent.warrants import NotAllowed, Warrant
+from wire.counts import added
 from wire.messages import Choose, Chosen, Filter, Message
 
 TELLS_EVERY = 1.0
@@ -81,22 +81,9 @@ class Choosing:
     def _tell(self, key: tuple[int, int], seen: Chosen) -> None:
         before = self._now.get(key)
         if before is not None and (seen.seen < before.seen or seen.other < before.other or seen.tls < before.tls):
-            self._past[key] = _added(self._past.get(key), before)
+            self._past[key] = added(self._past.get(key), before)
         self._now[key] = seen
-        whole = _added(self._past.get(key), seen)
+        whole = added(self._past.get(key), seen)
         if whole != self._told.get(key, Chosen(*key)):
             self._told[key] = whole
             self._notice(whole)
-
-
-def _added(one: Chosen | None, other: Chosen) -> Chosen:
-    if one is None:
-        return other
-    return replace(
-        other,
-        seen=one.seen + other.seen,
-        matched=one.matched + other.matched,
-        tls=one.tls + other.tls,
-        other=one.other + other.other,
-        last=other.last or one.last,
-    )

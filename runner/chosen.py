@@ -3,8 +3,9 @@ Sans-io."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from wire.counts import added
 from wire.messages import Chosen
 
 
@@ -24,7 +25,7 @@ class Choice:
         """A container ended, which is said elsewhere."""
         for key in [key for key in self._counts if key[0] == index]:
             one = self._counts.pop(key)
-            self._past[one.port] = _added(self._past.get(one.port), one)
+            self._past[one.port] = added(self._past.get(one.port), one)
 
     def warnings(self) -> list[str]:
         """What a filter cannot choose from, each once."""
@@ -55,7 +56,7 @@ class Choice:
     def _by_port(self) -> dict[int, Chosen]:
         found = dict(self._past)
         for one in self._counts.values():
-            found[one.port] = _added(found.get(one.port), one)
+            found[one.port] = added(found.get(one.port), one)
         return found
 
 
@@ -65,16 +66,3 @@ def matched(port: int, seen: int, matching: int, last: str, became: str) -> str:
     if not matching:
         return f"none of {requests} matched" + (f"; the last was {last}" if last else "")
     return f"{matching} of {requests} matched, and {'was' if matching == 1 else 'were'} {became}"
-
-
-def _added(one: Chosen | None, other: Chosen) -> Chosen:
-    if one is None:
-        return other
-    return replace(
-        other,
-        seen=one.seen + other.seen,
-        matched=one.matched + other.matched,
-        tls=one.tls + other.tls,
-        other=one.other + other.other,
-        last=other.last or one.last,
-    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from runner.chosen import matched
 from runner.present import Present
+from wire.counts import added
 from wire.messages import Stealing, Stolen
 
 
@@ -39,7 +40,7 @@ class Theft:
         self._refused.pop(index, None)
         for key in [key for key in self._counts if key[0] == index]:
             one = self._counts.pop(key)
-            self._past[one.port] = _added(self._past.get(one.port), one)
+            self._past[one.port] = added(self._past.get(one.port), one)
 
     def line(self) -> str | None:
         """One sentence about the present, once."""
@@ -74,23 +75,8 @@ class Theft:
     def _by_port(self) -> dict[int, Stolen]:
         found = dict(self._past)
         for one in self._counts.values():
-            found[one.port] = _added(found.get(one.port), one)
+            found[one.port] = added(found.get(one.port), one)
         return found
-
-
-def _added(one: Stolen | None, other: Stolen) -> Stolen:
-    if one is None:
-        return other
-    return Stolen(
-        other.target,
-        other.port,
-        one.seen + other.seen,
-        one.matched + other.matched,
-        one.stolen + other.stolen,
-        one.older + other.older,
-        one.tls + other.tls,
-        other.last or one.last,
-    )
 
 
 def _kind(sentence: str) -> str:
