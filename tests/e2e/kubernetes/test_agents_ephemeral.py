@@ -10,6 +10,7 @@ import pytest
 
 from runner.errors import Refusal
 from runner.kube.pod import Pod
+from runner.plan import AGENT_FILES_CAPABILITIES
 from tests.cluster.kubectl import Kubectl
 
 from .agents_stage import (
@@ -83,7 +84,7 @@ async def test_an_ephemeral_container_that_was_killed_has_a_successor(space: Spa
 
 
 def test_a_whole_session_without_any_right_over_the_node(scene: Scene, images: Images) -> None:
-    """Mirror, outgoing, echo, name service, environment; the container has no SYS_ADMIN, and runs as another user's."""
+    """Mirror, outgoing, echo, name service, environment; the container has no SYS_ADMIN, runs as another user's."""
     peer = scene.pod("peer", ("python3", "/programs/server.py"))
     scene.wait_inside(peer, "nc", "-z", "127.0.0.1", "8080")
     scene.deployment("cart", env=[{"name": "GIVEN", "value": "yes"}])
@@ -97,7 +98,8 @@ def test_a_whole_session_without_any_right_over_the_node(scene: Scene, images: I
     run.end()
     name, pod = scene.names("cart")[0], scene.pods("cart")[0]
     [added] = pod["spec"]["ephemeralContainers"]
-    assert added["securityContext"]["capabilities"]["add"] == ["SYS_PTRACE", "NET_ADMIN", "NET_RAW"]
+    given = added["securityContext"]["capabilities"]["add"]
+    assert given == ["SYS_PTRACE", "NET_ADMIN", "NET_RAW", *AGENT_FILES_CAPABILITIES], "files are read by default"
     for words in (
         ("banner", scene.address(peer)),
         ("udp_connected", scene.address(peer)),
