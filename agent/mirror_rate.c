@@ -11,10 +11,13 @@ void mirror_rate_init(struct mirror_rate *r) {
 static void new_period(struct mirror_rate *r, uint64_t now) {
     struct mirror_share *s;
     uint64_t ms = (now - r->period) / 1000000;
-    r->expected = ms ? r->octets / ms * 1000 : 0;
+    r->expected = 0;
     TAILQ_FOREACH(s, &r->shares, order) {
+        s->expected = ms ? s->octets * 1000 / ms : 0;
+        r->expected += s->expected;
         s->octets = 0;
     }
+    r->average = r->count ? r->expected / r->count : 0;
     r->octets = 0;
     r->period = now;
 }
@@ -52,9 +55,9 @@ bool mirror_rate_allows(struct mirror_rate *r, uint64_t now) {
 }
 
 void mirror_rate_begin(struct mirror_rate *r, struct mirror_share *s) {
-    *s = (struct mirror_share){.begun = true};
+    *s = (struct mirror_share){.begun = true, .expected = r->average};
     TAILQ_INSERT_TAIL(&r->shares, s, order);
-    r->expected += r->count ? r->expected / r->count : 0;
+    r->expected += s->expected;
     r->count++;
 }
 
@@ -63,6 +66,7 @@ void mirror_rate_end(struct mirror_rate *r, struct mirror_share *s) {
         return;
     TAILQ_REMOVE(&r->shares, s, order);
     r->octets -= s->octets;
+    r->expected -= s->expected;
     r->count--;
     s->begun = false;
 }

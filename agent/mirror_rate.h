@@ -17,7 +17,8 @@
 /* One connection's part, embedded in its owner. */
 struct mirror_share {
     TAILQ_ENTRY(mirror_share) order;
-    uint64_t octets; /* in this period */
+    uint64_t octets;   /* in this period */
+    uint64_t expected; /* a second */
     bool begun;
 };
 
@@ -28,7 +29,8 @@ struct mirror_rate {
     uint64_t period; /* ns; when this one began */
     uint64_t octets; /* of all shares, in this period */
     uint64_t
-        expected; /* octets a second: the last period's, and an average one for each that began since */
+        expected; /* octets a second: what each that is there sent in the last period, or `average` */
+    uint64_t average; /* of those, for one that began since */
     uint32_t count;
     TAILQ_HEAD(mirror_shares, mirror_share) shares; /* oldest first */
 };

@@ -94,6 +94,23 @@ static void newcomers_wait(void) {
     }
 }
 
+/* A client's requests, each on a connection of its own, the last one's not quite gone: however many come, each is shown. */
+static void one_after_another_is_little(void) {
+    make(25 * 1000 * 1000);
+    int refused = 0;
+    begin(0);
+    for (int i = 1; i < 3000; i++) {
+        mirror_rate_spend(&rate, &shares[(i - 1) % 3], 300);
+        now += MS;
+        if (mirror_rate_excess(&rate, now))
+            refused++;
+        begin(i % 3);
+        refused += !shares[i % 3].begun;
+        mirror_rate_end(&rate, &shares[(i - 1) % 3]);
+    }
+    EXPECT(refused == 0);
+}
+
 static void one_alone_is_never_ended(void) {
     make(1000);
     begin(0);
@@ -163,6 +180,7 @@ int main(void) {
     under_the_rate_nothing_happens();
     the_oldest_stay();
     newcomers_wait();
+    one_after_another_is_little();
     one_alone_is_never_ended();
     the_silent_are_left_alone();
     datagrams_spend_too();
