@@ -272,6 +272,7 @@ class Scene:
 # --- what sessions leave ------------------------------------------------------------------------------------------
 
 SEEN = ("pods", "jobs.batch", "mirrorsessions.mirror-run.dev")
+NO_SUCH_KIND = ("the server doesn't have a resource type", "the server could not find the requested resource")
 CREATED = re.compile(r"mirror-run-([0-9a-f]{8})-(?:app|bridge)\b")
 """A session's number, from the names of its containers, which --log-level debug tells."""
 
@@ -284,8 +285,8 @@ def left(scene: Scene) -> set[str]:
     found: set[str] = set()
     for kind in SEEN:
         listed = scene.kubectl.tried("get", kind, "-A", "-l", SESSION, "-o", "json")
-        if listed.returncode:  # nothing is installed, and so there is no such kind
-            assert "the server doesn't have a resource type" in listed.stderr, listed.stderr
+        if listed.returncode:  # nothing is installed, or it is being uninstalled: there is no such kind
+            assert any(words in listed.stderr for words in NO_SUCH_KIND), listed.stderr
             continue
         for one in json.loads(listed.stdout)["items"]:
             meta = one["metadata"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -45,8 +46,9 @@ def test_a_setuid_program_has_no_layer(app: App, safe: Path) -> None:
     try:
         private.chmod(0o755)
         who = ["setpriv", "--reuid", "1234", "--clear-groups", str(private), "hostname"]
-        for parent in (app.layer, *app.layer.parents[:2]):
-            parent.chmod(0o755)
+        top = Path(tempfile.gettempdir())
+        for folder in (app.layer, *(one for one in app.layer.parents if top in one.parents)):
+            folder.chmod(0o755)
         assert app.run(*who).stdout == "target\n"
         private.chmod(0o4755)
         assert app.run(*who).stdout == Path("/etc/hostname").read_text()
