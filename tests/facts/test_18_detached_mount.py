@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import textwrap
-from collections.abc import Iterator
 
 import pytest
 
@@ -28,14 +27,6 @@ NOBODY = (
     "--bounding-set=-all",
 )
 """As an app's process has it: another mount namespace, another user, no capability."""
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server()
-    yield made
-    made.die()
-    os.close(made.mount)
 
 
 def as_nobody(code: str, *fds: int) -> dict[str, object]:

@@ -9,7 +9,6 @@ import errno
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 
 import pytest
 
@@ -32,14 +31,6 @@ found["errno"] = ctypes.get_errno()
 found["below"] = os.path.isdir("."), os.path.isdir("..")
 print(json.dumps(found))
 """.replace("SYS,", f"{SYS_GETCWD},")
-
-
-@pytest.fixture
-def server() -> Iterator[Server]:
-    made = Server()
-    yield made
-    made.die()
-    os.close(made.mount)
 
 
 def seen(fd: int, *more: str) -> dict[str, object]:
