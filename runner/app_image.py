@@ -7,17 +7,17 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from runner.config import Caller, RunOptions
 from runner.engine import Engine, EngineError, Json
 from runner.errors import Refusal
 from runner.place import Original
+from wire.record import record
 
 Progress = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AppImage:
     """``reference`` to create from; ``config`` (ENTRYPOINT, CMD, USER, WORKDIR) of what runs in it by default."""
 

@@ -8,11 +8,12 @@ import platform
 import pwd
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from wire.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class ClusterOptions:
     """Which cluster, what of it, and how agents get there; kubectl's and mirrord's options have their meaning.
     Empty means: not given. Times are seconds; ``mirror_rate`` octets for each second, 0 for no limit."""
@@ -44,7 +45,7 @@ class ClusterOptions:
         ) or bool(self.targetless or self.agent)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunOptions:
     """The options of ``run``, as given; docker's have docker's meaning. Empty means: not given."""
 
@@ -102,7 +103,7 @@ class RunOptions:
     log_level: int = 30
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Caller:
     """Who runs mirror-run, where, and on what terminal."""
 

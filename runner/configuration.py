@@ -10,7 +10,6 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import click
 import yaml
 
 from runner.errors import Refusal
+from wire.record import record
 
 NAMES = (".mirror-run.yaml", ".mirror-run.yml", ".mirror-run.json", ".mirror-run.toml")
 """Looked for, in this order, in the working directory and those above it, to the root of the git work tree."""
@@ -28,7 +28,7 @@ BIGGEST = 1024 * 1024
 """Octets of a file at most: one that is longer was named by mistake."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Configuration:
     """``values`` by the parameter's name, as click's ``default_map`` wants them; ``path`` is where they were read."""
 
@@ -79,7 +79,9 @@ def _mapping(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise Refusal(f"--{OPTION} {path}: {error.strerror}", "name a file that is there") from error
     if len(octets) > BIGGEST:
-        raise Refusal(f"{path} is longer than {BIGGEST // 1024} KiB", f"is it the file that --{OPTION} is meant for?")
+        raise Refusal(
+            f"{path} is longer than {BIGGEST // 1024} KiB", f"is it the file that --{OPTION} is meant for?"
+        )
     try:
         found = _parsed(path.suffix, octets.decode())
     except (ValueError, yaml.YAMLError) as error:  # of TOML, JSON and UTF-8: a ValueError each
@@ -87,7 +89,9 @@ def _mapping(path: Path) -> dict[str, Any]:
     if found is None:
         return {}
     if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise Refusal(f"{path} is no mapping of options", "write `option: value` lines, as `target: deploy/cart`")
+        raise Refusal(
+            f"{path} is no mapping of options", "write `option: value` lines, as `target: deploy/cart`"
+        )
     return found
 
 
@@ -123,7 +127,9 @@ def _many(value: Any) -> list[Any]:
 
 def _word(path: Path, key: str, value: Any) -> str:
     if value is None or isinstance(value, list | dict):
-        raise Refusal(f"{path}: {key} has {value!r}, where one word belongs", "write it as on the command line")
+        raise Refusal(
+            f"{path}: {key} has {value!r}, where one word belongs", "write it as on the command line"
+        )
     return _plain(value)
 
 

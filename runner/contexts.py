@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from runner.errors import Refusal
+from wire.record import record
 
 SYSTEM_SOCKET = "/var/run/docker.sock"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Endpoint:
     """Where an engine listens. ``said_by`` is what chose it, for error messages. The TLS paths are files or empty."""
 

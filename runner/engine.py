@@ -16,13 +16,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from typing import Any
 
 from runner.contexts import Endpoint
 from runner.errors import Refusal
 from runner.hijack import as_socket
+from wire.record import record
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class EngineError(Exception):
         return self.status == 409
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Event:
     """Something happened to a container: ``action`` as of the Docker Events API (create, start, die, destroy, …)."""
 
@@ -62,7 +63,7 @@ class Event:
         return int(self.labels.get("exitCode", "0"))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Account:
     """At a registry, as `docker login` keeps it."""
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from runner.errors import Refusal
+from wire.record import record
 
 CONTAINERS_OWN = (
     # Where things lie in the container: the image the app runs in knows better.
@@ -52,7 +52,7 @@ CONTAINERS_OWN = (
 _NAME = re.compile(r"[^=\0]+")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wishes:
     """Which of the target's variables are wanted, by names with wildcards (``*``, ``?``), and what becomes of them.
 
@@ -66,7 +66,10 @@ class Wishes:
     unset: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+NOTHING_WISHED = Wishes()
+
+
+@record
 class Chosen:
     """``variables`` are b"NAME=value" for the app, or b"NAME" for one that it is not to have; ``kept`` and ``left_out``
     count the target's."""
@@ -112,7 +115,8 @@ def _mapping(text: str) -> tuple[re.Pattern[str], str]:
         why = error
     if why:
         raise Refusal(
-            f"--map-env {text!r}: {why}", r"write PATTERN=VALUE, as '.+_TIMEOUT=10000' or '(.+)_URL=http://\1.test'"
+            f"--map-env {text!r}: {why}",
+            r"write PATTERN=VALUE, as '.+_TIMEOUT=10000' or '(.+)_URL=http://\1.test'",
         )
     return compiled, value
 
@@ -126,7 +130,7 @@ def configured(env: Iterable[str] | None) -> tuple[bytes, ...]:
 
 
 def choose(
-    target: Sequence[bytes], own: Sequence[bytes], wanted: Wishes = Wishes(), images: Iterable[bytes] = ()
+    target: Sequence[bytes], own: Sequence[bytes], wanted: Wishes = NOTHING_WISHED, images: Iterable[bytes] = ()
 ) -> Chosen:
     """The app's variables. ``own`` (from -e and --env-file) win; what is unset is out, of ``images`` (what the app's
     image has by itself) too; an exact name that is included beats the list of what is the container's own.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from runner.errors import Refusal
 from runner.screen import Screen
+from wire.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """One thing looked at: a sentence, and what to do if it is not well (or what is worth to know)."""
 
@@ -31,7 +31,9 @@ def kernels(found: Mapping[str, str]) -> Finding:
         return Finding(True, f"stealing: kernels {releases}")
     named = ", ".join(f"{name} has {release}" for name, release in sorted(old.items())[:5])
     wanted = ".".join(map(str, STEALS_FROM))
-    return Finding(True, f"stealing: {named}", f"Linux {wanted} is needed where one steals; mirroring needs it not")
+    return Finding(
+        True, f"stealing: {named}", f"Linux {wanted} is needed where one steals; mirroring needs it not"
+    )
 
 
 def _number(release: str) -> tuple[int, int]:

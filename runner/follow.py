@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from runner.targets import Target
+from wire.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AttachTo:
     """Ask the agent to attach this container under this index; then, for index 0, give the bridge its identity."""
 
@@ -21,7 +22,7 @@ class AttachTo:
     again: bool  # the index was attached before: a restart
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Leave:
     """The container of this index is gone and was not the primary: detach it."""
 
@@ -29,7 +30,7 @@ class Leave:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Say:
     """Tell the user."""
 

@@ -11,7 +11,6 @@ import logging
 import re
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -19,6 +18,7 @@ from runner import sources
 from runner.base import ensure_base, no_emulator
 from runner.errors import Refusal
 from runner.labels import IMAGE
+from wire.record import record
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ KEPT = 6
 COLOURS = re.compile(r"\x1b\[\d*m")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Images:
     """References that this engine has."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from runner import VERSION
+from wire.record import record
 
 SESSION = "mirror-run.dev/session"
 ROLE = "mirror-run.dev/role"  # agent, bridge, app
@@ -20,7 +20,7 @@ MODE = "mirror-run.dev/mode"  # mirror, steal
 WHERE = "mirror-run.dev/where"  # namespace and context of a target in a cluster; absent for the engine's own
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Marks:
     """What is written on all containers of one session."""
 

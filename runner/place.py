@@ -7,7 +7,7 @@ it first at the end. It knows nothing of the app's streams, nor of when a run is
 from __future__ import annotations
 
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from links.link import Link
@@ -15,11 +15,12 @@ from runner.engine import Event
 from runner.images import Images
 from runner.plan import EngineTraits
 from wire import messages as m
+from wire.record import record
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Proof:
     """What makes a session ours: its name, the 32 octets that prove it to an agent, and who is its author."""
 
@@ -28,7 +29,7 @@ class Proof:
     author: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Original:
     """What a container here is made like. ``config`` speaks docker's words (`docker inspect`, Config): Hostname,
     Domainname, ExposedPorts, Entrypoint, Cmd, User, WorkingDir.
@@ -44,7 +45,7 @@ class Original:
     expands: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Founded:
     """The session exists at its agents: who the primary is, its variables (b"NAME=value"), and what the bridge shows
     them: the session's name there and its 32 octets."""

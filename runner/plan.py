@@ -11,7 +11,6 @@ import hashlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner import VERSION, ports
@@ -21,6 +20,7 @@ from runner.files import asked
 from runner.labels import RELEASE, ROLE, Marks
 from runner.worktree import WorkTree
 from wire.messages import FilesMode, Identity
+from wire.record import record
 
 Json = dict[str, Any]
 
@@ -66,7 +66,7 @@ def serves_files(options: RunOptions) -> bool:
     return asked.served(options) != FilesMode.NONE
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EngineTraits:
     """What of an engine changes the plan (`docker info`)."""
 
@@ -106,7 +106,7 @@ def traits(info: Json, *, same_host: bool) -> EngineTraits:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Streams:
     """How the app's standard streams are carried, as docker's -i and -t."""
 
@@ -159,7 +159,7 @@ def agent(image: str, engine: EngineTraits, author: str, *, files: bool = False)
     }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Names:
     """What the containers of a session are called."""
 

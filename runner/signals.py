@@ -8,6 +8,8 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass, field
 
+from wire.record import record
+
 FORWARDED = (
     signal.SIGINT,
     signal.SIGTERM,
@@ -21,14 +23,14 @@ TWICE_WITHIN = 2.0
 """Seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Forward:
     """Give it to the app."""
 
     signal: signal.Signals
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class End:
     """End the run now; mirror-run's exit code is 128 + signal."""
 

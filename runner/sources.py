@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from dataclasses import dataclass
 from pathlib import Path
+
+from wire.record import record
 
 PACKAGES = ("wire", "links")
 """Folders that are import packages of the wheel, and part of the images."""
@@ -28,7 +29,7 @@ HASH_DIGITS = 12
 """Hexadecimal digits of the hash in an image's tag: 48 bits, among the few tags that one engine ever has."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """One file: ``path`` in the build context, ``content`` whole."""
 
@@ -36,7 +37,7 @@ class Source:
     content: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sources:
     """All files, in the order of their paths."""
 

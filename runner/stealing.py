@@ -8,11 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from runner.errors import Refusal
 from wire.messages import Choose, Condition, Filter, Probe, Steal
+from wire.record import record
 
 HEADER, PATH, METHOD = 0, 1, 2
 
@@ -88,7 +88,7 @@ def described(asked: Asked) -> str:
     return f"requests where {', or '.join(said)}" if said else ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Wanted:
     """Of a request, all of it."""
 

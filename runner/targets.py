@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import Refusal
 from runner.labels import ROLE
+from wire.record import record
 
 SERVICE = "com.docker.compose.service"
 PROJECT = "com.docker.compose.project"
@@ -20,7 +20,7 @@ NUMBER = "com.docker.compose.container-number"
 ONE_OFF = "com.docker.compose.oneoff"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Container:
     """One container of the engine's list. ``state`` as of the Engine API: running, exited, paused, …"""
 
@@ -35,7 +35,7 @@ class Container:
     ports: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Target:
     """What was named: its running containers, the primary first. ``project`` and ``service`` are empty for a
     container."""

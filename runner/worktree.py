@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+from wire.record import record
 
 SYSTEM = frozenset(
     (
@@ -39,7 +40,7 @@ SYSTEM = frozenset(
 """Mounted over the image's own, these would take its programs, libraries or accounts away."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WorkTree:
     """``root`` is mounted at its own path. None: nothing is, and ``why`` says why."""
 

@@ -74,8 +74,9 @@ class CallBook:
             raise TypeError(f"{type(question).__name__} is not a question")
         self._last += 1
         self._open[self._last] = type(question)
-        numbered: Any = dataclasses.replace(question, call=self._last)  # type: ignore[call-arg]
-        return numbered  # type: ignore[no-any-return]
+        untyped: Any = question  # Message alone has no fields that `replace` could know
+        numbered: Question = dataclasses.replace(untyped, call=self._last)
+        return numbered
 
     def settle(self, message: Message) -> int:
         """The number of the question that ``message`` answers; 0 if it is no answer, or nobody waits for it

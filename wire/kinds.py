@@ -7,8 +7,9 @@ that ``wire.shapes`` turns into checks and ``wire.document`` into words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
+
+from wire.record import record
 
 CONTROL_FRAME = 16 * 1024 * 1024
 """Octets of any control frame at most, its length word aside. Configure is the largest: two files and an
@@ -25,7 +26,7 @@ MANY = 65_536
 """Elements of any array at most: as many as there are ports."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Whole:
     """An integer from ``low`` to ``high``, both included; never a bool."""
 
@@ -33,7 +34,7 @@ class Whole:
     high: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Text:
     """A string of at most ``limit`` octets of UTF-8 without NUL.
 
@@ -45,7 +46,7 @@ class Text:
     prose: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Octets:
     """Bytes: at most ``limit``, or, when ``lengths`` are given, exactly one of those lengths."""
 

@@ -1,4 +1,4 @@
-"""Every message that crosses a border of mirror-run, one frozen dataclass each.
+"""Every message that crosses a border of mirror-run, one frozen record each.
 
 A message is sent as a frame (``wire.frames``): a u32 big-endian length and one msgpack array, whose first
 element is the message's integer tag and whose further elements are the dataclass's fields in order. New
@@ -12,7 +12,7 @@ ascending from 1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 from typing import ClassVar
 
@@ -35,6 +35,7 @@ from wire.kinds import (
     Secret,
     Sentence,
 )
+from wire.record import record
 
 PROTOCOL = 1
 """The version this code speaks. Two peers speak the lower of their two versions, if both still know it."""
@@ -75,20 +76,22 @@ class ChannelKind(IntEnum):
     MIRROR_TCP = 17  # agent to bridge: a copied connection of a client of the target
     MIRROR_UDP = 18  # agent to bridge: copied datagrams of one client
     STEAL_TCP = 19  # agent to bridge: a client's connection, which the app answers
-    UNIX = 22  # bridge to agent: a Unix socket of the target's that FILES has connected (native/files_words.h)
+    UNIX = (
+        22  # bridge to agent: a Unix socket of the target's that FILES has connected (native/files_words.h)
+    )
 
 
-@dataclass(frozen=True, slots=True)
 class Message:
     """What all messages share: a tag."""
 
+    __slots__ = ()
     TAG: ClassVar[int] = 0
 
 
 # --- parts: nested arrays without a tag ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Address:
     """An address of an interface: ``ip`` 4 or 16 octets, ``prefix`` in bits."""
 
@@ -96,7 +99,7 @@ class Address:
     prefix: Prefix
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Port:
     """A port on which a program accepts: ``proto`` is a ``Proto``. ``loopback`` when only 127.0.0.0/8 or ::1
     reaches it.
@@ -107,7 +110,7 @@ class Port:
     loopback: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AppPort:
     """A port of the app and the port of the target whose traffic it wants. ``declared``: the target need not
     listen.
@@ -119,7 +122,7 @@ class AppPort:
     declared: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Identity:
     """Who the target is on its network. ``hosts`` and ``resolv_conf`` are its files, whole (at most 1 MiB
     each).
@@ -131,7 +134,7 @@ class Identity:
     resolv_conf: FileBody
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class User:
     """Who the app runs as. An empty ``name`` means: no passwd entry is written; an empty ``home``: HOME is
     left alone.
@@ -144,7 +147,7 @@ class User:
     home: PathText = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Counters:
     """What was mirrored and stolen, since the session began. ``dropped``: connections ended because the app or the link
     was slower. ``limited``: connections not shown, or not to their end, and datagrams, because of the session's rate.
@@ -162,7 +165,7 @@ class Counters:
     stolen_bytes: U64 = 0  # of those, both ways
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Condition:
     """What a request is asked: ``what`` is 0 a header, as "Name: value", 1 the path with its query, 2 the method.
     ``regex``: found anywhere in it; a header's without regard to case.
@@ -172,14 +175,14 @@ class Condition:
     regex: Regex
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Filter:
     """A request matches when all of these hold."""
 
     conditions: tuple[Condition, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Probe:
     """A probe of the target by its node: ``kind`` 0 HTTP, 1 TCP, 2 gRPC. ``path``: HTTP's path, gRPC's service."""
 
@@ -191,7 +194,7 @@ class Probe:
 # --- the first frames of every link to an agent -------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Hello(Message):
     """First frame, from whoever dialled. ``secret`` (32 octets) proves the session; a runner's makes it.
     Since 1.
@@ -219,7 +222,7 @@ class Hello(Message):
     )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Welcome(Message):
     """The agent's answer: ``protocol`` is the version both now speak. Since 1.
 
@@ -235,7 +238,7 @@ class Welcome(Message):
     received: U64 = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Goodbye(Message):
     """The last frame of a link that ends for a reason: a sentence for people. Either side. Since 1."""
 
@@ -243,7 +246,7 @@ class Goodbye(Message):
     reason: Sentence
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Failure(Message):
     """The answer to a call that could not be done: ``reason`` is a sentence, ``errno`` 0 if the kernel had no
     part. Since 1.
@@ -255,7 +258,7 @@ class Failure(Message):
     errno: Errno = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Done(Message):
     """The answer to a call that has nothing to tell but that it is done. ``octets``: a Ping's, back again. Since 1."""
 
@@ -264,7 +267,7 @@ class Done(Message):
     octets: Chunk = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ping(Message):
     """Are you there? Either side, control links. ``octets`` come back with the answer, so that whoever asks can measure
     what the way carries. Since 1."""
@@ -277,7 +280,7 @@ class Ping(Message):
 # --- control: runner or bridge to agent ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Attach(Message):
     """Runner: take part in this container. ``target`` is the index the runner gives it (0 is the primary).
     Since 1.
@@ -293,7 +296,7 @@ class Attach(Message):
     pod: Name = ""  # its pod's name, in the namespace of the session's object
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Attached(Message):
     """Agent: found; ``pid`` is the container's first process as the agent's pid namespace numbers it. Since
     1.
@@ -307,7 +310,7 @@ class Attached(Message):
     mounts: tuple[PathText, ...] = ()  # where it has volumes, secrets, config maps
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Detach(Message):
     """Runner: leave this target; its mirrored connections end. Answer: Done. Since 1."""
 
@@ -316,7 +319,7 @@ class Detach(Message):
     target: U32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GetEnviron(Message):
     """Runner: the environment of the target's process. Answer: Environ. Since 1."""
 
@@ -325,7 +328,7 @@ class GetEnviron(Message):
     target: U32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Environ(Message):
     """Agent: ``variables`` are b"NAME=value" as /proc/PID/environ has them (proc(5)); ``cwd`` of the process.
     Since 1.
@@ -337,7 +340,7 @@ class Environ(Message):
     cwd: PathText
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Listening(Message):
     """Bridge: the app accepts on these and wants the traffic of the target's ports; replaces what was said
     before. Since 1.
@@ -347,7 +350,7 @@ class Listening(Message):
     ports: tuple[AppPort, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Mirroring(Message):
     """Agent, a notice to the founder: these ports of this target are mirrored from now on. Since 1."""
 
@@ -356,7 +359,7 @@ class Mirroring(Message):
     ports: tuple[AppPort, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TargetGone(Message):
     """Agent, a notice to the founder: the target's process ended. Attach the same index again when it is
     back. Since 1.
@@ -366,7 +369,7 @@ class TargetGone(Message):
     target: U32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GetCounters(Message):
     """Runner: what was mirrored so far. Answer: CountersAre. Since 1."""
 
@@ -374,7 +377,7 @@ class GetCounters(Message):
     call: U32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CountersAre(Message):
     """Agent: the answer to GetCounters. Since 1."""
 
@@ -383,7 +386,7 @@ class CountersAre(Message):
     counters: Counters
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Steal(Message):
     """Runner: TCP ports are stolen, not mirrored, in all targets of the session; replaces what was said before.
     Answer: Done. Since 1.
@@ -404,13 +407,15 @@ class Steal(Message):
     drain: U32 = 600
     steal_probes: bool = False
     steal_local: bool = False  # also what comes over the target's loopback interface
-    steal_existing: bool = False  # connections that were open before are closed, so that their clients come again
+    steal_existing: bool = (
+        False  # connections that were open before are closed, so that their clients come again
+    )
     nodes: tuple[Ip, ...] = ()
     probes: tuple[Probe, ...] = ()
     mesh_uids: tuple[U32, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stealing(Message):
     """Agent, a notice to the founder: these ports of this target are stolen from now on. ``refused``: why others, that
     the app wants, are not. Since 1.
@@ -422,7 +427,7 @@ class Stealing(Message):
     refused: Sentence = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stolen(Message):
     """Agent, a notice to the founder: what came to this port of this target since it is stolen, once a second at most.
     Since 1.
@@ -443,7 +448,7 @@ class Stolen(Message):
     last: Sentence = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Choose(Message):
     """Runner: of TCP connections that are mirrored only HTTP requests that match any of these filters are copied, in
     all targets of the session; what is no HTTP, or encrypted, is not. Without any: everything again. Replaces what was
@@ -456,7 +461,7 @@ class Choose(Message):
     filters: tuple[Filter, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chosen(Message):
     """Agent, a notice to the founder: what the filters saw of this port of this target, once a second at most. Since 1.
 
@@ -475,7 +480,7 @@ class Chosen(Message):
     last: Sentence = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LetGo(Message):
     """Runner: nothing more is to be stolen. Answer: Done, when the app has answered what it was given, or after
     ``within`` milliseconds. Since 1.
@@ -486,7 +491,7 @@ class LetGo(Message):
     within: U32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LookAtStealing(Message):
     """Runner: what would stand in the way of stealing from this target? Its clients notice nothing. Answer:
     StealingLooked. Since 1.
@@ -497,7 +502,7 @@ class LookAtStealing(Message):
     target: U32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StealingLooked(Message):
     """Agent: ``refused`` is why it could not begin, ``taken`` whose it is already; both are empty if it could begin
     now. Since 1.
@@ -512,7 +517,7 @@ class StealingLooked(Message):
 # --- runner and bridge, on the bridge's stdin and stdout ----------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Configure(Message):
     """Runner: everything the bridge needs, once. Answer: Configured or Failure. Since 1."""
 
@@ -533,10 +538,12 @@ class Configure(Message):
     keeps: bool = False  # the way to agents may be cut: data links are resumed
     files: U8 = 0  # a FilesMode
     rules: FileBody = b""  # whose a path is (runner/files/rules.py); empty: no layer
-    files_optional: bool = False  # nobody asked for files: where they cannot be had there are none (FilesRefused)
+    files_optional: bool = (
+        False  # nobody asked for files: where they cannot be had there are none (FilesRefused)
+    )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Configured(Message):
     """Bridge: tun0, rules, links and the door are ready; the app may start. Since 1."""
 
@@ -544,7 +551,7 @@ class Configured(Message):
     call: U32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Retarget(Message):
     """Runner: the primary has a new identity (restarted elsewhere). Answer: Done. Since 1.
 
@@ -558,7 +565,7 @@ class Retarget(Message):
     target: U32 = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AppListens(Message):
     """Bridge, a notice: what the app accepts on, whether or not it is anybody's traffic. Since 1."""
 
@@ -566,7 +573,7 @@ class AppListens(Message):
     ports: tuple[Port, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LinkLost(Message):
     """Bridge, a notice: a link to this agent was cut; it is dialled again, and the app keeps running. Since 1."""
 
@@ -576,7 +583,7 @@ class LinkLost(Message):
     data: bool = False  # the data link; else the control link
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class LinkBack(Message):
     """Bridge, a notice: a link to this agent is up again. Since 1.
 
@@ -589,7 +596,7 @@ class LinkBack(Message):
     resumed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AddAgent(Message):
     """Runner: there is one more agent, behind this socket of the bridge's. Answer: Done, once both links are up, or
     Failure. Agent 0 is Configure's. Since 1.
@@ -601,7 +608,7 @@ class AddAgent(Message):
     socket: PathText
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RemoveAgent(Message):
     """Runner: this agent is needed no more; its links end, its connections are reset. Answer: Done. Since 1."""
 
@@ -610,7 +617,7 @@ class RemoveAgent(Message):
     agent: U32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FilesRefused(Message):
     """Bridge, a notice: the target's files cannot be had, and why. Since 1."""
 
@@ -618,7 +625,7 @@ class FilesRefused(Message):
     reason: Sentence
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GetFiles(Message):
     """Runner: what did the app have of the target's files? Answer: FilesRead. Since 1."""
 
@@ -626,7 +633,7 @@ class GetFiles(Message):
     call: U32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FilesRead(Message):
     """Bridge. ``files`` were opened and are told apart; ``octets`` of content came from the target. Since 1."""
 
@@ -640,7 +647,7 @@ class FilesRead(Message):
 # --- mirror-init and bridge, on the door --------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InitHello(Message):
     """mirror-init, first: I am the app container's first process. Answer: Start. Since 1."""
 
@@ -648,7 +655,7 @@ class InitHello(Message):
     protocol: U32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Start(Message):
     """Bridge: execute ``argv`` as ``user`` in ``cwd`` with ``environ`` added to the container's own. Since 1.
 
@@ -667,7 +674,7 @@ class Start(Message):
 # --- data links: C at both ends -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Open(Message):
     """Either side: a new channel. Since 1.
 
@@ -688,7 +695,7 @@ class Open(Message):
     target: U32 = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Opened(Message):
     """The acceptor: it is connected. Since 1."""
 
@@ -697,7 +704,7 @@ class Opened(Message):
     window: U32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Data(Message):
     """At most 65,536 octets of a stream. Since 1."""
 
@@ -706,7 +713,7 @@ class Data(Message):
     payload: Chunk
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Grant(Message):
     """The receiver has passed on ``octets`` more; the window grows by as much. Since 1."""
 
@@ -715,7 +722,7 @@ class Grant(Message):
     octets: U32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Eof(Message):
     """The speaker sends no more on this channel (TCP's FIN). Since 1."""
 
@@ -723,7 +730,7 @@ class Eof(Message):
     channel: U32
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reset(Message):
     """The channel is gone. Before Opened: it could not be opened. ``errno``: why (ECONNRESET for TCP's RST).
     Since 1.
@@ -734,7 +741,7 @@ class Reset(Message):
     errno: Errno
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Datagram(Message):
     """One datagram, whole. UDP: ``port`` is the peer's; ECHO: the sequence number. Since 1."""
 
@@ -745,7 +752,7 @@ class Datagram(Message):
     payload: Chunk
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unreachable(Message):
     """Agent: a datagram to this peer met an error (ICMP, or the pod's own routes). Since 1."""
 
@@ -756,7 +763,7 @@ class Unreachable(Message):
     errno: Errno
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ack(Message):
     """On a link that ``keeps``: so many octets of the peer's, since the link's Welcome, have come. Since 1.
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from runner.files.nfa import EVERY, Automaton, NotRegular, State
+from wire.record import record
 
 MOST_STATES = 1 << 15
 """So that a table stays below some megabytes."""
@@ -23,7 +23,7 @@ NONE = 0xFFFF
 MAGIC = b"MRPT0002"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Table:
     """``classes`` has an octet's class, ``moves[state * width + class]`` the next state; state 0 is the first.
     ``labels[state]``: the first pattern that has matched if the path ends here, or NONE."""

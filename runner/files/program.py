@@ -17,6 +17,7 @@ from re import _parser  # type: ignore[attr-defined]
 from typing import Any
 
 from runner.files.nfa import EVERY, NEWLINE, WORDS, NotRegular, bit, cased, octet_class
+from wire.record import record
 
 MOST_STEPS = 200
 MOST_GROUPS = 5
@@ -34,7 +35,7 @@ class Op(IntEnum):
     MATCH = 5
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Program:
     """``sets`` are ints with a bit for each octet. ``parts``: the new path, as texts and numbers of groups."""
 
@@ -47,7 +48,9 @@ class Program:
         slots = self._walk(path)
         if slots is None:
             return None
-        kept = [one if isinstance(one, bytes) else path[slots[2 * one] : slots[2 * one + 1]] for one in self.parts]
+        kept = [
+            one if isinstance(one, bytes) else path[slots[2 * one] : slots[2 * one + 1]] for one in self.parts
+        ]
         return b"".join(kept) + path[slots[1] :]
 
     def _walk(self, path: bytes) -> list[int] | None:
@@ -65,7 +68,9 @@ class Program:
             threads = self._closed(after, at + 1, len(path))
         return found
 
-    def _closed(self, threads: Iterable[tuple[int, list[int]]], at: int, end: int) -> list[tuple[int, list[int]]]:
+    def _closed(
+        self, threads: Iterable[tuple[int, list[int]]], at: int, end: int
+    ) -> list[tuple[int, list[int]]]:
         """Each where it next takes an octet or matches; of several at one step the first."""
         seen: set[int] = set()
         closed: list[tuple[int, list[int]]] = []

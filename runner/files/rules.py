@@ -18,6 +18,7 @@ from runner.errors import Refusal
 from runner.files import dfa, program
 from runner.files.defaults import LOCAL, NOT_FOUND, TARGET
 from runner.files.nfa import NotRegular
+from wire.record import record
 
 
 class Whose(IntEnum):
@@ -42,7 +43,7 @@ class Mode(IntEnum):
         return {Mode.READ: Whose.READ, Mode.WRITE: Whose.WRITE}.get(self, Whose.LOCAL)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wishes:
     """The user's patterns; and what of the app (first) is elsewhere in the target: folders, and patterns (which begin
     with ``^``) with what becomes of a path, ``\\1`` for a group's part of it."""
@@ -63,7 +64,7 @@ class Wishes:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Decision:
     """``path`` is what is asked for there, after mapping; ``why`` names the rule."""
 
@@ -80,7 +81,7 @@ class Rules:
     """
 
     mode: Mode
-    wishes: Wishes = Wishes()
+    wishes: Wishes = field(default_factory=Wishes)
     own: Sequence[str] = ()
     mounts: Sequence[str] = ()
     home: str = ""
@@ -163,7 +164,9 @@ class Rules:
             try:
                 made += [program.compiled(pattern, template)] if pattern.startswith("^") else []
             except (NotRegular, re.error, RecursionError, OverflowError, ValueError) as error:
-                raise Refusal(f"files: the mapping {pattern!r}: {error}", "write it without, or as several") from error
+                raise Refusal(
+                    f"files: the mapping {pattern!r}: {error}", "write it without, or as several"
+                ) from error
         return tuple(made)
 
     def _mapped(self, path: str) -> str:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from runner import VERSION, images
 from runner.errors import Refusal
+from wire.record import record
 
 Progress = Callable[[str], None]
 
@@ -28,7 +28,7 @@ STEP = 20_000_000
 """Octets between two words about progress."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Name:
     """An image's reference (distribution/reference): [registry/]path[:tag][@digest]."""
 

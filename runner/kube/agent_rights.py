@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from runner.errors import Refusal
 from runner.kube.api import Cluster
 from runner.kube.kinds import GROUP, SESSIONS
 from runner.together import together
+from wire.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Right:
     """One thing that RBAC may allow, in the agents' namespace. str() is how people write it: create jobs.batch."""
 

@@ -6,8 +6,9 @@ Reasons are the kubelet's (kubernetes/pkg/kubelet: images/types.go, container/sy
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+from wire.record import record
 
 Json = dict[str, Any]
 
@@ -29,19 +30,19 @@ NEVER_STARTS = frozenset(
 """Some of these may pass, but not one does within the patience of somebody who waits for a prompt."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Waits:
     """``why``: the kubelet's word, "" if it has said nothing yet."""
 
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Runs:
     """The container's first process was started."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Over:
     """It has ended, or will never begin: what was seen, and the next step ("" if there is none)."""
 

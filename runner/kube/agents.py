@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from runner.errors import Refusal
 from runner.kube.pod import Pod
 from runner.plan import AGENT_FILES_CAPABILITIES
+from wire.record import record
 
 PORTS = range(61_000, 65_536)
 """For agents on loopback: outside of ip_local_port_range (32768 to 60999, ip-sysctl), so that no connection has it."""
@@ -21,7 +22,7 @@ Provide = Callable[[Collection[str]], Awaitable[None]]
 """Has the agent's image on these nodes, where that is in our hands (``image_nodes``)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentPod:
     """A pod in which an agent runs, and the port on that pod's loopback where it listens. ``key`` is its own among a
     session's agents; a successor has another.
@@ -36,7 +37,7 @@ class AgentPod:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FounderSays:
     """What the founder's Hello tells an agent: the session, the 32 octets that prove it, and the namespace of its
     MirrorSession ("" where there is none)."""
@@ -46,7 +47,7 @@ class FounderSays:
     namespace: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AgentWishes:
     """How agents made for a session are to be: the user's configuration. ``labels`` and ``annotations`` are added to
     what is made, ``pull_secrets`` are names of secrets in the agent's namespace, ``ttl`` is seconds that a finished Job

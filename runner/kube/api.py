@@ -8,7 +8,6 @@ import json
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -26,6 +25,7 @@ from runner.kube.oidc import Oidc
 from runner.kube.server import Server
 from runner.kube.watching import watched
 from runner.kube.written_back import write_back
+from wire.record import record
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ _PATCHES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KubeOptions:
     """kubectl's options of the same meaning. Empty means: not given."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import Refusal
@@ -18,6 +17,7 @@ from runner.kube.errors import KubeError
 from runner.kube.members import controller
 from runner.kube.names import Kind
 from runner.kube.pod import is_ours
+from wire.record import record
 
 Json = dict[str, Any]
 
@@ -25,7 +25,7 @@ SHOWN = 6
 """So many candidates are named; more are counted."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Thing:
     """Something that can be a target."""
 

@@ -14,11 +14,11 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from runner.kube.errors import KubeError
+from wire.record import record
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ REREAD = 60.0
 """Seconds after which a token file is read again: a pod's own token is replaced in place (client-go: 1 minute)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Credential:
     """What goes with a request. ``authorization`` is the header's value or "", the PEM texts are empty without a
     certificate; ``until`` is in seconds of time.time(), 0 for no end."""

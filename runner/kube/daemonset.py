@@ -10,7 +10,6 @@ import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
 from typing import Any
 
 from runner import VERSION
@@ -30,6 +29,7 @@ from runner.kube.workloads import KubeTarget
 from runner.labels import RELEASE
 from runner.screen import Screen
 from runner.together import together
+from wire.record import record
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ RUNS_WITHIN = 60.0
 CLOSED_WITHIN = 5.0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Installation:
     """What the MirrorPolicy says of it."""
 

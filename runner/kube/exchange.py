@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import h11
 
 from runner.kube.credentials import Credential
 from runner.kube.errors import KubeError
 from runner.kube.server import Server
+from wire.record import record
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +67,7 @@ class _Line:
         self.writer.transport.abort()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """The head of an answer; ``body`` gives its octets and must be run to its end, or closed (``aclose``)."""
 

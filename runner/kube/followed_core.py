@@ -12,18 +12,19 @@ from dataclasses import dataclass, field
 
 from runner.kube.pod import Pod
 from runner.kube.pod_life_core import TRANSITIONS, Deed, Look, State, look_of
+from wire.record import record
 
 # --- steps ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepare:
     """These pods have a node: an agent will be needed beside each."""
 
     pods: tuple[Pod, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AttachTo:
     """Ask the agent of the pod's node to attach its container under this index."""
 
@@ -32,7 +33,7 @@ class AttachTo:
     again: bool  # the index was attached before: the container was restarted
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Leave:
     """The pod of this index has gone: detach it, and let its agent go if no other pod needs it."""
 
@@ -40,7 +41,7 @@ class Leave:
     pod: Pod
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Primary:
     """From now on this one, which is attached, is who the app is on the network."""
 
@@ -48,7 +49,7 @@ class Primary:
     pod: Pod
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Say:
     """Tell the user."""
 

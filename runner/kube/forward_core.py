@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
 from typing import Protocol
 
 from runner.kube.pile import Pile
+from wire.record import record
 
 V4 = "v4.channel.k8s.io"
 SPDY = "SPDY/3.1+portforward.k8s.io"
@@ -27,19 +27,19 @@ COMPLAINT = 16_384
 """Octets of error text kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Complained:
     """The far end gives up, with its sentence."""
 
     sentence: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ended:
     """The data are complete."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reply:
     """To be sent."""
 

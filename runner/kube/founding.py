@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from links.handshake import greet
@@ -18,6 +17,7 @@ from runner.kube.errors import KubeError
 from runner.kube.portforward import forward
 from runner.kube.side_core import PATIENCE
 from wire import messages as m
+from wire.record import record
 
 if TYPE_CHECKING:
     from runner.kube.api import Cluster
@@ -37,7 +37,7 @@ LONGEST_PAUSE = 0.5
 """Seconds between attempts at a first link."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Founding:
     """What every agent of a session is told: ``mirror_rate`` is octets of copies for each second, 0 for no limit;
     ``wish`` what is to be stolen, or chosen of what is mirrored, None for nothing."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from runner import VERSION
@@ -17,6 +17,7 @@ from runner.kube.kinds import GROUP, RIGHTS, SESSIONS
 from runner.kube.manifests import NAME, NO_SIDECARS, PRODUCT, container, pod_spec
 from runner.labels import RELEASE, ROLE
 from runner.plan import AGENT_CAPABILITIES, AGENT_FILES_CAPABILITIES
+from wire.record import record
 
 AGENT = "mirror-run-agent"
 """The DaemonSet, its service account and that account's roles."""
@@ -44,7 +45,7 @@ PEOPLE = {
 EVERYONE = "system:authenticated"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class InstallOptions:
     """What the person who installs decides. ``node_selector``: "key=value"; ``tolerations``: "key[=value][:effect]",
     none given means every taint; ``connect``: groups that may reach the agents' port."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.errors import Refusal
+from wire.record import record
 
 Json = dict[str, Any]
 
@@ -24,7 +25,7 @@ _PROVIDER_PATHS = ("idp-certificate-authority",)
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chosen:
     """One context, its paths absolute. ``files`` are those that were read, for error messages; ``user_file`` is where
     the user's entry, ``user_name``, came from, to whose folder its exec command may be relative."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner.errors import Refusal
@@ -20,6 +19,7 @@ from runner.kube.manifests import NAME, PRODUCT
 from runner.kube.members import TEMPLATE_HASHES, controller
 from runner.kube.pod import condition, containers, default_container, is_ours
 from runner.kube.unfit import judge
+from wire.record import record
 
 Json = dict[str, Any]
 
@@ -38,7 +38,7 @@ KINDS = (
 """In the order in which they are shown. What another of them made is that one's, and not shown."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Row:
     """``ready``: "2/3", or what stands in the way; ``ports``: "8080 9090/udp"; ``sessions``: "anna, ben (2)"."""
 
@@ -53,7 +53,7 @@ class Row:
         return (self.target, self.ready, self.containers, self.ports, self.sessions)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Table:
     """``unread``: kinds that the caller may not list there, as RBAC calls them."""
 

@@ -6,7 +6,7 @@ Whether any of these pods is ready, and fit, is for others to find out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from runner.errors import Refusal
@@ -15,6 +15,7 @@ from runner.kube.api import Cluster
 from runner.kube.errors import KubeError
 from runner.kube.members import Members, controller, selector_text
 from runner.kube.names import Kind, Wanted
+from wire.record import record
 
 Json = dict[str, Any]
 Say = Callable[[str], None]
@@ -22,7 +23,7 @@ Say = Callable[[str], None]
 _BY_WORD = {kind.word: kind for kind in names.KINDS}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Located:
     """``name`` is the target's for people; ``remark`` is what may explain that it has no pods."""
 

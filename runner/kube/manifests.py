@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from runner import VERSION
 from runner.labels import AUTHOR, MODE, RELEASE, ROLE, SESSION, TARGET
 from runner.plan import AGENT_CAPABILITIES
+from wire.record import record
 
 Json = dict[str, Any]
 
@@ -53,7 +53,7 @@ NO_SIDECARS = {"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disable
 """A mesh's proxy would be one more container that never ends. Istio reads the label, linkerd the annotation."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Marks:
     """Whose session it is and what it does, written on all of its objects so that others see it."""
 

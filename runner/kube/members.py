@@ -7,11 +7,11 @@ labels are more. A controller's own word on a pod is its owner reference, so tha
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 from runner.kube import names
 from runner.kube.pod import is_ours
+from wire.record import record
 
 Json = dict[str, Any]
 
@@ -27,7 +27,7 @@ _OWNERS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Members:
     """Where a target's pods are. ``selector`` is a label selector as the API's lists take it, ``pod`` the name of the
     only one; ``kind`` and ``name`` are the workload's. ``since``: of a cron job, its newest job when it was looked

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from runner.errors import Refusal
+from wire.record import record
 
 TARGETLESS = "targetless"
 """mirrord's word for: no target, only a place in the cluster."""
@@ -18,7 +19,7 @@ SELECTOR = "selector"
 """The kind of a target that is given by labels alone (-l)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kind:
     """One kind that can be a target. ``word`` is what we call it; ``plural`` is its resource in the API."""
 
@@ -64,7 +65,7 @@ _NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 """DNS-1123 subdomain, as of all the kinds above (Kubernetes, "Object Names and IDs")."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wanted:
     """What was asked for. Empty means: not said. ``kind`` is a Kind's word, SELECTOR, TARGETLESS, or empty for
     a bare name; ``pod`` is --pod, the only one of them to follow; ``namespace`` is -n."""

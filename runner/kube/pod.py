@@ -6,10 +6,11 @@ Pure: it reads pods as the API server gives them (Kubernetes API, "Pod" v1) and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from runner.kube import unfit
+from wire.record import record
 
 Json = dict[str, Any]
 
@@ -67,7 +68,7 @@ OURS = ("app.kubernetes.io/name", "mirror-run")
 """The label of everything of ours: a pod with it is never a target."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pod:
     """A pod and the one container of it that is meant. ``container_id``: 64 hexadecimal digits, empty if it does not
     run. ``ready``: the pod is, and that container runs. ``ending``: it was told to go. ``over``: it ran to its end, or

@@ -9,12 +9,12 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 from runner.kube.api import Cluster
 from runner.kube.errors import KubeError
 from runner.kube.members import Members
+from wire.record import record
 
 Json = dict[str, Any]
 
@@ -28,21 +28,21 @@ back."""
 STALE = 410
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Listed:
     """All there are now."""
 
     pods: tuple[Json, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Seen:
     """One as it is now."""
 
     pod: Json
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Vanished:
     """One is no more."""
 

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,6 +25,7 @@ from runner.kube.forward_core import SPDY, V4
 from runner.kube.forward_transport import ForwardTransport, Listener
 from runner.kube.server import Server
 from runner.kube.sockets import connected
+from wire.record import record
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ PONG_WITHIN = 30.0
 """Seconds. Long, since a pong waits behind the data that the pod has not taken; links have a heartbeat of their own."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Forward:
     """Streams as of asyncio.open_connection; ``writer.close()`` ends it, ``writer.transport.abort()`` at once."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from runner.errors import Refusal
 from runner.kube.admission import resource
 from runner.kube.kinds import GROUP, SESSIONS
+from wire.record import record
 
 WORDS = {
     "mirror": "mirroring",
@@ -28,7 +28,7 @@ WORDS = {
 ASK = "ask those who run the cluster to bind the ClusterRole mirror-run-{role} to you in {namespace}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wish:
     """A right that a run would use. ``asked``: the command line says so, by ``option``, so that it may not be left
     out."""
@@ -38,7 +38,7 @@ class Wish:
     option: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Granted:
     """``without``: a sentence for each right that the session does without."""
 

@@ -10,7 +10,6 @@ import ssl
 from asyncio.sslproto import _SSLProtocolTransport as SSLTransport
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
@@ -19,6 +18,7 @@ from runner.kube.errors import KubeError
 from runner.kube.proxies import proxy_for
 from runner.kube.sockets import connected, keep_alive
 from runner.kube.trust import Trust
+from wire.record import record
 
 Json = dict[str, Any]
 
@@ -30,7 +30,7 @@ LIMIT = 262_144
 """Octets that a connection reads ahead, twice at most."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Address:
     """``prefix`` is the path before /api (a management plane's), without a slash at its end."""
 

@@ -23,6 +23,7 @@ from runner.kube.errors import KubeError
 from runner.kube.kinds import API, LEASE_SECONDS, sessions_path
 from runner.kube.manifests import NAME, PRODUCT, safe_label
 from runner.labels import AUTHOR, MODE, RELEASE, ROLE, SESSION, TARGET
+from wire.record import record
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Objects(Protocol):
     def watch(self, path: str, version: str, **query: str) -> AsyncGenerator[tuple[str, Json], None]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Wanted:
     """What the object says. ``session``: as the run's containers on the engine are labelled. ``workload``: apiVersion,
     kind, name and uid of the target, if it is more than a pod."""
@@ -165,7 +166,7 @@ class SessionObject:
             await asyncio.sleep(AGAIN)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Moment:
     """By two clocks: the monotonic one stands still while a machine sleeps, the other may be set."""
 

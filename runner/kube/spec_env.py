@@ -10,7 +10,7 @@ import asyncio
 import base64
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from runner.kube import names, service_links
@@ -19,6 +19,7 @@ from runner.kube.errors import KubeError
 from runner.kube.expansion import expanded
 from runner.kube.pod import container_spec
 from runner.kube.quantity import divided
+from wire.record import record
 
 Json = dict[str, Any]
 
@@ -26,7 +27,7 @@ _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['(.*)'\]")
 _NAME = re.compile(r"[^=\0]+")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SpecEnviron:
     """``variables`` are b"NAME=value", as /proc/PID/environ has them; ``unread`` says by name what is missing of it,
     one sentence for each."""

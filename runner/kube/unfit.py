@@ -5,8 +5,9 @@ Pure. Of a node it is given what the caller may read of it, which is often nothi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from wire.record import record
 
 Json = dict[str, Any]
 
@@ -20,7 +21,7 @@ SANDBOXES = ("kata", "gvisor", "runsc", "firecracker", "sev-", "peerpod")
 ANOTHER = "choose another target"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unfit:
     """``why`` goes on from the pod's name: "it uses its node's network …"; ``instead`` is the next step; ``short`` is
     for a table."""

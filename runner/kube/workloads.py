@@ -6,7 +6,6 @@ What comes out holds for the start; `runner.kube.pods` tells what changes from t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from runner.kube import locate, names
@@ -17,6 +16,7 @@ from runner.kube.members import Members
 from runner.kube.names import Wanted
 from runner.kube.pod import Pod, containers, default_container, read
 from runner.kube.waiting import Waiting
+from wire.record import record
 
 __all__ = ["RUNNING_WITHIN", "KubeTarget", "Pod", "Wanted", "resolve"]
 
@@ -27,7 +27,7 @@ RUNNING_WITHIN = 60.0
 """--pod-running-timeout, seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KubeTarget:
     """What was named. ``name`` is "deploy/cart"; ``pods`` are those that were ready, the primary first, none for a
     targetless one; ``primary`` is that pod as the API server has it."""
