@@ -92,9 +92,11 @@ def page() -> str:
     parts.append(
         "For such a program and what it starts: `sudo`, `ping` and other programs that become another user do not"
         " (no_new_privs);\na seccomp listener of its own is refused (EBUSY); O_PATH gives a descriptor for reading; a"
-        " program of the target's is not run;\nio_uring's own open, Unix sockets by path and inotify find the"
-        " container's. A program that becomes another user has\nno layer and no listener: it sees the container's"
-        " files, and is counted at the end.\n"
+        " program of the target's is not run;\nio_uring's own open finds the container's. A socket that is connected or"
+        " bound to a path of the target's is another by that\nnumber: it has O_NONBLOCK and close-on-exec as the first"
+        " had, and nothing else that was set before. Who inherits an inotify\nadds the container's files to it. A"
+        " program that becomes another user has no layer and no listener: it sees the\ncontainer's files, and is"
+        " counted at the end.\n"
     )
     return "\n".join(parts)
 

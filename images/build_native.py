@@ -31,7 +31,7 @@ MODULES = {
 
 BY_RULES = [
     *("ask", "place", "rules", "mapped", "upper", "program", "listener", "open", "stat", "name", "link", "attribute"),
-    *("xattr", "filesystem", "number"),
+    *("xattr", "filesystem", "number", "socket_name"),
 ]
 """Of the layer: what mirror-init decides with for programs that have none (-DLAYER_FOR_OTHERS)."""
 

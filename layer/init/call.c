@@ -7,6 +7,7 @@
 #define DESCRIPTOR(at)          RESULT_DESCRIPTOR, at
 #define DESCRIPTOR_HOW(at)      RESULT_DESCRIPTOR_HOW, at
 #define DESCRIPTOR_KEPT         RESULT_DESCRIPTOR, -1
+#define REPLACED                RESULT_REPLACED, -1
 #define CALL(name, result, ...) {SYS_##name, result, {__VA_ARGS__}},
 
 static const struct call calls[] = {

@@ -19,6 +19,7 @@ enum result {
     RESULT_PLAIN,
     RESULT_DESCRIPTOR,     /* close-on-exec if the argument `at` has O_CLOEXEC */
     RESULT_DESCRIPTOR_HOW, /* the same, of the first word of what is IN there */
+    RESULT_REPLACED, /* a descriptor that takes the place of the first argument; the call's is 0 */
 };
 
 struct call {

@@ -26,21 +26,20 @@ static _Thread_local struct {
 
 /* --- identity ------------------------------------------------------------------------------------------------------------ */
 
-/* By the system calls themselves: libc's would change all threads. Only root may take another group. */
+/* By the system calls themselves: libc's would change all threads. Only root may take another identity, which it can become again
+ * by the saved one that is kept; the real ones go with it, by which access(2) judges. */
 static bool become(uid_t uid, gid_t gid) {
-    if (gid != is.gid) {
-        if (is.uid != 0 && raw(SYS_setresuid, -1L, 0L, -1L) != 0)
-            return false;
-        is.uid = 0;
-        if (raw(SYS_setresgid, -1L, (long)gid, -1L) != 0)
-            return false;
-        is.gid = gid;
-    }
-    if (uid != is.uid) {
-        if (raw(SYS_setresuid, -1L, (long)uid, -1L) != 0)
-            return false;
-        is.uid = uid;
-    }
+    if (uid == is.uid && gid == is.gid)
+        return true;
+    if (is.uid != 0 && raw(SYS_setresuid, -1L, 0L, -1L) != 0)
+        return false;
+    is.uid = 0;
+    if (raw(SYS_setresgid, (long)gid, (long)gid, -1L) != 0)
+        return false;
+    is.gid = gid;
+    if (raw(SYS_setresuid, (long)uid, (long)uid, -1L) != 0)
+        return false;
+    is.uid = uid;
     return true;
 }
 
@@ -161,16 +160,31 @@ int place_open(int dirfd, const char *path, const struct open_how *how) {
     return fd;
 }
 
-/* proc(5): "Umask:", in octal, among the first lines. */
-mode_t place_mask(void) {
+/* The number behind a word of its own line in a file of its /proc, among the first lines. */
+static long number_in(const char *file, const char *word, int digits, long otherwise) {
     char text[512];
-    int fd = (int)raw(SYS_openat, now->proc, "status", O_RDONLY | O_CLOEXEC, 0);
+    int fd = (int)raw(SYS_openat, now->proc, file, O_RDONLY | O_CLOEXEC, 0);
     long n = fd < 0 ? 0 : raw(SYS_read, fd, text, sizeof text - 1);
     if (fd >= 0)
         raw(SYS_close, fd);
     text[n > 0 ? n : 0] = '\0';
-    const char *line = strstr(text, "\nUmask:");
-    return line ? (mode_t)strtoul(line + sizeof "\nUmask:" - 1, NULL, 8) : 022;
+    const char *line = strstr(text, word);
+    return line ? strtol(line + strlen(word), NULL, digits) : otherwise;
+}
+
+/* proc(5) */
+mode_t place_mask(void) {
+    return (mode_t)number_in("status", "\nUmask:", 8, 022);
+}
+
+pid_t caller_process(void) {
+    return (pid_t)number_in("status", "\nTgid:", 10, 0);
+}
+
+int caller_flags(int fd) {
+    char name[32];
+    snprintf(name, sizeof name, "fdinfo/%d", fd);
+    return (int)number_in(name, "\nflags:", 8, 0);
 }
 
 void place_left(void) {

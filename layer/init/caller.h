@@ -1,6 +1,6 @@
 /* The thread that waits in a system call which has been asked about: its memory, its directory, its descriptors, its identity.
  *
- * Who serves it is a thread of mirror-init that takes its effective user and group: so the kernel lets it read that memory
+ * Who serves it is a thread of mirror-init that takes its user and group: so the kernel lets it read that memory
  * (ptrace(2), "access mode checking"), finds it right or wrong when it makes files for the caller, and tells the files' door
  * who asks (SO_PEERCRED). Credentials are each thread's own, if libc is not asked. That mirror-init is the ancestor of all is
  * what Yama wants where it is in force.
@@ -33,6 +33,10 @@ bool caller_write(struct caller *c, uint64_t address, const void *octets, size_t
 
 /* A string with its NUL: its length without, or -1 when it cannot be read or does not end within `size`. */
 ssize_t caller_text(struct caller *c, uint64_t address, char *out, size_t size);
+
+/* Its process, and the flags of one of its descriptors: open(2)'s, O_CLOEXEC too. 0: it has gone. */
+pid_t caller_process(void);
+int caller_flags(int fd);
 
 /* mirror-init's own identity, for what nobody but root may do, and back again. */
 void caller_as_root(void);

@@ -1,8 +1,11 @@
 #include "serve.h"
 
+#include "answer.h"
 #include "call.h"
 #include "caller.h"
 #include "shadow.h"
+#include "their_socket.h"
+#include "watchers.h"
 
 #include "layer/files/door_words.h"
 #include "layer/preload/by_rules.h"
@@ -20,6 +23,7 @@
 #include "layer/preload/libc.h"
 
 struct desk {
+    struct watchers *watchers;
     char texts[2][PATH_MAX]; /* no call has more */
     union {
         struct stat stat;
@@ -30,8 +34,11 @@ struct desk {
     } room;
 };
 
-struct desk *desk_new(void) {
-    return malloc(sizeof(struct desk));
+struct desk *desk_new(struct watchers *watchers) {
+    struct desk *d = malloc(sizeof *d);
+    if (d)
+        d->watchers = watchers;
+    return d;
 }
 
 /* --- arguments, and what comes back ---------------------------------------------------------------------------------------- */
@@ -139,19 +146,32 @@ static long getcwd_for(char *out, long size) {
     return n;
 }
 
-static long made(const struct call *call, const long a[6]) {
-    if (call->number == SYS_chdir)
-        return shadow_chdir((const char *)(uintptr_t)a[0]);
-    if (call->number == SYS_getcwd)
-        return getcwd_for((char *)(uintptr_t)a[0], a[1]);
-    return call_by_rules(call->number, a);
+static bool makes_watcher(const struct call *call) {
+#ifdef SYS_inotify_init
+    if (call->number == SYS_inotify_init)
+        return true;
+#endif
+    return call->number == SYS_inotify_init1;
 }
 
-/* --- answers --------------------------------------------------------------------------------------------------------------- */
-
-static void answer(int listener, uint64_t id, long result, int err, uint32_t flags) {
-    struct seccomp_notif_resp r = {.id = id, .val = result, .error = -err, .flags = flags};
-    raw(SYS_ioctl, listener, SECCOMP_IOCTL_NOTIF_SEND, &r); /* ENOENT: it waits no more */
+static long made(struct desk *d, const struct call *call, const long a[6]) {
+    const void *first = (const void *)(uintptr_t)a[0], *second = (const void *)(uintptr_t)a[1];
+    if (makes_watcher(call))
+        return watchers_new(d->watchers, call->at < 0 ? 0 : (int)a[0]);
+    switch (call->number) {
+    case SYS_chdir:
+        return shadow_chdir(first);
+    case SYS_getcwd:
+        return getcwd_for((char *)(uintptr_t)a[0], a[1]);
+    case SYS_connect:
+        return their_socket_connect((int)a[0], second, (size_t)a[2]);
+    case SYS_bind:
+        return their_socket_bind((int)a[0], second, (size_t)a[2]);
+    case SYS_inotify_add_watch:
+        return watchers_add(d->watchers, (int)a[0], second, (uint32_t)a[2]);
+    default:
+        return call_by_rules(call->number, a);
+    }
 }
 
 static bool close_on_exec(const struct call *call, const long a[6]) {
@@ -163,39 +183,13 @@ static bool close_on_exec(const struct call *call, const long a[6]) {
     return flags & O_CLOEXEC;
 }
 
-/* A descriptor of ours becomes the lowest that is free there, and the answer, in one step. */
-static long added(int listener, uint64_t id, int fd, bool kept_by_exec) {
-    struct seccomp_notif_addfd add = {.id = id,
-                                      .flags = SECCOMP_ADDFD_FLAG_SEND,
-                                      .srcfd = (uint32_t)fd,
-                                      .newfd_flags = kept_by_exec ? 0 : O_CLOEXEC};
-    return raw(SYS_ioctl, listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
-}
-
-/* The kernel gives away no descriptor of O_PATH (EBADF), so it is one for reading. */
-static int for_reading(int fd) {
-    struct statx s = {0};
-    struct fd_name name = fd_name(fd);
-    raw(SYS_statx, fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &s);
-    if (S_ISREG(s.stx_mode) || S_ISDIR(s.stx_mode))
-        return (int)raw(SYS_openat, AT_FDCWD, name.text, O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
-    errno = S_ISLNK(s.stx_mode) ? ELOOP : EOPNOTSUPP;
-    return -1;
-}
-
-static void give(int listener, uint64_t id, int fd, bool kept_by_exec) {
-    long done = added(listener, id, fd, kept_by_exec);
-    if (done < 0 && errno == EBADF) {
-        int readable = for_reading(fd);
-        done = readable < 0 ? -1 : added(listener, id, readable, kept_by_exec);
-        int why = errno;
-        if (readable >= 0)
-            raw(SYS_close, readable);
-        errno = why;
-    }
-    if (done < 0)
-        answer(listener, id, 0, errno, 0);
-    raw(SYS_close, fd);
+static void given(struct desk *d, int listener, uint64_t id, const struct call *call,
+                  const long a[6], int fd) {
+    long number = answer_descriptor(listener, id, fd, !close_on_exec(call, a));
+    if (number >= 0 && makes_watcher(call))
+        watchers_keep(d->watchers, (int)number, fd);
+    else
+        raw(SYS_close, fd);
 }
 
 static bool still_waits(int listener, uint64_t id) {
@@ -210,18 +204,20 @@ static bool served(struct desk *d, struct caller *c, int listener,
     memcpy(a, asked->data.args, sizeof a);
     if (!call || !load(d, c, call, a) || !still_waits(listener, asked->id))
         return false;
-    long result = made(call, a);
+    long result = made(d, call, a);
     int err = errno;
     if (c->left)
         return false;
-    if (result >= 0 && call->result != RESULT_PLAIN)
-        give(listener, asked->id, (int)result, !close_on_exec(call, a));
+    if (result >= 0 && call->result == RESULT_REPLACED)
+        answer_in_place(listener, asked->id, (int)result, (int)a[0]);
+    else if (result >= 0 && call->result != RESULT_PLAIN)
+        given(d, listener, asked->id, call, a, (int)result);
     else if (result < 0)
-        answer(listener, asked->id, 0, err, 0);
+        answer_failed(listener, asked->id, err);
     else if (store(d, c, call, asked->data.args, result))
-        answer(listener, asked->id, result, 0, 0);
+        answer_value(listener, asked->id, result);
     else
-        answer(listener, asked->id, 0, EFAULT, 0);
+        answer_failed(listener, asked->id, EFAULT);
     return true;
 }
 
@@ -234,5 +230,5 @@ void serve(struct desk *d, int listener, const struct seccomp_notif *asked, void
         caller_leave(&c);
     }
     if (!done)
-        answer(listener, asked->id, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+        answer_left(listener, asked->id);
 }

@@ -5,7 +5,8 @@ struct seccomp_notif;
 
 /* What a thread that serves needs room for: strings, and what is read and written. */
 struct desk;
-struct desk *desk_new(void); /* or NULL */
+struct watchers;
+struct desk *desk_new(struct watchers *watchers); /* which all have; or NULL */
 
 /* Answers `asked` at its listener. `waits` is called before it waits for the door, perhaps more than once. */
 void serve(struct desk *d, int listener, const struct seccomp_notif *asked, void (*waits)(void *),

@@ -1,6 +1,7 @@
 #include "supervisor.h"
 
 #include "serve.h"
+#include "watchers.h"
 
 #include "layer/preload/listener.h"
 #include "layer/preload/place.h"
@@ -36,6 +37,7 @@ enum {
 struct supervisor {
     int listening, epoll;
     const struct start *start;
+    struct watchers *watchers;
     atomic_int idle, threads, listeners;
 };
 
@@ -187,7 +189,7 @@ static int one_more(struct supervisor *s);
 /* The groups are the app's for good, its user is whom it serves (caller.h). */
 static void *run(void *arg) {
     struct supervisor *s = arg;
-    struct desk *d = desk_new();
+    struct desk *d = desk_new(s->watchers);
     raw(SYS_setgroups, s->start->group_count, s->start->groups);
     for (struct epoll_event e; d;) {
         atomic_fetch_add(&s->idle, 1);
@@ -222,7 +224,7 @@ static int one_more(struct supervisor *s) {
 
 int supervisor_start(int listening, const struct start *start, struct fault *f) {
     struct supervisor *s = calloc(1, sizeof *s);
-    if (!s)
+    if (!s || !(s->watchers = watchers_make()))
         return fault_set(f, ENOMEM, "answer for programs without a layer");
     s->listening = listening;
     s->start = start;

@@ -52,6 +52,7 @@ struct sock_fprog {
 #define SECCOMP_RET_ALLOW      0x7fff0000u
 
 #define SECCOMP_USER_NOTIF_FLAG_CONTINUE 1u
+#define SECCOMP_ADDFD_FLAG_SETFD         1u
 #define SECCOMP_ADDFD_FLAG_SEND          2u /* Linux 5.14 */
 
 #define SECCOMP_IOCTL_NOTIF_RECV     _IOWR('!', 0, struct seccomp_notif)

@@ -56,18 +56,24 @@ static void tick(int number) {
     ticks++;
 }
 
-static int signals(const char *path, int times) {
+static int makes(const char *path) {
+    return (mkdir(path, 0700) != 0) + (rmdir(path) != 0);
+}
+
+static int looks(const char *path) {
+    struct stat s;
+    int fd = open(path, O_RDONLY);
+    return (stat(path, &s) != 0) + (close(fd) != 0);
+}
+
+static int signals(const char *path, int times, int (*deed)(const char *)) {
     const struct sigaction act = {.sa_handler = tick, .sa_flags = SA_RESTART};
     const struct itimerval every = {{0, 50}, {0, 50}};
     int failed = 0;
     sigaction(SIGALRM, &act, NULL);
     setitimer(ITIMER_REAL, &every, NULL);
-    for (int i = 0; i < times; i++) {
-        if (mkdir(path, 0700) != 0)
-            failed++;
-        if (rmdir(path) != 0)
-            failed++;
-    }
+    for (int i = 0; i < times; i++)
+        failed += deed(path);
     printf("%s, %d failed\n", ticks > times / 10 ? "many signals" : "few signals", failed);
     return 0;
 }
@@ -225,7 +231,9 @@ int main(int argc, char **argv) {
     if (strcmp(deed, "exec") == 0)
         return execv(argv[2], argv + 2);
     if (strcmp(deed, "signals") == 0)
-        return signals(argv[2], number);
+        return signals(argv[2], number, makes);
+    if (strcmp(deed, "interrupted") == 0)
+        return signals(argv[2], number, looks);
     if (strcmp(deed, "threads") == 0)
         return threads(argv[2], number);
     if (strcmp(deed, "noise") == 0)

@@ -169,7 +169,9 @@ def bare() -> Iterator[Path]:
         yield made
 
 
-SUPERVISOR = ("supervisor", "serve", "caller", "call", "shadow", "account")
+SUPERVISOR = (
+    *("supervisor", "serve", "answer", "caller", "call", "shadow", "account", "their_socket", "watchers"),
+)
 
 
 def build_supervised(folder: Path, name: str, compiler: list[str]) -> Path:
@@ -224,10 +226,11 @@ mount -t tmpfs tmpfs "$0/srv" && exec chroot "$0" "$@" """
 
 
 def supervise(
-    app: App, supervised: Path, *words: str, layered: bool = False, sealed: bool = False, check: bool = True
-) -> str:
-    """What a program says that mirror-init's part starts and serves; `layered`: its loader brings the layer. In a
-    mount namespace of its own: directories are made in the container for chdir(2)."""
+    app: App, supervised: Path, *words: str, layered: bool = False, sealed: bool = False, check: bool = True,
+    under: tuple[str, ...] = (),
+) -> str:  # fmt: skip
+    """What a program says that mirror-init's part starts and serves; `layered`: its loader brings the layer; `under`:
+    who starts that part. In a mount namespace of its own: directories are made in the container for chdir(2)."""
     script = SEALED if sealed else 'mount -t tmpfs tmpfs /srv && exec "$@"'
     environment = ["env", f"LD_PRELOAD={app.layer}/$LIB/layer.so"] if layered else []
     program, root = shutil.which(words[0]) or words[0], str(app.tmp / "root")
@@ -239,6 +242,7 @@ def supervise(
         script,
         root,
         *environment,
+        *under,
         str(supervised),
         program,
         *words[1:],
