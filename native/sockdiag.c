@@ -3,6 +3,7 @@
  * Facts of the kernel (net/ipv4/inet_diag.c, udp_diag.c) this leans on, each of them tested:
  * a look-up without NLM_F_DUMP finds the exact connection, else the listener its SYN would meet, wildcards and IPv6
  * sockets that take IPv4 included; for UDP, `src` and `dst` of a look-up mean the opposite of what they mean for TCP;
+ * a connection that waits in its listener's queue is ESTABLISHED without an inode, and has one once it is accepted;
  * INET_DIAG_SKV6ONLY comes with every IPv6 socket in LISTEN or CLOSE; an unconnected UDP socket is in state CLOSE.
  */
 #include "sockdiag.h"
@@ -180,12 +181,15 @@ int sockdiag_listening(int fd, struct sockdiag_port *out, size_t capacity, struc
 
 struct found {
     struct visit visit;
-    uint8_t state; /* 0: nothing */
+    uint8_t state;  /* 0: nothing */
+    uint32_t inode; /* 0: no process has it */
 };
 
 static void note_state(struct visit *self, const struct inet_diag_msg *m, size_t n) {
+    struct found *found = container_of(self, struct found, visit);
     (void)n;
-    container_of(self, struct found, visit)->state = m->idiag_state;
+    found->state = m->idiag_state;
+    found->inode = m->idiag_inode;
 }
 
 static void put_end(const struct endpoint *e, __be32 *ip, __be16 *port) {
@@ -193,9 +197,9 @@ static void put_end(const struct endpoint *e, __be32 *ip, __be16 *port) {
     *port = htons(e->port);
 }
 
-/* The state of the socket that a packet from `peer` to `own` would meet; 0: none; -1. */
+/* The socket that a packet from `peer` to `own` would meet. Its state, 0: none, or -1. */
 static int look_up(int fd, uint8_t proto, const struct endpoint *own, const struct endpoint *peer,
-                   struct fault *f) {
+                   struct found *found, struct fault *f) {
     struct request r = {.req = {.sdiag_family = own->addr.family == 4 ? AF_INET : AF_INET6,
                                 .sdiag_protocol = proto,
                                 .idiag_states = ~0u,
@@ -204,28 +208,49 @@ static int look_up(int fd, uint8_t proto, const struct endpoint *own, const stru
     bool swapped = proto == IPPROTO_UDP;
     put_end(swapped ? peer : own, id->idiag_src, &id->idiag_sport);
     put_end(swapped ? own : peer, id->idiag_dst, &id->idiag_dport);
-    struct found found = {.visit.socket = note_state};
-    if (ask(fd, &r, 0, f) != 0 || hear(fd, &r, &found.visit, f) != 0)
+    *found = (struct found){.visit.socket = note_state};
+    if (ask(fd, &r, 0, f) != 0 || hear(fd, &r, &found->visit, f) != 0)
         return -1;
-    return found.state;
+    return found->state;
 }
 
 int sockdiag_has_tcp(int fd, const struct endpoint *own, const struct endpoint *peer,
                      struct fault *f) {
     if (own->addr.family != peer->addr.family)
         return 0;
-    int state = look_up(fd, IPPROTO_TCP, own, peer, f);
+    struct found found;
+    int state = look_up(fd, IPPROTO_TCP, own, peer, &found, f);
     return state < 0 ? -1 : state != 0 && state != TCP_LISTEN;
+}
+
+int sockdiag_server(int fd, const struct endpoint *own, const struct endpoint *peer,
+                    struct fault *f) {
+    struct found found;
+    switch (look_up(fd, IPPROTO_TCP, own, peer, &found, f)) {
+    case -1:
+        return -1;
+    case 0:
+    case TCP_LISTEN:
+        return SOCKDIAG_NONE;
+    case TCP_SYN_RECV:
+        return SOCKDIAG_SHAKING;
+    case TCP_ESTABLISHED:
+        return found.inode ? SOCKDIAG_ACCEPTED : SOCKDIAG_WAITS;
+    default: /* it has begun to close */
+        return SOCKDIAG_ACCEPTED;
+    }
 }
 
 int sockdiag_accepts(int fd, uint8_t proto, const struct endpoint *own, struct fault *f) {
     struct endpoint nobody = {.addr.family = own->addr.family};
-    int state = look_up(fd, proto, own, &nobody, f);
+    struct found found;
+    int state = look_up(fd, proto, own, &nobody, &found, f);
     return state < 0 ? -1 : state != 0;
 }
 
 int sockdiag_takes_udp(int fd, const struct endpoint *own, const struct endpoint *peer,
                        struct fault *f) {
-    int state = look_up(fd, IPPROTO_UDP, own, peer, f);
+    struct found found;
+    int state = look_up(fd, IPPROTO_UDP, own, peer, &found, f);
     return state < 0 ? -1 : state != 0;
 }

@@ -26,6 +26,18 @@ int sockdiag_listening(int fd, struct sockdiag_port *out, size_t capacity, struc
 int sockdiag_has_tcp(int fd, const struct endpoint *own, const struct endpoint *peer,
                      struct fault *f);
 
+/* How far the server's side of a TCP connection is. One that nobody has accepted has no inode: its octets lie unread. */
+enum sockdiag_server {
+    SOCKDIAG_NONE, /* no such connection */
+    SOCKDIAG_SHAKING, /* its handshake is not over; under TCP_DEFER_ACCEPT it is only with the first octets */
+    SOCKDIAG_WAITS,    /* in its listener's queue */
+    SOCKDIAG_ACCEPTED, /* some process has it, or had */
+};
+
+/* Of the connection whose server's end is `own`: an enum sockdiag_server, or -1. */
+int sockdiag_server(int fd, const struct endpoint *own, const struct endpoint *peer,
+                    struct fault *f);
+
 /* Whether a UDP socket takes what `peer` sends to `own`: a connected one counts for its own peer alone. 1, 0, or -1. */
 int sockdiag_takes_udp(int fd, const struct endpoint *own, const struct endpoint *peer,
                        struct fault *f);

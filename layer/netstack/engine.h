@@ -3,6 +3,7 @@
 
 #include "layer/files/filesystem.h"
 #include "layer/netstack/netstack.h"
+#include "layer/netstack/accepted.h"
 #include "layer/netstack/assoc.h"
 #include "layer/netstack/events.h"
 #include "layer/netstack/flow.h"
@@ -49,6 +50,7 @@ struct netstack {
     struct assocs assocs;
     struct fragments *fragments;
     struct listeners listeners;
+    struct accepted accepted;
 
     struct netstack_counters counters; /* those that are counted as they happen */
 };

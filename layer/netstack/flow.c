@@ -103,6 +103,7 @@ static void flow_free(struct flow *f) {
     list_remove(&f->ticks);
     list_remove(&f->acks);
     list_remove(&f->ends);
+    list_remove(&f->waits);
     relay_drop(f);
     CHECK(!f->syn && !f->output);
     f->ns->flows.alive--;

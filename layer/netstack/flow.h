@@ -18,7 +18,8 @@ enum flow_state { /* what follows what: syn.c */
                   FLOW_NEW,
                   FLOW_ASKED,    /* the app's SYN is kept, the agent is connecting */
                   FLOW_HANDED,   /* the SYN has been given to lwIP, which shakes hands */
-                  FLOW_DIALLING, /* mirrored: lwIP is the client and shakes hands with the app */
+                  FLOW_DIALLING, /* an agent's: lwIP is the client and shakes hands with the app */
+                  FLOW_QUEUED, /* the app's kernel has, and the app may not have accepted it (accepted.h) */
                   FLOW_LIVE,
                   FLOW_DRAINING, /* closed in order towards the app; the channel has still something to take */
                   FLOW_OVER,
@@ -59,6 +60,8 @@ struct flow {
     struct flow *output_next, *reap_next;
     struct link_node ticks, acks, ends; /* sight.c's lists; next NULL: not in it */
     uint64_t ack_at, ends_at;           /* ns: an ACK is due; TIME_WAIT is over */
+    struct link_node waits;             /* accepted.c's list, while FLOW_QUEUED */
+    uint64_t shaken_at;                 /* ns: since then */
     struct pbuf *up_first, *up_last;    /* from the app, for the channel; by next, one pbuf each */
     size_t up_len;                      /* octets of them */
     struct backlog down;                /* from the channel, for lwIP: what it did not take yet */

@@ -440,6 +440,7 @@ struct netstack *netstack_new(int tun_fd, struct fault *f) {
     sight_init(ns);
     assoc_init(ns);
     listeners_init(ns);
+    accepted_init(ns);
     ip_attach(&ns->tun);
     return ns;
 
@@ -480,6 +481,7 @@ static void do_clear(void *arg) {
         filesystem_detach(ns->files);
     assoc_stop(ns);
     listeners_stop(ns);
+    accepted_stop(ns);
     flow_end_all(ns);
     sight_stop(ns);
     tun_close(&ns->tun);

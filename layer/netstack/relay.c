@@ -109,6 +109,7 @@ static void queue_up(struct flow *f, struct pbuf *b) {
 static err_t on_recv(void *arg, struct tcp_pcb *pcb, struct pbuf *b, err_t err) {
     struct flow *f = arg;
     (void)pcb, (void)err;
+    accepted_heard(f);
     if (!b)
         f->up_eof = true;
     else if (f->mirror)
@@ -172,10 +173,10 @@ static err_t on_sent(void *arg, struct tcp_pcb *pcb, u16_t n) {
 
 static void on_err(void *arg, err_t err) {
     struct flow *f = arg;
-    bool dialling = f->state == FLOW_DIALLING;
+    bool refused = f->state == FLOW_DIALLING || f->state == FLOW_QUEUED;
     f->pcb = NULL; /* lwIP frees it */
     if (err == ERR_RST)
-        f->why = dialling ? ECONNREFUSED : ECONNRESET;
+        f->why = refused ? ECONNREFUSED : ECONNRESET;
     else
         f->why = ETIMEDOUT;
     syn_input(f, err == ERR_CLSD ? IN_ENDED : IN_GONE);

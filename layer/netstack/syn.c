@@ -198,6 +198,11 @@ static void tell(struct flow *f) {
     channel_reset(&f->channel, f->why ? f->why : ECONNRESET);
 }
 
+static void vanish(struct flow *f) {
+    cut(f);
+    tell(f);
+}
+
 static void close_off(struct flow *f) {
     cut(f); /* in TIME_WAIT: without a packet */
     relay_push(f);
@@ -220,9 +225,13 @@ static const struct step {
     [FLOW_HANDED] = {[IN_SHAKEN] = {FLOW_LIVE, relay_start},
                      [IN_RESET] = {FLOW_OVER, cut},
                      [IN_GONE] = {FLOW_OVER, tell}},
-    [FLOW_DIALLING] = {[IN_SHAKEN] = {FLOW_LIVE, join},
+    [FLOW_DIALLING] = {[IN_SHAKEN] = {FLOW_QUEUED, accepted_wait},
                        [IN_RESET] = {FLOW_OVER, cut},
                        [IN_GONE] = {FLOW_OVER, tell}},
+    [FLOW_QUEUED] = {[IN_ACCEPTED] = {FLOW_LIVE, join},
+                     [IN_RESET] = {FLOW_OVER, cut},
+                     [IN_VANISHED] = {FLOW_OVER, vanish},
+                     [IN_GONE] = {FLOW_OVER, tell}},
     [FLOW_LIVE] = {[IN_RESET] = {FLOW_OVER, cut},
                    [IN_GONE] = {FLOW_OVER, tell},
                    [IN_ENDED] = {FLOW_DRAINING, close_off}},
@@ -234,6 +243,8 @@ void syn_input(struct flow *f, enum flow_input in) {
     const struct step *s = &steps[f->state][in];
     CHECK(s->act);
     f->state = s->next;
+    if (f->state != FLOW_QUEUED)
+        list_remove(&f->waits);
     s->act(f);
     if (f->state < FLOW_DRAINING)
         return;

@@ -4,7 +4,9 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 static int diag;
 
@@ -144,6 +146,52 @@ static void connections(void) {
     EXPECT(sockdiag_has_tcp(diag, &v4, &v6, NULL) == 0);
 }
 
+/* From its handshake until its end. */
+static void the_servers_side(void) {
+    static const struct {
+        const char *listener, *to;
+    } cases[] = {{"127.0.0.1", "127.0.0.1"}, {"::", "127.0.0.1"}, {"::1", "::1"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        uint16_t port;
+        int server = bound(SOCK_STREAM, cases[i].listener, false, &port);
+        struct endpoint there = at(cases[i].to, port);
+        int client = connected(SOCK_STREAM, there);
+        struct endpoint here = own_end(client), nobody = here;
+        nobody.port ^= 1;
+        EXPECT(sockdiag_server(diag, &there, &nobody, NULL) == SOCKDIAG_NONE);
+        EXPECT(sockdiag_server(diag, &there, &here, NULL) == SOCKDIAG_WAITS);
+        EXPECT(write(client, "x", 1) == 1);
+        EXPECT(sockdiag_server(diag, &there, &here, NULL) == SOCKDIAG_WAITS);
+        int accepted = accept(server, NULL, NULL);
+        EXPECT(sockdiag_server(diag, &there, &here, NULL) == SOCKDIAG_ACCEPTED);
+        EXPECT(shutdown(accepted, SHUT_WR) == 0);
+        EXPECT(sockdiag_server(diag, &there, &here, NULL) == SOCKDIAG_ACCEPTED);
+        close(accepted);
+        close(client);
+        int left = connected(SOCK_STREAM, there);
+        here = own_end(left);
+        EXPECT(sockdiag_server(diag, &there, &here, NULL) == SOCKDIAG_WAITS);
+        close(server);
+        EXPECT(sockdiag_server(diag, &there, &here, NULL) == SOCKDIAG_NONE);
+        close(left);
+    }
+}
+
+/* TCP_DEFER_ACCEPT: the queue has it with its first octets, which is where they may lie unread. */
+static void deferred(void) {
+    uint16_t port;
+    int server = bound(SOCK_STREAM, "127.0.0.1", false, &port), seconds = 5;
+    EXPECT(setsockopt(server, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds, sizeof seconds) == 0);
+    struct endpoint there = at("127.0.0.1", port);
+    int client = connected(SOCK_STREAM, there);
+    struct endpoint here = own_end(client);
+    EXPECT(sockdiag_server(diag, &there, &here, NULL) == SOCKDIAG_SHAKING);
+    EXPECT(write(client, "x", 1) == 1);
+    EXPECT(sockdiag_server(diag, &there, &here, NULL) == SOCKDIAG_WAITS);
+    close(client);
+    close(server);
+}
+
 /* A connected UDP socket, a resolver's, is neither listed nor does it accept. */
 static void connected_udp(void) {
     uint16_t port;
@@ -186,8 +234,13 @@ static void bad_fd(void) {
     close(diag);
 }
 
-static const struct test tests[] = {
-    TEST(open_diag),   TEST(listeners),     TEST(workers_share_a_port),
-    TEST(connections), TEST(connected_udp), TEST(many),
-    TEST(bad_fd)};
+static const struct test tests[] = {TEST(open_diag),
+                                    TEST(listeners),
+                                    TEST(workers_share_a_port),
+                                    TEST(connections),
+                                    TEST(the_servers_side),
+                                    TEST(deferred),
+                                    TEST(connected_udp),
+                                    TEST(many),
+                                    TEST(bad_fd)};
 CHECK_MAIN(tests)

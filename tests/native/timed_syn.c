@@ -115,13 +115,28 @@ static void to_live(void) {
     EXPECT(flow()->state == FLOW_LIVE && app_gets_nothing() && ns->counters.opened == 1);
 }
 
-static void to_dialling(void) {
-    struct channel_open o = {
-        .kind = CHANNEL_MIRROR_TCP, .window = 1000, .source = peer, .destination = app};
+static void to_dialling_of(uint8_t kind) {
+    struct channel_open o = {.kind = kind, .window = 1000, .source = peer, .destination = app};
     far_open(&far, 2, &o);
     settle();
     EXPECT(flow()->state == FLOW_DIALLING && far.openeds == 0);
     stack_seq = app_gets_tcp(TCP_FLAG_SYN) + 1;
+}
+
+static void to_dialling(void) {
+    to_dialling_of(CHANNEL_MIRROR_TCP);
+}
+
+/* A stolen one, where the kernel can be asked; it knows nothing of what this test pretends. */
+static void to_queued(void) {
+    struct fault f;
+    ns->listeners.diag = sockdiag_open(&f);
+    EXPECT(ns->listeners.diag >= 0);
+    to_dialling_of(CHANNEL_STEAL_TCP);
+    app_sends(TCP_FLAG_SYN | TCP_FLAG_ACK, ISN, stack_seq, "");
+    settle();
+    EXPECT(app_gets_tcp(TCP_FLAG_ACK) == stack_seq);
+    EXPECT(flow()->state == FLOW_QUEUED && far.openeds == 0 && ns->counters.mirrored == 0);
 }
 
 /* The agent takes nothing (it gave no credit), both sides have ended: the app's octets wait in a flow without a pcb. */
@@ -284,6 +299,40 @@ static void dialling_gone(void) {
     agent_was_told(ECONNREFUSED);
 }
 
+/* Who says something has accepted. */
+static void queued_accepted(void) {
+    to_queued();
+    app_sends(TCP_FLAG_ACK, ISN + 1, stack_seq, "220 ready");
+    settle();
+    EXPECT(flow()->state == FLOW_LIVE && far.openeds == 1 && ns->counters.mirrored == 1);
+    EXPECT(far.last[FRAME_DATA].payload_len == 9 && list_empty(&ns->accepted.waiting));
+    still_pass(ns->loop, STILL_SECOND);
+    EXPECT(flow()->state == FLOW_LIVE);
+}
+
+static void queued_reset(void) {
+    to_queued();
+    reset_by_agent(ECONNRESET);
+    app_was_reset();
+    EXPECT(list_empty(&ns->accepted.waiting));
+}
+
+static void queued_vanished(void) {
+    to_queued();
+    still_pass(ns->loop, STILL_SECOND / 1000);
+    far_hear(&far);
+    app_gets_tcp(TCP_FLAG_RST | TCP_FLAG_ACK);
+    agent_was_told(ECONNREFUSED);
+    EXPECT(list_empty(&ns->accepted.waiting));
+}
+
+static void queued_gone(void) {
+    to_queued();
+    reset_by_app();
+    agent_was_told(ECONNREFUSED);
+    EXPECT(list_empty(&ns->accepted.waiting));
+}
+
 static void live_reset(void) {
     to_live();
     reset_by_agent(ECONNRESET);
@@ -337,9 +386,13 @@ static const struct pair {
     {FLOW_HANDED, IN_SHAKEN, FLOW_LIVE, to_live},
     {FLOW_HANDED, IN_RESET, FLOW_OVER, handed_reset},
     {FLOW_HANDED, IN_GONE, FLOW_OVER, handed_gone},
-    {FLOW_DIALLING, IN_SHAKEN, FLOW_LIVE, dialling_shaken},
+    {FLOW_DIALLING, IN_SHAKEN, FLOW_QUEUED, dialling_shaken},
     {FLOW_DIALLING, IN_RESET, FLOW_OVER, dialling_reset},
     {FLOW_DIALLING, IN_GONE, FLOW_OVER, dialling_gone},
+    {FLOW_QUEUED, IN_ACCEPTED, FLOW_LIVE, queued_accepted},
+    {FLOW_QUEUED, IN_RESET, FLOW_OVER, queued_reset},
+    {FLOW_QUEUED, IN_VANISHED, FLOW_OVER, queued_vanished},
+    {FLOW_QUEUED, IN_GONE, FLOW_OVER, queued_gone},
     {FLOW_LIVE, IN_RESET, FLOW_OVER, live_reset},
     {FLOW_LIVE, IN_GONE, FLOW_OVER, live_gone},
     {FLOW_LIVE, IN_ENDED, FLOW_DRAINING, live_ended},

@@ -8,9 +8,10 @@ import time
 import pytest
 from docker.models.containers import Container
 
+from .load import Load
 from .scene import Scene
 from .shop import app, shop, who
-from .stealing import tell
+from .stealing import stolen, tell, until
 
 __all__ = ["shop"]
 
@@ -85,3 +86,21 @@ def test_refused(scene: Scene, shop: Container, bystander: Container, gone: str)
     assert len(failed) <= 1, rest  # who was being answered
     assert '"by": "app"' in said[0]
     assert '"by": "target"' in rest[-1]
+
+
+def test_it_begins_and_ends_listening_under_load(scene: Scene, target: Container, bystander: Container) -> None:
+    """As a server that reloads does. What waited in its queue had been said nothing, and is the target's; whom it had
+    accepted it answers."""
+    run = stolen(scene, target)
+    until(scene, bystander, "app")
+    with Load(bystander, fresh=6) as load:
+        for _ in range(6):
+            tell(run, "close")
+            run.event(closed=8080)
+            until(scene, bystander, "target")
+            tell(run, "open")
+            run.event(listening=8080)
+            until(scene, bystander, "app")
+    assert load.failed == []
+    assert min(load.by["app"], load.by["target"]) > 20
+    run.end()

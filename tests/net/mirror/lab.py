@@ -183,6 +183,7 @@ class Mirror:
             bufsize=1,
         )
         assert self._answer()["ready"]
+        self.pid = self._process.pid
 
     def _answer(self) -> dict[str, Any]:
         assert self._process.stdout is not None

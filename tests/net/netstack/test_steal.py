@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 
 import pytest
 
@@ -66,6 +67,61 @@ def test_an_app_that_does_not_accept_is_refused_with_its_errno(place: Ground, *,
     channel = stolen(place, 4, 8080)
     reset = place.far.take(Reset)
     assert (reset.channel, reset.errno) == (channel, errno.ECONNREFUSED)
+
+
+def queued(place: Ground, count: int) -> int:
+    """That many connections lie in the app's queue; when the engine could say so."""
+    with place.space.inside():
+        place.netstack.listeners(20)
+    for client_port in range(1000, 1000 + count):
+        stolen(place, 4, 8080, client_port)
+    while (now := place.netstack.counters()).flows < count or now.ticking:  # handshakes
+        time.sleep(0.001)
+    return count
+
+
+def test_nothing_is_said_before_the_app_has_accepted(place: Ground) -> None:
+    """Fifty of them, which is more than are looked at at once; while it stands still nothing is heard of them."""
+    listener = place.listen(4, 8080)
+    count = queued(place, 50)
+    assert place.far.quiet()
+    opened = set()
+    for _ in range(count):
+        accepted(place, listener)
+        opened.add(channel := place.far.take(Opened).channel)
+        place.far.send(Data(channel, b"x"))
+    assert len(opened) == count
+
+
+def test_whom_nobody_accepted_is_refused_when_the_app_closes_or_dies(place: Ground) -> None:
+    """The one that it had accepted, and which waits for an answer, is lost with it."""
+    listener = place.listen(4, 8080)
+    queued(place, 20)
+    sock, _ = accepted(place, listener)
+    channel = place.far.take(Opened).channel
+    place.far.send(Data(channel, b"GET / HTTP/1.1\r\n"))
+    while len(sock.recv(16, socket.MSG_PEEK)) < 16:
+        pass
+    listener.close()
+    refused = [place.far.take(Reset) for _ in range(19)]
+    assert {reset.errno for reset in refused} == {errno.ECONNREFUSED}
+    assert channel not in {reset.channel for reset in refused}
+    sock.close()
+    reset = place.far.take(Reset)
+    assert (reset.channel, reset.errno) == (channel, errno.ECONNRESET)
+
+
+def test_a_server_that_wants_octets_before_it_accepts_gets_them(place: Ground) -> None:
+    """TCP_DEFER_ACCEPT."""
+    listener = place.listen(4, 8080)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 5)
+    with place.space.inside():
+        place.netstack.listeners(20)
+    channel = stolen(place, 4, 8080)
+    assert place.far.take(Opened).channel == channel
+    place.far.send(Data(channel, b"hello"))
+    sock, _ = accepted(place, listener)
+    assert sock.recv(5) == b"hello"
 
 
 def test_the_clients_reset_reaches_the_app_and_the_app_s_the_client(place: Ground) -> None:
