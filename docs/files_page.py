@@ -55,6 +55,20 @@ which rule decides. Patterns are Python's without what needs a second look at th
 references to groups, word boundaries.
 """
 
+BARE = """\
+What is different for such a program and what it starts:
+
+- `sudo`, `ping` and other programs that become another user do not (no_new_privs), and a seccomp listener of its own is
+  refused (EBUSY). One that became another user before has no layer and no listener: it sees the container's files, and
+  is counted at the end.
+- O_PATH gives a descriptor for reading; io_uring's own open finds the container's.
+- A program of the target's is copied into the container, and run there by a link of its own name; where the container
+  has another file by that name it is EACCES.
+- A socket that is connected or bound to a path of the target's is another one by that number: it has O_NONBLOCK and
+  close-on-exec as the first had, and nothing else that was set before.
+- Who inherits an inotify adds the container's files to it.
+"""
+
 
 def page() -> str:
     """The whole page."""
@@ -89,15 +103,7 @@ def page() -> str:
     parts.append(
         textwrap.fill(", ".join(f"`{name}`" for name in notified()), 120, break_on_hyphens=False) + "\n"
     )
-    parts.append(
-        "For such a program and what it starts: `sudo`, `ping` and other programs that become another user do not"
-        " (no_new_privs);\na seccomp listener of its own is refused (EBUSY); O_PATH gives a descriptor for reading; a"
-        " program of the target's is not run;\nio_uring's own open finds the container's. A socket that is connected or"
-        " bound to a path of the target's is another by that\nnumber: it has O_NONBLOCK and close-on-exec as the first"
-        " had, and nothing else that was set before. Who inherits an inotify\nadds the container's files to it. A"
-        " program that becomes another user has no layer and no listener: it sees the\ncontainer's files, and is"
-        " counted at the end.\n"
-    )
+    parts.append(BARE)
     return "\n".join(parts)
 
 

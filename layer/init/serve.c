@@ -3,6 +3,7 @@
 #include "answer.h"
 #include "call.h"
 #include "caller.h"
+#include "laid.h"
 #include "shadow.h"
 #include "their_socket.h"
 #include "watchers.h"
@@ -167,6 +168,11 @@ static long made(struct desk *d, const struct call *call, const long a[6]) {
         return their_socket_connect((int)a[0], second, (size_t)a[2]);
     case SYS_bind:
         return their_socket_bind((int)a[0], second, (size_t)a[2]);
+    case SYS_execve:
+        return laid_run(first);
+    case SYS_execveat: /* from a descriptor its kernel goes by itself */
+        return (int)a[0] == AT_FDCWD || *(const char *)second == '/' ? laid_run(second)
+                                                                     : (place_left(), -1);
     case SYS_inotify_add_watch:
         return watchers_add(d->watchers, (int)a[0], second, (uint32_t)a[2]);
     default:

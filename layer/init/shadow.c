@@ -33,8 +33,7 @@ static bool real_name(const struct place *p, char *name, size_t size) {
     return ask_door(&enter) == 0;
 }
 
-/* As the caller names it, made absolute by its own directory. */
-static bool own_name(const char *path, struct place *own) {
+bool shadow_own_name(const char *path, struct place *own) {
     bool of_target = false;
     own->len = 0;
     if (*path != '/') {
@@ -74,7 +73,7 @@ int shadow_chdir(const char *path) {
     if (route == ROUTE_FAILED)
         return -1;
     if (route != ROUTE_OWN) {
-        if (!own_name(path, &own))
+        if (!shadow_own_name(path, &own))
             return -1;
         if (route == ROUTE_TARGET && !real_name(&p, name, sizeof name))
             return -1;

@@ -7,5 +7,12 @@
  * program without a layer is worth debugging. */
 #pragma once
 
+#include <stdbool.h>
+
+struct place;
+
 /* Decides, checks at the door that the caller may, makes the directory, and leaves the call to the caller; or -1 and errno. */
 int shadow_chdir(const char *path);
+
+/* A path as the caller names it, made absolute by its own directory, without `.` and `..`. False: errno. */
+bool shadow_own_name(const char *path, struct place *own);

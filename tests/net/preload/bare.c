@@ -229,7 +229,7 @@ int main(int argc, char **argv) {
     if (strcmp(deed, "vfork") == 0)
         return started(argv + 2, vfork);
     if (strcmp(deed, "exec") == 0)
-        return execv(argv[2], argv + 2);
+        return execv(argv[2], argv + 2) ? errno : 0;
     if (strcmp(deed, "signals") == 0)
         return signals(argv[2], number, makes);
     if (strcmp(deed, "interrupted") == 0)

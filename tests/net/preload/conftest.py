@@ -126,8 +126,8 @@ class App:
 
 
 def places(folder: Path) -> list[str]:
-    """Where rules and copies are, for the compiler."""
-    return [f'-DRULES_FILE="{folder}/rules"', f'-DUPPER="{folder}/upper"']
+    """Where rules and copies are, of files and of programs, for the compiler."""
+    return [f'-DRULES_FILE="{folder}/rules"', f'-DUPPER="{folder}/upper"', f'-DPROGRAMS="{folder}/programs"']
 
 
 def build(folder: Path, libc: str = "glibc") -> Path:
@@ -170,7 +170,7 @@ def bare() -> Iterator[Path]:
 
 
 SUPERVISOR = (
-    *("supervisor", "serve", "answer", "caller", "call", "shadow", "account", "their_socket", "watchers"),
+    *("supervisor", "serve", "answer", "caller", "call", "shadow", "account", "their_socket", "watchers", "laid"),
 )
 
 
@@ -208,7 +208,8 @@ def app_folder(libraries: dict[str, Path]) -> Path:
 def app(tmp_path: Path, tree: Path, libraries: dict[str, Path]) -> Iterator[App]:
     """By its rules /srv and /etc/hostname are the target's to read and write; there is a layer for either libc."""
     folder = libraries["musl"].parents[1]
-    shutil.rmtree(folder / "upper", ignore_errors=True)
+    for copies in ("upper", "programs"):
+        shutil.rmtree(folder / copies, ignore_errors=True)
     (folder / "upper").mkdir()
     space = Space()
     try:
