@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from wire.record import record
@@ -72,19 +74,25 @@ def load(home: Path | None = None) -> Sources:
     data = bundled if bundled.is_dir() else home.parent
     places = {name: home.parent / name for name in PACKAGES} | {name: data / name for name in DATA}
     files = [
-        Source(name + "/" + path.relative_to(folder).as_posix(), path.read_bytes())
+        Source(path, _content(where))
         for name, folder in places.items()
-        for path in _walk(folder)
+        for path, where in _walk(name, str(folder))
+        if not path.startswith(NOT_BUILT_FROM)
     ]
-    kept = [file for file in files if not file.path.startswith(NOT_BUILT_FROM)]
-    return Sources(tuple(sorted(kept, key=lambda file: file.path)))
+    return Sources(tuple(sorted(files, key=lambda file: file.path)))
 
 
-def _walk(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+def _walk(name: str, folder: str) -> Iterator[tuple[str, str]]:
+    """Paths in the build context, and where they lie. As strings: ``Path.rglob`` took 15 ms of each run's start."""
+    if not os.path.isdir(folder):
         raise FileNotFoundError(f"{folder} is missing: this installation of mirror-run is not whole")
-    return [
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and (path.suffix in KINDS or path.name == "Dockerfile")
-    ]
+    for place, _, names in os.walk(folder):
+        inside = name + place[len(folder) :].replace(os.sep, "/")
+        for one in names:
+            if os.path.splitext(one)[1] in KINDS or one == "Dockerfile":
+                yield f"{inside}/{one}", os.path.join(place, one)
+
+
+def _content(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.readall()
