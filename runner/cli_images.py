@@ -64,7 +64,7 @@ def push(where: str, **given: Any) -> int:
 
     def work(api: Any, screen: Screen, caller: config.Caller) -> None:
         from runner import images as product
-        from runner.engine import account
+        from runner.engine_sdk import account
         from runner.kube import agent_images, image_list
 
         to = agent_images.destination(where, product.names().agent)

@@ -154,7 +154,11 @@ RUN = [
 
 STEAL = [
     click.option(
-        "--steal", "--tcp-steal", "steal", is_flag=True, help="The app answers the target's clients, in its place."
+        "--steal",
+        "--tcp-steal",
+        "steal",
+        is_flag=True,
+        help="The app answers the target's clients, in its place.",
     ),
     _many(
         "--http-header",
@@ -172,15 +176,23 @@ STEAL = [
     ),
     _many("--http-path", "--http-path-filter", "http_paths", metavar="REGEX", help="... with such a path."),
     _many(
-        "--http-method", "--http-method-filter", "http_methods", metavar="METHOD", help="... of one of these methods."
+        "--http-method",
+        "--http-method-filter",
+        "http_methods",
+        metavar="METHOD",
+        help="... of one of these methods.",
     ),
     click.option(
-        "--steal-existing", is_flag=True, help="Close connections that are open, so that their clients come again."
+        "--steal-existing",
+        is_flag=True,
+        help="Close connections that are open, so that their clients come again.",
     ),
     click.option(
         "--steal-probes", is_flag=True, help="The target's own probes too: a breakpoint may restart its pod."
     ),
-    click.option("--steal-local", is_flag=True, help="What comes over the target's loopback too, unless it asks ::1."),
+    click.option(
+        "--steal-local", is_flag=True, help="What comes over the target's loopback too, unless it asks ::1."
+    ),
     _many(
         "--mesh-uid",
         "mesh_uids",
@@ -219,9 +231,16 @@ FILES = [
     ),
     _many("--fs-local", "fs_local", metavar="REGEX", help="Paths that stay the app container's."),
     _many("--fs-read-only", "fs_read_only", metavar="REGEX", help="Paths that are read from the target."),
-    _many("--fs-read-write", "fs_read_write", metavar="REGEX", help="Paths that are the target's, written too."),
+    _many(
+        "--fs-read-write", "fs_read_write", metavar="REGEX", help="Paths that are the target's, written too."
+    ),
     _many("--fs-not-found", "fs_not_found", metavar="REGEX", help="Paths that are not there."),
-    _many("--map-path", "fs_mapped", metavar="APP:TARGET", help="A path of the app's is another of the target's."),
+    _many(
+        "--map-path",
+        "fs_mapped",
+        metavar="APP:TARGET",
+        help="A path of the app's is another of the target's.",
+    ),
 ]
 
 CLUSTER = [

@@ -1,36 +1,36 @@
-"""The container engine, asked through the Docker SDK; each call in a thread, so that calls may overlap.
+"""The container engine: its calls, each in a thread, so that calls may overlap.
 
-The only file that imports the SDK (150 ms: it is imported when an engine is needed, so that --help is quick). What the
-engine answers is given as it came (its API's JSON); what it refuses becomes an EngineError with its own sentence.
+What the engine answers is given as it came (its API's JSON); what it refuses becomes an EngineError with its own
+sentence. Paths name no version of the API: an engine then speaks the newest that it knows, and 1.41 has all of this.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
-import os
 import socket
-import ssl
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
+from runner import engine_sdk
 from runner.contexts import Endpoint
+from runner.engine_dial import Dialler, unreachable
+from runner.engine_events import Event, Subscription
+from runner.engine_http import Exchange, Refused, quoted
 from runner.errors import Refusal
 from runner.hijack import as_socket
-from wire.record import record
+
+__all__ = ["Engine", "EngineError", "Event", "Json", "Subscription", "connect"]
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
-CALL_TIMEOUT = 120
-"""Seconds of silence after which a call is given up (a start on a slow disk takes 10)."""
+NO_DETACHING = "ctrl-@,ctrl-@,ctrl-@"
+"""An empty detachKeys would mean docker's default, ctrl-p ctrl-q, which would then never reach the app."""
 
 
 class EngineError(Exception):
@@ -50,46 +50,22 @@ class EngineError(Exception):
         return self.status == 409
 
 
-@record
-class Event:
-    """Something happened to a container: ``action`` as of the Docker Events API (create, start, die, destroy, …)."""
-
-    container: str
-    action: str
-    labels: dict[str, str]
-
-    @property
-    def exit_code(self) -> int:
-        return int(self.labels.get("exitCode", "0"))
-
-
-@record
-class Account:
-    """At a registry, as `docker login` keeps it."""
-
-    user: str
-    password: str = field(repr=False)
-
-
-def account(registry: str) -> Account | None:
-    """Whose account `docker` uses at this registry (its config.json and credential helpers); None without one."""
-    import docker.auth
-
-    found = docker.auth.load_config().resolve_authconfig(registry) or {}
-    user, password = (
-        found.get("Username") or found.get("username"),
-        found.get("Password") or found.get("password"),
-    )
-    return Account(user, password) if user and password else None
-
-
 class Engine:
-    """One engine. ``api`` is the SDK's low-level client, for what images need."""
+    """One engine, that answered."""
 
-    def __init__(self, api: Any, endpoint: Endpoint) -> None:
-        self.api = api
+    def __init__(self, exchange: Exchange, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
+        self._http = exchange
         self._asked: set[asyncio.Future[Any]] = set()
+
+    @cached_property
+    def api(self) -> Any:
+        """The SDK's low-level client, for what images need. Blocks."""
+        return engine_sdk.client(self.endpoint)
+
+    def close(self) -> None:
+        """The connections kept for more calls; none may be under way."""
+        self._http.close()
 
     async def settled(self) -> None:
         """Every call has come back, those too whose asker was cancelled: what they made is there to be seen."""
@@ -97,67 +73,73 @@ class Engine:
             await asyncio.wait(self._asked)
 
     async def info(self) -> Json:
-        found: Json = await self._ask("info", self.api.info)
+        found: Json = await self._get("info", "/info")
         return found
 
     async def version(self) -> Json:
-        found: Json = await self._ask("version", lambda: self.api.version(api_version=False))
+        found: Json = await self._get("version", "/version")
         return found
 
     async def inspect(self, container: str) -> Json:
-        found: Json = await self._ask(f"inspect {container}", lambda: self.api.inspect_container(container))
+        found: Json = await self._get(f"inspect {container}", f"/containers/{quoted(container)}/json")
         return found
 
     async def inspect_image(self, image: str) -> Json:
-        found: Json = await self._ask(f"inspect image {image}", lambda: self.api.inspect_image(image))
+        found: Json = await self._get(f"inspect image {image}", f"/images/{quoted(image)}/json")
+        return found
+
+    async def images(self, reference: str = "") -> list[Json]:
+        """Summaries of all images, or of those whose name fits ("mirror-run/*")."""
+        filters = {"reference": [reference]} if reference else {}
+        found: list[Json] = await self._get("images", "/images/json", {"filters": filters})
         return found
 
     async def containers(self, *labels: str, everything: bool = False) -> list[Json]:
         """Summaries of running containers (or all) that have each of the labels ("key" or "key=value")."""
         filters = {"label": list(labels)} if labels else {}
-        found: list[Json] = await self._ask(
-            "list", lambda: self.api.containers(all=everything, filters=filters)
+        found: list[Json] = await self._get(
+            "list", "/containers/json", {"all": everything, "filters": filters}
         )
         return found
 
     async def processes(self, container: str) -> list[tuple[str, str]]:
         """Of a running container, as the engine's machine shows them: name and command line."""
         words = "-eo pid,comm,args"  # whatever the order, an engine looks for the column PID (docker top)
-        found: Json = await self._ask(f"top {container}", lambda: self.api.top(container, words))
+        found: Json = await self._get(
+            f"top {container}", f"/containers/{quoted(container)}/top", {"ps_args": words}
+        )
         return [(row[1], row[2]) for row in found["Processes"] or ()]
 
     async def create(self, name: str, config: Json, platform: str = "") -> str:
         """Create a container; returns its id."""
-        made = await self._ask(
-            f"create {name}", lambda: self.api.create_container_from_config(config, name, platform or None)
-        )
+        query = {"name": name, "platform": platform}
+        made = await self._call(f"create {name}", "POST", "/containers/create", query, config)
         for warning in made.get("Warnings") or ():
             log.debug("engine, creating %s: %s", name, warning)
         return str(made["Id"])
 
     async def start(self, container: str) -> None:
         """Start it. Nothing happens if it runs already."""
-        await self._ask(f"start {container}", lambda: self.api.start(container))
+        await self._call(f"start {container}", "POST", f"/containers/{quoted(container)}/start")
 
     async def signal(self, container: str, name: str) -> None:
-        await self._ask(f"signal {container} {name}", lambda: self.api.kill(container, name))
+        where = f"/containers/{quoted(container)}/kill"
+        await self._call(f"signal {container} {name}", "POST", where, {"signal": name})
 
     async def sweep_volumes(self, label: str) -> None:
         """Remove the volumes with this label that no container has: an engine that is restarted removes `--rm`
         containers without their anonymous volumes (seen with 20.10)."""
-
-        wanted = {"dangling": True, "label": label}
-        found = await self._ask(f"dangling volumes {label}", lambda: self.api.volumes(filters=wanted))
+        filters = {"dangling": ["true"], "label": [label]}
+        found = await self._get(f"dangling volumes {label}", "/volumes", {"filters": filters})
         for volume in found.get("Volumes") or ():
             with contextlib.suppress(EngineError):  # another runner was faster, or uses it by now
-                await self._ask("remove a volume", partial(self.api.remove_volume, volume["Name"]))
+                await self._call("remove a volume", "DELETE", f"/volumes/{quoted(volume['Name'])}")
 
     async def remove(self, container: str) -> None:
         """Kill and remove it with its anonymous volumes; fine if it is gone or going already."""
+        query = {"v": True, "force": True}
         try:
-            await self._ask(
-                f"remove {container}", lambda: self.api.remove_container(container, v=True, force=True)
-            )
+            await self._call(f"remove {container}", "DELETE", f"/containers/{quoted(container)}", query)
         except EngineError as error:
             if not (error.missing or error.conflict):
                 raise
@@ -166,48 +148,49 @@ class Engine:
 
     async def gone(self, container: str) -> None:
         """Wait until it is removed (by whoever is removing it)."""
+        where, query = f"/containers/{quoted(container)}/wait", {"condition": "removed"}
         with contextlib.suppress(EngineError):  # 404: it is
-            await self._ask(f"wait {container}", lambda: self.api.wait(container, condition="removed"))
+            await self._ask(f"wait {container}", lambda: self._http.octets("POST", where, query, limit=None))
 
     async def resize(self, container: str, rows: int, columns: int) -> None:
-        await self._ask(f"resize {container}", lambda: self.api.resize(container, height=rows, width=columns))
+        where = f"/containers/{quoted(container)}/resize"
+        await self._call(f"resize {container}", "POST", where, {"h": rows, "w": columns})
 
     async def put(self, container: str, folder: str, tar: bytes) -> None:
         """Unpack a tar archive into a folder of the container."""
-        await self._ask(f"put into {container}", lambda: self.api.put_archive(container, folder, tar))
+        where = f"/containers/{quoted(container)}/archive"
+        await self._ask(
+            f"put into {container}",
+            lambda: self._http.octets("PUT", where, {"path": folder}, tar, "application/x-tar"),
+        )
 
     async def get(self, container: str, path: str) -> bytes:
         """A file or folder of the container, as a tar archive."""
-
-        def fetch() -> bytes:
-            chunks, _ = self.api.get_archive(container, path)
-            return b"".join(chunks)
-
-        found: bytes = await self._ask(f"get {path} of {container}", fetch)
+        where = f"/containers/{quoted(container)}/archive"
+        found: bytes = await self._ask(
+            f"get {path} of {container}", lambda: self._http.octets("GET", where, {"path": path})
+        )
         return found
 
     async def attach(self, container: str, *, stdin: bool) -> socket.socket:
         """Attach to a created container's streams; see ``runner.multiplexed`` for what is read when it has
         no terminal."""
-        # An empty detachKeys would mean docker's default, ctrl-p ctrl-q, which would then never reach the app.
-        params = {
-            "stream": 1,
-            "stdin": int(stdin),
-            "stdout": 1,
-            "stderr": 1,
-            "detachKeys": "ctrl-@,ctrl-@,ctrl-@",
-        }
+        where = f"/containers/{quoted(container)}/attach"
+        query = {"stream": 1, "stdin": stdin, "stdout": 1, "stderr": 1, "detachKeys": NO_DETACHING}
         found: socket.socket = await self._ask(
-            f"attach to {container}", lambda: as_socket(self.api.attach_socket(container, params=params))
+            f"attach to {container}", lambda: as_socket(self._http.stream(where, query))
         )
         return found
 
     async def execute(self, container: str, argv: Sequence[str]) -> socket.socket:
         """Run a program in a running container, its stdin, stdout and stderr on the socket returned."""
+        streams = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True}
 
         def run() -> socket.socket:
-            made = self.api.exec_create(container, list(argv), stdin=True)
-            return as_socket(self.api.exec_start(made["Id"], socket=True))
+            where = f"/containers/{quoted(container)}/exec"
+            made = self._http.json("POST", where, None, {"Cmd": list(argv), **streams})
+            begin = {"Detach": False, "Tty": False}
+            return as_socket(self._http.stream(f"/exec/{made['Id']}/start", None, begin))
 
         found: socket.socket = await self._ask(f"exec {argv[0]} in {container}", run)
         return found
@@ -215,44 +198,44 @@ class Engine:
     async def pull(self, image: str, platform: str, progress: Callable[[str], None]) -> None:
         """Pull an image, telling of each layer."""
 
-        def fetch() -> None:
-            for line in self.api.pull(image, stream=True, decode=True, platform=platform or None):
+        def fetch(api: Any) -> None:
+            for line in engine_sdk.pull(api, image, platform):
                 if "error" in line:
                     raise EngineError(str(line["error"]))
                 progress(" ".join(str(line[key]) for key in ("id", "status") if line.get(key)))
 
-        await self._ask(f"pull {image}", fetch)
+        await self.work(f"pull {image}", fetch)
 
     async def build(
         self, folder: str, dockerfile: str, tag: str, platform: str, progress: Callable[[str], None]
     ) -> None:
         """Build an image of a folder, as `docker build` with the classic builder does."""
 
-        def make() -> None:
-            options = {
-                "path": folder,
-                "tag": tag,
-                "rm": True,
-                "decode": True,
-                "dockerfile": dockerfile or None,
-            }
-            for line in self.api.build(**options, platform=platform or None):
+        def make(api: Any) -> None:
+            for line in engine_sdk.build(api, folder, dockerfile, tag, platform):
                 if "error" in line:
                     raise EngineError(str(line["error"]))
                 if text := str(line.get("stream", "")).strip():
                     progress(text)
 
-        await self._ask(f"build {folder}", make)
+        await self.work(f"build {folder}", make)
 
     async def work(self, what: str, task: Callable[[Any], Any]) -> Any:
         """A longer piece of work with ``api``, in a thread; what the engine refuses meanwhile is an EngineError."""
-        return await self._ask(what, lambda: task(self.api))
+        return await self._ask(what, lambda: engine_sdk.translated(lambda: task(self.api)))
 
     async def subscribe(self) -> Subscription:
         """Follow the containers' events; those after the return of this call are all seen."""
-        filters = {"type": "container", "event": ["start", "die", "destroy"]}
-        stream = await self._ask("events", lambda: self.api.events(decode=True, filters=filters))
-        return Subscription(stream)
+        query = {"filters": {"type": ["container"], "event": ["start", "die", "destroy"]}}
+        return Subscription(await self._ask("events", lambda: self._http.lines("/events", query)))
+
+    async def _get(self, what: str, path: str, query: Json | None = None) -> Any:
+        return await self._call(what, "GET", path, query)
+
+    async def _call(
+        self, what: str, method: str, path: str, query: Json | None = None, body: Json | None = None
+    ) -> Any:
+        return await self._ask(what, lambda: self._http.json(method, path, query, body))
 
     def _done(self, asked: asyncio.Future[Any]) -> None:
         self._asked.discard(asked)
@@ -270,37 +253,6 @@ class Engine:
             log.debug("engine: %s: %.0f ms", what, (time.monotonic() - began) * 1e3)
 
 
-class Subscription:
-    """An endless answer of the engine's, read by a thread of its own (a daemon: it sits in one long read)."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._loop = asyncio.get_running_loop()
-        self._queue: asyncio.Queue[Event | None] = asyncio.Queue()
-        threading.Thread(target=self._read, name="engine events", daemon=True).start()
-
-    def __aiter__(self) -> Subscription:
-        return self
-
-    async def __anext__(self) -> Event:
-        event = await self._queue.get()
-        if event is None:
-            raise StopAsyncIteration
-        return event
-
-    def _read(self) -> None:
-        try:
-            for line in self._stream:
-                attributes = line.get("Actor", {}).get("Attributes", {})
-                event = Event(line.get("id", ""), line.get("Action", ""), attributes)
-                self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
-        except Exception as error:  # noqa: BLE001
-            # urllib3's, requests' and json's own errors come through here; each means that the stream broke.
-            log.debug("engine events ended: %s", error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
-            self._loop.call_soon_threadsafe(self._queue.put_nowait, None)
-
-
 async def connect(endpoints: Sequence[Endpoint]) -> Engine:
     """The first engine that answers. Refusal if none does, or if it may not be used."""
     refusal: Refusal | None = None
@@ -314,70 +266,24 @@ async def connect(endpoints: Sequence[Endpoint]) -> Engine:
 
 
 def _open(endpoint: Endpoint) -> Engine:
-    import docker
-    import docker.tls
-
-    tls: Any = False
-    if endpoint.ca or endpoint.cert:
-        pair = (endpoint.cert, endpoint.key) if endpoint.cert else None
-        tls = docker.tls.TLSConfig(client_cert=pair, ca_cert=endpoint.ca or None, verify=endpoint.verify)
+    exchange = Exchange(Dialler(endpoint))
     try:
-        api = docker.APIClient(
-            endpoint.url, version="auto", timeout=CALL_TIMEOUT, tls=tls, use_ssh_client=True, max_pool_size=32
-        )
-    except docker.errors.DockerException as error:
-        raise _no_engine(endpoint, error) from error
-    return Engine(api, endpoint)
-
-
-def _no_engine(endpoint: Endpoint, error: BaseException) -> Refusal:
-    where = f"{endpoint.url} ({endpoint.said_by})"
-    for cause in _causes(error):
-        if isinstance(cause, PermissionError):
-            return Refusal(
-                f"no permission to use the engine at {where}",
-                f"add yourself to the group of its socket (`sudo usermod -aG docker {_user_name()}`, then log in "
-                "again), or use a rootless engine",
-            )
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOENT, errno.ECONNREFUSED):
-            return Refusal(
-                f"no container engine answers at {where}",
-                "start it (`sudo systemctl start docker`, Docker Desktop, `colima start`), or name another with "
-                "DOCKER_HOST",
-            )
-        if isinstance(cause, ssl.SSLError):
-            return Refusal(f"the engine at {where} refuses our TLS: {cause.reason}", "check DOCKER_CERT_PATH")
-    return Refusal(f"the engine at {where} cannot be used: {error}", "`docker info` should say more")
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and all it was made from: requests and urllib3 hide the first cause in ``args`` as well."""
-    seen: set[int] = set()
-    todo = [error]
-    while todo:
-        one = todo.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        inner = [one.__cause__, one.__context__, getattr(one, "reason", None), *one.args]
-        todo += [part for part in inner if isinstance(part, BaseException)]
-
-
-def _user_name() -> str:
-    try:
-        return os.getlogin()
-    except OSError:
-        return "$USER"
+        exchange.octets("GET", "/_ping")
+    except Refused as error:
+        exchange.close()
+        raise Refusal(
+            f"the engine at {endpoint.url} ({endpoint.said_by}) cannot be used: {error.sentence}",
+            "`docker info` should say more",
+        ) from error
+    except OSError as error:
+        raise unreachable(endpoint, error) from error
+    return Engine(exchange, endpoint)
 
 
 def _translated(call: Callable[[], Any]) -> Any:
-    import docker.errors
-    import requests.exceptions
-
     try:
         return call()
-    except docker.errors.APIError as error:
-        raise EngineError(error.explanation or str(error), error.status_code or 0) from error
-    except (docker.errors.DockerException, requests.exceptions.RequestException, OSError) as error:
+    except Refused as error:
+        raise EngineError(error.sentence, error.status) from error
+    except OSError as error:
         raise EngineError(f"the engine does not answer: {error}") from error

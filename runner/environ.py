@@ -130,7 +130,10 @@ def configured(env: Iterable[str] | None) -> tuple[bytes, ...]:
 
 
 def choose(
-    target: Sequence[bytes], own: Sequence[bytes], wanted: Wishes = NOTHING_WISHED, images: Iterable[bytes] = ()
+    target: Sequence[bytes],
+    own: Sequence[bytes],
+    wanted: Wishes = NOTHING_WISHED,
+    images: Iterable[bytes] = (),
 ) -> Chosen:
     """The app's variables. ``own`` (from -e and --env-file) win; what is unset is out, of ``images`` (what the app's
     image has by itself) too; an exact name that is included beats the list of what is the container's own.

@@ -3,7 +3,6 @@ something is missing."""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator
@@ -49,7 +48,7 @@ async def examine(
 async def _engines(engine: Engine) -> AsyncIterator[Finding]:
     version, info = await engine.version(), await engine.info()
     yield _engine(version, engine.endpoint)
-    yield _images_there(await asyncio.to_thread(images.present, engine.api))
+    yield _images_there(await images.present(engine))
     yield _pools(info)
     yield kernels({"the engine's machine": str(info.get("KernelVersion") or "")})
     for finding in await _trial(engine, plan.traits(info, same_host=engine.endpoint.same_host)):
@@ -118,7 +117,11 @@ async def _trial(engine: Engine, traits: plan.EngineTraits) -> list[Finding]:
     with_files = plan.BRIDGE_CAPABILITIES + plan.BRIDGE_FILES_CAPABILITIES
     for what, capabilities, devices in (
         ("the bridge", plan.BRIDGE_CAPABILITIES, [plan.TUN]),
-        ("the bridge with files", with_files, [plan.TUN, plan.FUSE]),  # without, a run has no files of the target
+        (
+            "the bridge with files",
+            with_files,
+            [plan.TUN, plan.FUSE],
+        ),  # without, a run has no files of the target
         ("the agent", plan.AGENT_CAPABILITIES + plan.AGENT_FILES_CAPABILITIES, []),
     ):
         found.append(await _may(engine, image, what, capabilities, traits, devices))
@@ -126,12 +129,17 @@ async def _trial(engine: Engine, traits: plan.EngineTraits) -> list[Finding]:
 
 
 async def _any_image(engine: Engine) -> str | None:
-    there = await asyncio.to_thread(engine.api.images)
+    there = await engine.images()
     return str(there[0]["Id"]) if there else None
 
 
 async def _may(
-    engine: Engine, image: str, what: str, capabilities: list[str], traits: plan.EngineTraits, devices: list[Json]
+    engine: Engine,
+    image: str,
+    what: str,
+    capabilities: list[str],
+    traits: plan.EngineTraits,
+    devices: list[Json],
 ) -> Finding:
     host: Json = {
         "NetworkMode": "none",

@@ -1,23 +1,26 @@
 """The two images that a run needs, bridge and agent: built on the engine at first use, found by their hash ever after.
 
 They are built through the engine's API by its classic builder (every engine since 17.05 has it; buildx need not be
-there), from ``runner.sources``. Blocking calls: the caller puts them into a thread.
+there), from ``runner.sources``. Blocking calls, but for ``present``: the caller puts them into a thread.
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import re
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from runner import sources
 from runner.base import ensure_base, no_emulator
+from runner.engine import Engine
 from runner.errors import Refusal
 from runner.labels import IMAGE
+from runner.together import together
 from wire.record import record
 
 log = logging.getLogger(__name__)
@@ -29,6 +32,8 @@ LINK_PATH = "/usr/local/bin/mirror-link"
 """In the agent's image: stdin and stdout joined to a Unix socket."""
 
 ROLES = ("agent", "bridge")
+
+OURS = "mirror-run/*"
 
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Build arguments every builder knows without being told (Dockerfile reference, "Predefined ARGs")."""
@@ -64,14 +69,15 @@ def _named(loaded: sources.Sources) -> Images:
     return Images(bridge=f"mirror-run/bridge:{digest}", agent=f"mirror-run/agent:{digest}")
 
 
-def present(api: Any) -> Images | None:
+async def present(engine: Engine) -> Images | None:
     """The images, if this engine has both."""
-    return _present(api, names())
+    wanted, there = await together(asyncio.to_thread(names), engine.images(OURS))
+    return wanted if _both(wanted, there) else None
 
 
-def _present(api: Any, wanted: Images) -> Images | None:
-    found = {tag for image in api.images(name="mirror-run/*") for tag in image.get("RepoTags") or ()}
-    return wanted if {wanted.bridge, wanted.agent} <= found else None
+def _both(wanted: Images, there: Iterable[Mapping[str, Any]]) -> bool:
+    found = {tag for image in there for tag in image.get("RepoTags") or ()}
+    return {wanted.bridge, wanted.agent} <= found
 
 
 def base(client: Any, progress: Callable[[str], None]) -> str:
@@ -88,7 +94,7 @@ def ensure(client: Any, progress: Callable[[str], None], environ: Mapping[str, s
     api = _low(client)
     loaded = sources.load()
     wanted = _named(loaded)
-    if _present(api, wanted):
+    if _both(wanted, api.images(name=OURS)):
         return wanted
     start = ensure_base(api, progress)
     context = loaded.archive()

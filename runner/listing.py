@@ -73,7 +73,9 @@ async def sessions_table(caller: Caller, context: str, screen: Screen) -> int:
         app = roles.get("app")
         state = app["State"] if app else "without its app"
         mode = labels.get(MODE, "mirror")
-        rows.append((session, _target(labels), mode, labels.get(AUTHOR, ""), _age(now - one["Created"]), state))
+        rows.append(
+            (session, _target(labels), mode, labels.get(AUTHOR, ""), _age(now - one["Created"]), state)
+        )
     screen.table(("SESSION", "TARGET", "MODE", "AUTHOR", "AGE", "STATE"), rows)
     for line in await _draining(engine):
         screen.notice(line)

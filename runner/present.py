@@ -18,7 +18,9 @@ class Present:
     filtered: str = ""
     _now: dict[int, tuple[AppPort, ...]] = field(default_factory=dict)
     _said: str = ""
-    _stale: bool = False  # something that was said of has gone: what there is then is worth saying, same or not
+    _stale: bool = (
+        False  # something that was said of has gone: what there is then is worth saying, same or not
+    )
 
     def notice(self, index: int, now: tuple[AppPort, ...]) -> None:
         self._now[index] = tuple(sorted(now, key=lambda port: (port.proto, port.target)))

@@ -13,6 +13,7 @@ import signal
 import time
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from links.link import CallFailed, LinkEnded
 from runner import (
@@ -129,7 +130,7 @@ class Session:
             seeker.find(listed),
             self._table(),
             self.engine.info(),
-            asyncio.to_thread(images.present, self.engine.api),
+            images.present(self.engine),
             self.engine.subscribe(),
             asyncio.wait_for(listed, None),
         )
@@ -140,7 +141,7 @@ class Session:
         if not traits.same_host:
             why = "the engine is on another machine: nothing of this one is mounted"
             tree = worktree.WorkTree(None, why)
-        ours = built or await asyncio.to_thread(images.ensure, self.engine.api, self.screen.step)
+        ours = built or await self.engine.work("images", partial(images.ensure, progress=self.screen.step))
         bridge_image, image = await together(
             self.engine.inspect_image(ours.bridge),
             app_image.settle(self.engine, self.options, self.caller, self.place.original, self.screen.step),
@@ -171,7 +172,9 @@ class Session:
 
     async def _make(self) -> None:
         for _ in range(agents.TRIES):
-            way = await self.place.way(self.pair.ours, self.pair.traits, files=plan.serves_files(self.options))
+            way = await self.place.way(
+                self.pair.ours, self.pair.traits, files=plan.serves_files(self.options)
+            )
             try:
                 self.founded, *_ = await together(
                     self.place.open(),
@@ -224,7 +227,9 @@ class Session:
         except (CallFailed, LinkEnded) as error:
             said = "\n".join(self.pair.last_words())
             without = "leave the target's files out: --fs-mode local" if "FUSE" in error.reason else ""
-            raise Refusal(f"the bridge could not be set up: {error.reason}\n{said}".rstrip(), without) from error
+            raise Refusal(
+                f"the bridge could not be set up: {error.reason}\n{said}".rstrip(), without
+            ) from error
         self.place.configured()
         self.screen.notice(
             f"as {self.place.name}: {chosen.kept} of its variables, {chosen.left_out} left out as the container's own"

@@ -35,7 +35,9 @@ def without(options: RunOptions) -> RunOptions:
 def refused(options: RunOptions, why: str) -> RunOptions:
     """``without``, if nobody asked for files by name; else Refusal, which begins with ``why``."""
     if served(options) != FilesMode.NONE and named(options):
-        raise Refusal(f"no files of the target: {why}", "have it allow that, or leave them out: --fs-mode local")
+        raise Refusal(
+            f"no files of the target: {why}", "have it allow that, or leave them out: --fs-mode local"
+        )
     return without(options)
 
 

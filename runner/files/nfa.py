@@ -195,7 +195,8 @@ def _octets(test: Callable[[str], bool]) -> int:
 
 CATEGORIES = {
     sre.CATEGORY_DIGIT: _octets(str.isdigit),
-    sre.CATEGORY_SPACE: _octets(str.isspace) & ~(0xF << 0x1C),  # \s is [ \t\n\r\f\v], str.isspace has 0x1c to 0x1f too
+    sre.CATEGORY_SPACE: _octets(str.isspace)
+    & ~(0xF << 0x1C),  # \s is [ \t\n\r\f\v], str.isspace has 0x1c to 0x1f too
     sre.CATEGORY_WORD: _octets(lambda one: one.isalnum() or one == "_"),
 }
 CATEGORIES |= {

@@ -15,7 +15,7 @@ from typing import Any
 
 import requests
 
-from runner.engine import Account
+from runner.engine_sdk import Account
 from runner.errors import Refusal
 from runner.kube.agent_images import Name
 

@@ -215,7 +215,9 @@ async def look(
         targetless=said.targetless,
     )
     if wanted.kind == names.TARGETLESS and asked.named(options) and plan.serves_files(options):
-        raise Refusal("without a target there are no files of it", "leave out what was said of files, or name a target")
+        raise Refusal(
+            "without a target there are no files of it", "leave out what was said of files, or name a target"
+        )
     if wanted.kind == names.TARGETLESS and not (options.image or options.build):
         raise Refusal(
             "without a target there is no image to run in", "choose one: --image IMAGE, or --build DIR"

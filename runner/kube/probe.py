@@ -59,9 +59,7 @@ async def probed(
     proof = Proof(secrets.token_hex(4), secrets.token_bytes(32), caller.name)
     async with AsyncExitStack() as undo:
         try:
-            agents = await chosen_agents(
-                cluster, options, caller, target, proof, screen, at_hand, LOOKS_FOR
-            )
+            agents = await chosen_agents(cluster, options, caller, target, proof, screen, at_hand, LOOKS_FOR)
             undo.push_async_callback(agents.close)
             await agents.prepare()
             began = time.monotonic()

@@ -17,6 +17,7 @@ from wire.messages import FilesMode
 ALWAYS = ("mirror", "outgoing", "env")
 """What a session uses that nobody asked anything of; files too, unless `--fs-mode local` leaves them."""
 
+
 def _chooses(options: RunOptions) -> bool:
     return stealing.filtered(options) and not options.steal
 

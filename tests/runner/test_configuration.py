@@ -79,7 +79,9 @@ def test_the_command_line_wins(asked: list[RunOptions]) -> None:
 
 
 @pytest.mark.parametrize("words", [["npm", "start"], ["-e", "A=1", "npm", "start"], ["run", "npm", "start"]])
-def test_with_a_target_in_the_file_the_words_are_the_command(asked: list[RunOptions], words: list[str]) -> None:
+def test_with_a_target_in_the_file_the_words_are_the_command(
+    asked: list[RunOptions], words: list[str]
+) -> None:
     written(".mirror-run.yaml", "target: deploy/cart\n")
     assert cli.run_words(words) == 0
     assert (asked[0].target, asked[0].command) == ("deploy/cart", ("npm", "start"))

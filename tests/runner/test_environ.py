@@ -96,7 +96,9 @@ def test_mapped_by_name() -> None:
     wanted = environ.wishes(mappings=[".+_TIMEOUT=10000", r"(\w+)_URL=http://\1.test/?a=b", ".*=never"])
     assert variables(wanted) == (b"A_TIMEOUT=10000", b"DB_URL=http://DB.test/?a=b", b"N\xffME=never")
     assert variables(wanted, b"A_TIMEOUT=mine")[0] == b"A_TIMEOUT=mine"
-    assert variables(environ.wishes(mappings=["TIMEOUT=1"]))[0] == b"A_TIMEOUT=5"  # the whole name, or not at all
+    assert (
+        variables(environ.wishes(mappings=["TIMEOUT=1"]))[0] == b"A_TIMEOUT=5"
+    )  # the whole name, or not at all
 
 
 @pytest.mark.parametrize("text", ["NO_EQUALS", "=value", "(=x", r"A=\1", r"(A)=\2", r"A=\g<no>"])

@@ -38,7 +38,11 @@ def test_rules_without_files_are_refused() -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [RunOptions("x", fs_mode="read"), RunOptions("x", fs_local=("x",)), RunOptions("x", fs_mapped=("/a:/b",))],
+    [
+        RunOptions("x", fs_mode="read"),
+        RunOptions("x", fs_local=("x",)),
+        RunOptions("x", fs_mapped=("/a:/b",)),
+    ],
 )
 def test_who_said_something_of_files_is_not_run_without(options: RunOptions) -> None:
     with pytest.raises(Refusal) as refused:
@@ -92,7 +96,12 @@ def test_an_image_of_one_s_own_is_the_project_s() -> None:
         RunOptions("x", build="."): [Whose.LOCAL, Whose.READ, Whose.READ, Whose.LOCAL],
         RunOptions("x", image="mine"): [Whose.LOCAL, Whose.READ, Whose.READ, Whose.LOCAL],
         RunOptions("x", image="mine", fs_mode="read"): [Whose.READ, Whose.READ, Whose.READ, Whose.READ],
-        RunOptions("x", image="mine", fs_read_only=("^/srv",)): [Whose.LOCAL, Whose.READ, Whose.READ, Whose.READ],
+        RunOptions("x", image="mine", fs_read_only=("^/srv",)): [
+            Whose.LOCAL,
+            Whose.READ,
+            Whose.READ,
+            Whose.READ,
+        ],
     }
     for options, whose in wanted.items():
         rules = asked.rules(options, caller, ("/data",), "/nonexistent")

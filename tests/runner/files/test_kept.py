@@ -17,11 +17,15 @@ def test_made_once_and_kept(tmp_path: Path) -> None:
     assert made == rules.table.packed()
     (file,) = tmp_path.iterdir()
     file.write_bytes(b"as kept")
-    assert kept.table(Rules(Mode.OVERRIDES, Wishes(local=("^/srv",)), home="/home/ada"), tmp_path) == b"as kept"
+    assert (
+        kept.table(Rules(Mode.OVERRIDES, Wishes(local=("^/srv",)), home="/home/ada"), tmp_path) == b"as kept"
+    )
 
 
 def test_others_are_others_and_few_stay(tmp_path: Path) -> None:
-    made = {kept.table(Rules(Mode.OVERRIDES, Wishes(local=(f"^/{n}",))), tmp_path) for n in range(kept.TABLES + 3)}
+    made = {
+        kept.table(Rules(Mode.OVERRIDES, Wishes(local=(f"^/{n}",))), tmp_path) for n in range(kept.TABLES + 3)
+    }
     assert len(made) == kept.TABLES + 3
     assert len(list(tmp_path.iterdir())) == kept.TABLES
 

@@ -18,7 +18,12 @@ from runner.files.rules import Mode, Rules, Wishes
     ("pattern", "template", "path", "becomes"),
     [
         ("^/home/([^/]+)/conf", r"/etc/\1", "/home/ada/conf/x", "/etc/ada/x"),
-        (r"^/app/(?:config|conf)/(.*)\.local\.(yaml|json)$", r"/etc/\1.\2", "/app/conf/a.local.json", "/etc/a.json"),
+        (
+            r"^/app/(?:config|conf)/(.*)\.local\.(yaml|json)$",
+            r"/etc/\1.\2",
+            "/app/conf/a.local.json",
+            "/etc/a.json",
+        ),
         ("^/a(b*?)(b*)c", r"/\2-\1", "/abbbc/d", "/bbb-/d"),
         ("^/(x|xy)(z|yz)", r"/\1/\2", "/xyz", "/x/yz"),
         ("^/(?i:readme)$", "/R", "/ReadMe", "/R"),
@@ -79,7 +84,9 @@ def test_what_cannot_be_is_said(pattern: str, template: str, why: str) -> None:
 
 
 def test_rules_are_asked_of_what_it_becomes() -> None:
-    wishes = Wishes(read_only=("^/srv/",), mapped=(("^/home/[^/]+/app/(.*)", r"/srv/\1"), ("/app", "/opt/app")))
+    wishes = Wishes(
+        read_only=("^/srv/",), mapped=(("^/home/[^/]+/app/(.*)", r"/srv/\1"), ("/app", "/opt/app"))
+    )
     rules = Rules(Mode.OVERRIDES, wishes)
     assert rules.decide("/home/ada/app/x/y").why == "your pattern ^/srv/, as /srv/x/y"
     assert rules.decide("/app/z").path == "/opt/app/z"

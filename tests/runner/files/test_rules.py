@@ -37,7 +37,11 @@ RULES = Rules(
         ("/app/config/x", Whose.READ, "your pattern ^/etc/app, as /etc/app/x"),
         ("/app/configuration", Whose.READ, "--fs-mode read"),
         ("/home/ada/shop/api.txt", Whose.LOCAL, "the project's: /home/ada/shop"),
-        ("/home/ada/shop/certs-of-target/x", Whose.READ, "a mount of the target's: /home/ada/shop/certs-of-target"),
+        (
+            "/home/ada/shop/certs-of-target/x",
+            Whose.READ,
+            "a mount of the target's: /home/ada/shop/certs-of-target",
+        ),
         ("/home/ada/.bashrc", Whose.LOCAL, "the user's home: /home/ada"),
         ("/home/adam", Whose.LOCAL, "by default"),
         ("/data", Whose.READ, "a mount of the target's: /data"),
@@ -86,8 +90,6 @@ def test_a_pattern_that_cannot_be_is_named(pattern: str) -> None:
     with pytest.raises(Refusal) as refused:
         _ = Rules(Mode.READ, Wishes(local=("fine", pattern))).table
     assert repr(pattern) in refused.value.what
-
-
 
 
 def test_packed_is_laid_out_as_it_says() -> None:

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from runner.engine import Account
+from runner.engine_sdk import Account
 from runner.errors import Refusal
 from runner.kube import image_list
 from runner.kube.agent_images import Name
