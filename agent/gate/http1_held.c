@@ -1,22 +1,15 @@
 /* See http1_held.h. */
 #include "agent/gate/http1_held.h"
+#include "agent/http/method.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define SMALL 2048 /* nearly all that may be repeated fits, and the memory stays for the next */
 
-static bool safe(const uint8_t *method, size_t n) {
-    static const char *const these[] = {"GET", "HEAD", "OPTIONS", "TRACE"};
-    for (size_t i = 0; i < sizeof these / sizeof *these; i++)
-        if (strlen(these[i]) == n && memcmp(these[i], method, n) == 0)
-            return true;
-    return false;
-}
-
 void http1_held_begin(struct http1_held *h, const uint8_t *method, size_t n) {
     h->n = 0;
-    h->may = safe(method, n);
+    h->may = http_method_is_safe(method, n);
 }
 
 void http1_held_add(struct http1_held *h, const uint8_t *p, size_t n) {

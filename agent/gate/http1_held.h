@@ -1,8 +1,8 @@
 /* What an app was given of a request and has not answered a word of, for as long as another may still be asked in its place.
  *
  * An app that closes an idle connection just as a request comes, or that ends while requests wait in its backlog, loses what it never
- * looked at; nobody can tell that from one that it began to work on. So only requests of a safe method may be repeated (RFC 9110
- * 9.2.1; 9.2.2 would allow PUT and DELETE too, which clients do not repeat either), and only before any octet of an answer. */
+ * looked at; nobody can tell that from one that it began to work on. So only requests of a safe method may be repeated
+ * (agent/http/method.h), and only before any octet of an answer. */
 #pragma once
 
 #include <stdbool.h>

@@ -52,7 +52,7 @@ static bool alive(const struct http2 *h) {
 
 static bool has_streams(const struct http2 *h, unsigned slot) {
     for (size_t i = 0; i < h->streams_n; i++)
-        if (h->streams[i]->slot == slot && !h->streams[i]->closed)
+        if (h->streams[i]->slot == slot && !h->streams[i]->closed && !h->streams[i]->again)
             return true;
     return false;
 }
@@ -81,12 +81,14 @@ static void close_all(struct http2 *h) {
 static void settle(struct http2 *h) {
     if (!alive(h) || !h->taken)
         return;
+    http2_give_away(h);
     for (unsigned k = 0; k < EXCHANGE_APPS; k++) {
         struct http2_leg *leg = &h->leg[k];
         http2_leg_pump(leg);
         if (leg->failed || (leg->going && !has_streams(h, k)))
             cut_leg(h, k);
     }
+    http2_give_away(h);
     http2_pump(h);
     for (unsigned k = 0; k < EXCHANGE_APPS; k++)
         http2_leg_pump(&h->leg[k]); /* windows that the pump has freed */
@@ -180,11 +182,13 @@ void http2_accepted(struct http2 *h, unsigned party) {
     leg->state = HTTP2_LEG_UP;
     for (size_t i = 0; i < h->streams_n; i++) {
         struct http2_stream *s = h->streams[i];
-        if (s->slot != leg->slot)
+        if (s->slot != leg->slot || s->again)
             continue;
         h->repay += s->unpaid;
+        s->repaid += s->unpaid;
         s->unpaid = 0;
-        http2_fields_free(&s->fields);
+        if (s->fields.used > HTTP2_AGAIN)
+            http2_fields_free(&s->fields);
     }
     settle(h);
 }
@@ -193,9 +197,7 @@ void http2_refused(struct http2 *h, unsigned party) {
     struct http2_leg *leg = &h->leg[party - EXCHANGE_APP];
     if (leg->state != HTTP2_LEG_ASKED)
         return;
-    leg->refused = true;
-    if (h->left == 0)
-        http2_leg_refused(leg);
+    http2_leg_lost(leg);
     settle(h);
 }
 
@@ -204,10 +206,7 @@ void http2_link(struct http2 *h, unsigned slot, bool up, uint64_t now) {
     h->now = now;
     if (up || leg->state == HTTP2_LEG_NONE) {
         leg->lost_at = EXCHANGE_NEVER;
-    } else if (leg->state == HTTP2_LEG_ASKED && !leg->refused) {
-        exchange_cut(h->x, EXCHANGE_APP + slot);
-        http2_refused(h, EXCHANGE_APP + slot);
-    } else if (has_streams(h, slot)) {
+    } else if (leg->state == HTTP2_LEG_UP && has_streams(h, slot)) {
         leg->lost_at = now + h->x->rules->slot[slot].link_lost_after;
     } else {
         cut_leg(h, slot);
@@ -216,11 +215,7 @@ void http2_link(struct http2 *h, unsigned slot, bool up, uint64_t now) {
 }
 
 void http2_gone(struct http2 *h, unsigned slot) {
-    struct http2_leg *leg = &h->leg[slot];
-    if (leg->state == HTTP2_LEG_ASKED && !leg->refused)
-        http2_link(h, slot, false, h->now);
-    else
-        cut_leg(h, slot);
+    cut_leg(h, slot);
     settle(h);
 }
 

@@ -48,10 +48,13 @@ void http2_body_begin(struct http2 *h, const struct http2_frame *f) {
 void http2_body(struct http2 *h, const uint8_t *p, size_t n) {
     struct http2_stream *s = http2_stream_find(h, h->stream);
     bool dead = s == NULL || s->closed;
-    if (!dead && h->leg[s->slot].state != HTTP2_LEG_UP)
+    if (!dead && (s->again || h->leg[s->slot].state != HTTP2_LEG_UP)) {
         s->unpaid += (uint32_t)n;
-    else
+    } else {
         h->repay += (uint32_t)n;
+        if (!dead)
+            s->repaid += (uint32_t)n;
+    }
     size_t left = h->left;
     if (h->body_padded) {
         h->body_padding = p[0];

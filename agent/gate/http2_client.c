@@ -133,12 +133,6 @@ static bool payload(struct http2 *h, const uint8_t *p, size_t n) {
     return true;
 }
 
-static void give_away(struct http2 *h) {
-    for (unsigned k = 0; k < EXCHANGE_APPS; k++)
-        if (h->leg[k].refused)
-            http2_leg_refused(&h->leg[k]);
-}
-
 /* Whether the client has begun as HTTP/2 does; the target may have spoken before it. */
 static enum http2_done preface(struct http2 *h, const uint8_t *p, size_t n) {
     size_t have = n < HTTP2_PREFACE_N ? n : HTTP2_PREFACE_N;
@@ -175,7 +169,7 @@ size_t http2_client(struct http2 *h, const uint8_t *p, size_t n) {
         if (h->taken && h->left == 0) { /* the frame may be followed by octets of ours */
             http2_say_target(h, p + from, at - from);
             from = at;
-            give_away(h);
+            http2_give_away(h);
         }
         size_t until = at;
         is = next(h, p + at, n - at, &part);

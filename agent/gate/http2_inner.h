@@ -18,6 +18,8 @@ enum {
         1048576, /* octets held for apps, from which on the connection's window is not repaid before they took them */
     HTTP2_LEG_WINDOW =
         262144, /* octets of DATA that an app may send and the client has not room for */
+    HTTP2_AGAIN =
+        8192, /* octets of the fields of a request that an app has, kept until it is answered */
 };
 
 struct http2_octets {
@@ -34,15 +36,19 @@ struct http2_stream {
     bool app_ended;    /* END_STREAM or RST_STREAM is on its way to the client */
     bool closed;       /* the leg knows it no more */
     bool sent;         /* the leg has sent its head */
+    bool heard;        /* the app has said something of an answer */
+    bool again;        /* it is to be given away when the client's present frame has ended */
     int64_t window;    /* what the client may still send */
     uint32_t unpaid; /* octets not repaid to the connection's window: the leg is not accepted yet */
-    uint32_t grant;  /* the client's WINDOW_UPDATEs that the leg is still to be told */
+    uint32_t repaid; /* octets that were */
+    uint32_t grant;  /* the client's WINDOW_UPDATEs: the leg is told when it sends the head */
     uint32_t queued; /* frames on their way to the client */
     uint8_t padding;
     uint8_t flags; /* of its HEADERS */
     uint8_t priority[5];
     struct http2_octets body;
-    struct http2_fields fields, trailers;
+    struct http2_fields fields; /* until it is heard, if they are few enough */
+    struct http2_fields trailers;
 };
 
 enum http2_leg_state { HTTP2_LEG_NONE, HTTP2_LEG_ASKED, HTTP2_LEG_UP };
@@ -53,7 +59,6 @@ struct http2_leg {
     uint8_t state; /* enum http2_leg_state */
     bool going;    /* the app said GOAWAY */
     bool failed;   /* to be given up after the present call */
-    bool refused;  /* its streams are to be given away when the client's present frame has ended */
     nghttp2_session *session;
     uint64_t lost_at;
     struct http2_fields fields; /* of the block that is arriving */
@@ -72,6 +77,7 @@ struct http2 {
     bool overrun; /* more settings are not acknowledged than are followed */
     uint8_t why;  /* the client cannot be understood: enum exchange_why */
     bool stuck;   /* the target does not read: the client's frames for it wait */
+    bool again;   /* there are such streams */
     /* the client's side */
     uint32_t left; /* octets of the present frame's payload */
     uint8_t what;  /* enum http2_what */
@@ -140,10 +146,13 @@ void http2_leg_window(struct http2_leg *leg, uint32_t initial);
 size_t http2_leg_take(struct http2_leg *leg, const uint8_t *p, size_t n);
 void http2_leg_pump(struct http2_leg *leg);               /* what the session wants to send */
 void http2_leg_consumed(struct http2_leg *leg, size_t n); /* DATA that went to the client */
-void http2_leg_lost(struct http2_leg *leg);               /* its streams: 502 or reset */
-void http2_leg_refused(
-    struct http2_leg *leg); /* its streams: the target's, where they still can be */
 void http2_leg_free(struct http2_leg *leg);
+
+/* --- http2_lost.c --- */
+void http2_leg_lost(struct http2_leg *leg); /* also one that has not come */
+void http2_again(struct http2 *h,
+                 struct http2_stream *s); /* its app has not begun it, and will not */
+void http2_give_away(struct http2 *h);    /* nothing, within a client's frame */
 
 /* --- http2_out.c --- */
 void http2_pump(struct http2 *h); /* sends the client what may be sent now */

@@ -8,7 +8,7 @@
 
 static struct http2_stream *known(struct http2_leg *leg, int32_t id) {
     struct http2_stream *s = http2_stream_find(leg->h, (uint32_t)id);
-    return s != NULL && s->slot == leg->slot && !s->closed ? s : NULL;
+    return s != NULL && s->slot == leg->slot && !s->closed && !s->again ? s : NULL;
 }
 
 static int on_begin(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
@@ -45,10 +45,15 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         return 0;
     bool done = true;
     if (frame->hd.type == NGHTTP2_HEADERS) {
+        s->heard = true;
+        http2_fields_free(&s->fields);
         s->answered |= final_status(&leg->fields);
         done = http2_queue_block(leg, s, &leg->fields, ends);
     } else if (frame->hd.type == NGHTTP2_DATA && ends) {
         done = http2_queue_data(leg, s, NULL, 0, true);
+    } else if (frame->hd.type == NGHTTP2_RST_STREAM && !s->heard &&
+               frame->rst_stream.error_code == NGHTTP2_REFUSED_STREAM) {
+        http2_again(leg->h, s);
     } else if (frame->hd.type == NGHTTP2_RST_STREAM) {
         done = http2_queue_reset(leg, s, frame->rst_stream.error_code);
     }
@@ -72,6 +77,10 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
     struct http2_stream *s = known(leg, id);
     if (s == NULL)
         return 0;
+    if (!s->heard && (!s->sent || code == NGHTTP2_REFUSED_STREAM)) { /* by GOAWAY, too */
+        http2_again(leg->h, s);
+        return 0;
+    }
     if (!s->app_ended)
         http2_queue_reset(leg, s, code);
     s->closed = true;
@@ -91,7 +100,6 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *u
     s->sent = true;
     if (s->grant > 0)
         nghttp2_submit_window_update(session, 0, (int32_t)s->id, (int32_t)s->grant);
-    s->grant = 0;
     return 0;
 }
 
@@ -162,7 +170,7 @@ static bool begin(struct http2_leg *leg) {
 }
 
 bool http2_leg_may(const struct http2_leg *leg) {
-    return !leg->going && !leg->failed && !leg->refused && leg->lost_at == EXCHANGE_NEVER;
+    return !leg->going && !leg->failed && leg->lost_at == EXCHANGE_NEVER;
 }
 
 static nghttp2_priority_spec priority(const struct http2_stream *s) {
@@ -193,25 +201,25 @@ bool http2_leg_open(struct http2_leg *leg, struct http2_stream *s) {
         leg->state = HTTP2_LEG_ASKED;
         exchange_ask(leg->h->x, EXCHANGE_APP + leg->slot);
     }
-    if (done && leg->state == HTTP2_LEG_UP)
+    if (done && leg->state == HTTP2_LEG_UP && s->fields.used > HTTP2_AGAIN)
         http2_fields_free(&s->fields);
     return done;
 }
 
 void http2_leg_more(struct http2_leg *leg, struct http2_stream *s) {
-    nghttp2_session_resume_data(leg->session,
-                                (int32_t)s->id); /* not deferred: it is asked anyway */
+    if (!s->again)
+        nghttp2_session_resume_data(leg->session,
+                                    (int32_t)s->id); /* not deferred: it is asked anyway */
 }
 
 void http2_leg_grant(struct http2_leg *leg, struct http2_stream *s, uint32_t n) {
-    if (s->sent)
+    s->grant = s->grant + n < INT32_MAX ? s->grant + n : INT32_MAX;
+    if (s->sent && !s->again)
         nghttp2_submit_window_update(leg->session, 0, (int32_t)s->id, (int32_t)n);
-    else
-        s->grant += n;
 }
 
 void http2_leg_cancel(struct http2_leg *leg, struct http2_stream *s, uint32_t code) {
-    if (leg->session != NULL && !s->closed)
+    if (leg->session != NULL && !s->closed && !s->again)
         nghttp2_submit_rst_stream(leg->session, 0, (int32_t)s->id, code);
 }
 

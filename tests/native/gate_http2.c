@@ -312,6 +312,128 @@ static void lost_apps(void) {
             app_lost(policy, how);
 }
 
+/* --- what is asked of the target in the place of an app that did not begin it, or may be asked of another ---------------- */
+
+/* The app loses its connection. */
+static void lose_app(int how) {
+    if (how == 0) {
+        play_ends(&y, APP);
+    } else if (how == 1) {
+        y.asked[APP] = false;
+        exchange_reset(y.x, APP, y.now);
+    } else {
+        exchange_link(y.x, 0, false, y.now);
+        exchange_tick(y.x, y.now + 5000);
+    }
+    twin_free(&app);
+    twin_server(&app, &y, APP, "anna", NULL, 0);
+    move();
+}
+
+static void resets(int32_t id, uint32_t code) {
+    struct seen *s = twin_seen(&client, id);
+    EXPECT(s->reset && s->code == code);
+}
+
+/* A safe request without a word of an answer. The target has it under its own number, so not after a higher one. */
+static void safe_requests(void) {
+    for (int how = 0; how < 3; how++)
+        for (uint8_t policy = EXCHANGE_GONE_TARGET; policy <= EXCHANGE_GONE_RESET; policy++) {
+            begin();
+            y.rules.slot[0].on_app_gone = policy;
+            app.silent = true;
+            int32_t old = twin_ask(&client, "/a", "anna", 0, false);
+            int32_t targets = twin_ask(&client, "/t", NULL, 0, false);
+            int32_t young = twin_ask(&client, "/a", "anna", 0, false);
+            int32_t unsafe = twin_ask(&client, "/a", "anna", 10, false);
+            move();
+            EXPECT(twin_seen(&app, young)->ended && twin_seen(&app, unsafe)->ended);
+            lose_app(how);
+            twin_expect(&client, targets, "target", 0);
+            if (policy == EXCHANGE_GONE_TARGET) {
+                twin_expect(&client, young, "target", 0);
+                resets(old, NGHTTP2_REFUSED_STREAM);
+                resets(unsafe, NGHTTP2_INTERNAL_ERROR);
+            } else if (policy == EXCHANGE_GONE_502) {
+                EXPECT(memcmp(twin_seen(&client, young)->fields.p, ":status: 502\n", 13) == 0);
+            } else {
+                resets(young, NGHTTP2_INTERNAL_ERROR);
+            }
+            exchange_link(y.x, 0, true, y.now);
+            int32_t again = twin_ask(&client, "/a", "anna", 10, true);
+            move();
+            twin_expect(&client, again, "anna", 10);
+            finish();
+        }
+}
+
+/* Of any method, whatever the session says: the app has said itself that it did not begin them. A body that was repaid to the
+ * client in the target's stead the target could not be given. */
+static void not_begun(void) {
+    for (unsigned how = 0; how < 2; how++) {
+        begin();
+        y.rules.slot[0].on_app_gone = EXCHANGE_GONE_RESET;
+        int32_t open = twin_ask(&client, "/a", "anna", 10, true);
+        twin_seen(&client, open)->streams = true;
+        move();
+        app.silent = true;
+        int32_t body = twin_ask(&client, "/a", "anna", 10, false);
+        int32_t none = twin_ask(&client, "/a", "anna", 0, false);
+        move();
+        if (how == 0) {
+            nghttp2_submit_goaway(app.session, 0, open, NGHTTP2_NO_ERROR, NULL, 0);
+        } else {
+            nghttp2_submit_rst_stream(app.session, 0, body, NGHTTP2_REFUSED_STREAM);
+            nghttp2_submit_rst_stream(app.session, 0, none, NGHTTP2_REFUSED_STREAM);
+        }
+        move();
+        twin_expect(&client, none, "target", 0);
+        resets(body, NGHTTP2_REFUSED_STREAM);
+        app.silent = false;
+        twin_seen(&client, open)->last = true;
+        nghttp2_session_resume_data(client.session, open);
+        move();
+        twin_expect(&client, open, "anna", 10);
+        finish();
+    }
+}
+
+/* The app goes while the client is in the middle of a frame for the target; what the client then says of the stream is the
+ * target's too, and what it had granted. */
+static void within_a_frame(void) {
+    begin();
+    app.silent = true;
+    int32_t chat = twin_ask(&client, "/svc/Chat", NULL, 10, true);
+    twin_seen(&client, chat)->streams = true;
+    int32_t id = twin_ask(&client, "/a", "anna", 0, false);
+    move();
+    nghttp2_submit_window_update(client.session, 0, id, 100000);
+    move();
+    twin_seen(&client, chat)->size += 5000;
+    nghttp2_session_resume_data(client.session, chat);
+    const uint8_t *p;
+    ssize_t n = nghttp2_session_mem_send(client.session, &p);
+    EXPECT(n > 5000);
+    play_says(&y, CLIENT, p, 3000);
+    play_ends(&y, APP);
+    EXPECT(!twin_seen(&target, id)->began);
+    play_says(&y, CLIENT, p + 3000, (size_t)n - 3000);
+    twin_free(&app);
+    twin_server(&app, &y, APP, "anna", NULL, 0);
+    nghttp2_submit_window_update(client.session, 0, id, 1000);
+    target.silent = true;
+    move();
+    EXPECT(twin_seen(&target, id)->ended);
+    EXPECT(nghttp2_session_get_stream_remote_window_size(target.session, id) ==
+           65535 + 100000 + 1000);
+    target.silent = false;
+    twin_seen(&client, chat)->last = true;
+    nghttp2_session_resume_data(client.session, chat);
+    move();
+    EXPECT(twin_seen(&client, chat)->body.n == 5010 && twin_seen(&client, chat)->ended);
+    finish();
+}
+
 static void app_goes_away(void) {
     begin();
     int32_t open = twin_ask(&client, "/a", "anna", 10, true);
@@ -490,6 +612,9 @@ static const struct test tests[] = {
     TEST(pings_and_resets_pass),
     TEST(refused),
     TEST(lost_apps),
+    TEST(safe_requests),
+    TEST(not_begun),
+    TEST(within_a_frame),
     TEST(app_goes_away),
     TEST(slow_app),
     TEST(padding),
