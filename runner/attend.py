@@ -28,7 +28,7 @@ ENDED_BY_INIT = 137
 """Exit code of mirror-init when the bridge has left it; also of a command that was killed by somebody."""
 
 BRIDGE_ENDS_WITHIN = 0.5
-"""Seconds in which the end of a bridge is heard of after that of the command it took along."""
+"""Seconds in which the end of a bridge is heard of after that of the command it took along, where there is time."""
 
 LAST_WORDS_WITHIN = 4.0
 """Seconds for the app's end to be reported once the bridge has ended (mirror-init gives the app 2)."""
@@ -85,7 +85,7 @@ class Attention:
             ends: list[asyncio.Future[Any]] = [self.app_exit, self.pair.bridge.ended, unread, gone, revoked]
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if self.app_exit.done() and self.app_exit.result() == ENDED_BY_INIT:
-                await asyncio.wait([self.pair.bridge.ended], timeout=BRIDGE_ENDS_WITHIN)
+                await self._hear_whether_the_bridge_ended()
             by_itself = self.app_exit.done() and self.app_exit.result() != ENDED_BY_INIT
             if self.pair.bridge.ended.done() and not by_itself and not gone.done():
                 await asyncio.wait(
@@ -108,6 +108,20 @@ class Attention:
         finally:
             gone.cancel()
             revoked.cancel()
+
+    async def _hear_whether_the_bridge_ended(self) -> None:
+        """Its link's end may be read after the engine's word on the command: then the engine is asked."""
+        ended: list[asyncio.Future[Any]] = [self.pair.bridge.ended]
+        done, _ = await asyncio.wait(ended, timeout=BRIDGE_ENDS_WITHIN)
+        if not done and not await self._bridge_runs():
+            await asyncio.wait(ended, timeout=LAST_WORDS_WITHIN)
+
+    async def _bridge_runs(self) -> bool:
+        try:
+            return bool((await self.engine.inspect(self.pair.bridge_id))["State"]["Running"])
+        except EngineError as error:
+            log.debug("%s", error)  # it is removed already, or the engine has gone away
+            return False
 
     # --- what is heard ---------------------------------------------------------------------------------------------
 

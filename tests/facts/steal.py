@@ -33,6 +33,7 @@ while True:
     if not first:
         os.dup2(kept[-1].fileno(), 0)
         kept.pop().close()
+    print("accepted", flush=True)
 """
 
 

@@ -13,11 +13,17 @@ from tests.net.mirror.lab import TARGET4, TARGET6
 pytestmark = pytest.mark.net
 
 
+def accepted(process: subprocess.Popen[str]) -> None:
+    """It has the connection, at the number that it is to have there."""
+    assert process.stdout is not None
+    assert process.stdout.readline() == "accepted\n"
+
+
 @pytest.mark.parametrize("target", [TARGET4, TARGET6])
 def test_who_is_connected_is_reset_if_the_owner_goes_last(target: str) -> None:
     with lab() as made, owner(made, redirect(80)) as process, made.connect(target, 80) as client:
+        accepted(process)
         process.kill()
-        client.settimeout(1)
         with pytest.raises(ConnectionResetError):
             client.recv(1)
 
@@ -28,7 +34,9 @@ def test_and_hangs_if_the_owner_goes_first() -> None:
         owner(made, redirect(80), first=False) as process,
         made.connect(TARGET4, 80) as client,
     ):
+        accepted(process)
         process.kill()
+        process.wait()  # all its descriptors are closed
         client.settimeout(0.5)
         with pytest.raises(TimeoutError):
             client.recv(1)

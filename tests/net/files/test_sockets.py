@@ -146,6 +146,8 @@ def test_a_link_that_ends_ends_them_and_the_next_serves(files: Files, target: Ta
     with listening(target.root / "own/s") as server:
         with reach(files, "/own/s") as app:
             there, _ = server.accept()
+            there.sendall(b"x")
+            assert app.recv(1) == b"x"  # the bridge has accepted; whom it has not is reset
             files.tell("cut")
             assert app.recv(1) == b""
             there.settimeout(20)
