@@ -8,6 +8,7 @@ and the command.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -15,17 +16,34 @@ from typing import Any
 
 import click
 
-from runner import VERSION, cli_images, cli_install, config, configuration
+from runner import VERSION, config, configuration
 from runner import cli_options as opt
 from runner.errors import FAILED, Interrupted, Refusal
 from runner.screen import Screen
 
+ELSEWHERE = {
+    "images": "runner.cli_images",
+    "install": "runner.cli_install",
+    "upgrade": "runner.cli_install",
+    "uninstall": "runner.cli_install",
+}
+"""The module that has a command, by its name there and here: a run's start does not wait for these."""
+
 
 class Commands(click.Group):
-    """A word that is no command of ours begins an implied ``run``."""
+    """A word that is no command of ours begins an implied ``run``. Those of ELSEWHERE are imported when asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if module := ELSEWHERE.get(cmd_name):
+            found: click.Command = getattr(importlib.import_module(module), cmd_name)
+            return found
+        return super().get_command(ctx, cmd_name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+        if args and args[0] not in self.list_commands(ctx) and args[0] not in ("--help", "-h", "--version"):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -153,11 +171,6 @@ def doctor(probe: bool, **given: Any) -> int:
     return asyncio.run(
         examine(config.caller(), given["docker_context"], cluster, opt.screen(given), probe=probe)
     )
-
-
-mirror_run.add_command(cli_images.images)
-for _command in cli_install.COMMANDS:
-    mirror_run.add_command(_command)
 
 
 @mirror_run.command("version")

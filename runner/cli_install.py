@@ -99,9 +99,6 @@ def uninstall(**given: Any) -> int:
     return _at_cluster(given, lambda cluster, say: remove(cluster, given["namespace"], say))
 
 
-COMMANDS = (install, upgrade, uninstall)
-
-
 def _given(given: dict[str, Any]) -> dict[str, Any]:
     """Of what an installation is made with, what was said; the image always, for it is of this version."""
     from runner.kube.agent_images import reference

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import difflib
 import json
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from runner.errors import Refusal
 from wire.record import record
@@ -84,7 +82,7 @@ def _mapping(path: Path) -> dict[str, Any]:
         )
     try:
         found = _parsed(path.suffix, octets.decode())
-    except (ValueError, yaml.YAMLError) as error:  # of TOML, JSON and UTF-8: a ValueError each
+    except ValueError as error:  # of UTF-8 too
         raise Refusal(f"{path} cannot be read: {error}", "mend it there") from error
     if found is None:
         return {}
@@ -96,13 +94,21 @@ def _mapping(path: Path) -> dict[str, Any]:
 
 
 def _parsed(suffix: str, text: str) -> Any:
+    """ValueError for what is none. The parsers are imported where there is something to parse."""
     match suffix:
         case ".toml":
+            import tomllib
+
             return tomllib.loads(text)
         case ".json":
             return json.loads(text)
         case _:
-            return yaml.safe_load(text)
+            import yaml
+
+            try:
+                return yaml.safe_load(text)
+            except yaml.YAMLError as error:
+                raise ValueError(str(error)) from error
 
 
 def _value(path: Path, key: str, value: Any, option: click.Option) -> Any:

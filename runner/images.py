@@ -16,7 +16,6 @@ from types import MappingProxyType
 from typing import Any
 
 from runner import sources
-from runner.base import ensure_base, no_emulator
 from runner.engine import Engine
 from runner.errors import Refusal
 from runner.labels import IMAGE
@@ -82,6 +81,8 @@ def _both(wanted: Images, there: Iterable[Mapping[str, Any]]) -> bool:
 
 def base(client: Any, progress: Callable[[str], None]) -> str:
     """The base image alone; other images may start FROM it. ``client``: the Docker SDK's, of either level."""
+    from runner.base import ensure_base  # and below: only who builds needs it
+
     return ensure_base(_low(client), progress)
 
 
@@ -96,6 +97,8 @@ def ensure(client: Any, progress: Callable[[str], None], environ: Mapping[str, s
     wanted = _named(loaded)
     if _both(wanted, api.images(name=OURS)):
         return wanted
+    from runner.base import ensure_base
+
     start = ensure_base(api, progress)
     context = loaded.archive()
     for role in ROLES:
@@ -118,6 +121,8 @@ def ensure_agent(
     tag = f"{_named(loaded).agent}-{arch}"
     if api.images(filters={"reference": tag}):
         return tag
+    from runner.base import ensure_base
+
     arguments = {"BASE": ensure_base(api, progress, arch)}
     arguments |= {name: environ[name] for name in PROXIES if name in environ}
     _build(api, "agent", tag, arguments, loaded.archive(), progress, arch)
@@ -169,6 +174,8 @@ def _build(
                     step = ""
         if "error" in line:
             if arch and any("exec format error" in text for text in [*said, str(line["error"])]):
+                from runner.base import no_emulator
+
                 raise no_emulator(arch)
             raise Refusal(
                 f"the {role}'s image could not be built: {line['error']}\n"

@@ -7,6 +7,7 @@ Nothing else is ever raised by reading, whatever the octets.
 
 from __future__ import annotations
 
+import functools
 import struct
 
 import msgpack
@@ -38,7 +39,6 @@ BY_TAG: dict[int, type[Message]] = {
     if isinstance(cls, type) and issubclass(cls, Message) and cls.TAG
 }
 
-_RECORDS: dict[int, Record] = {tag: Record(cls) for tag, cls in BY_TAG.items()}
 _LENGTH = struct.Struct(">I")
 
 
@@ -49,11 +49,10 @@ class BadFrame(Exception):
 def pack(message: Message) -> bytes:
     """The whole frame of a message, length word included. Unsendable (our bug) if a field breaks its bound."""
     tag = message.TAG
-    record = _RECORDS.get(tag)
-    if record is None:
+    if tag not in BY_TAG:
         raise Unsendable(f"{type(message).__name__} has no tag")
     try:
-        plain = record.pack(message)
+        plain = _record(tag).pack(message)
     except Unsendable as error:
         raise Unsendable(f"{type(message).__name__}: {error}") from None
     body: bytes = msgpack.packb([tag, *plain], use_bin_type=True)
@@ -82,9 +81,9 @@ def unpack(body: bytes) -> Message:
     if not isinstance(plain, tuple) or not plain or type(plain[0]) is not int:
         raise BadFrame("a frame that is not an array with a tag")
     tag = plain[0]
-    record = _RECORDS.get(tag)
-    if record is None:
+    if tag not in BY_TAG:
         raise BadFrame(f"a message with the unknown tag {tag}")
+    record = _record(tag)
     try:
         message: Message = record.unpack_from(plain, 1)
     except BadValue as error:
@@ -92,6 +91,12 @@ def unpack(body: bytes) -> Message:
     if tag >= FIRST_DATA_TAG and len(body) > DATA_FRAME:
         raise BadFrame(f"a {record.cls.__name__} of {len(body)} octets, where {DATA_FRAME} are the most")
     return message
+
+
+@functools.cache
+def _record(tag: int) -> Record:
+    """Of a tag there is. Made when it is first wanted: all of them at once would take 5 ms of each start."""
+    return Record(BY_TAG[tag])
 
 
 class FrameReader:

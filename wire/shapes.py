@@ -190,7 +190,7 @@ class Record:
 
 def shape_of(hint: Any, where: str) -> Shape:
     """The shape of an annotation. TypeError for one the wire does not know: whoever adds a message learns it
-    at import.
+    from the first test.
     """
     if typing.get_origin(hint) is typing.Annotated:
         match hint.__metadata__:

@@ -8,7 +8,6 @@ import hashlib
 from pathlib import Path
 
 from runner import cache
-from runner.files import dfa, nfa
 from runner.files.rules import Rules
 
 TABLES = 8
@@ -30,4 +29,4 @@ def table(rules: Rules, folder: Path) -> bytes:
 
 def _maker() -> bytes:
     """What makes tables, so that one that was mended makes new ones."""
-    return b"".join(Path(module.__file__ or "").read_bytes() for module in (dfa, nfa))
+    return b"".join(Path(__file__).with_name(name).read_bytes() for name in ("dfa.py", "nfa.py"))

@@ -3,6 +3,8 @@ the mode.
 
 The first that says something about a path decides. What is decided by pattern becomes one table (``dfa``), the same
 for every run with the same wishes; folders that differ from run to run are prefixes beside it. Pure.
+
+What makes tables and programs is imported where one is made: a run mostly has its table from the one before.
 """
 
 from __future__ import annotations
@@ -13,12 +15,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from runner.errors import Refusal
-from runner.files import dfa, program
 from runner.files.defaults import LOCAL, NOT_FOUND, TARGET
-from runner.files.nfa import NotRegular
 from wire.record import record
+
+if TYPE_CHECKING:
+    from runner.files import dfa, program
 
 
 class Whose(IntEnum):
@@ -111,6 +115,9 @@ class Rules:
     @cached_property
     def table(self) -> dfa.Table:
         """Of the patterns. Refusal: one of the user's cannot be had."""
+        from runner.files import dfa
+        from runner.files.nfa import NotRegular
+
         try:
             return dfa.compiled([pattern for pattern, _ in self.patterns])
         except (NotRegular, re.error, RecursionError, OverflowError, ValueError) as error:
@@ -159,10 +166,16 @@ class Rules:
     @cached_property
     def programs(self) -> tuple[program.Program, ...]:
         """The others. Refusal: one that cannot be had."""
+        wanted = [pair for pair in self.wishes.mapped if pair[0].startswith("^")]
+        if not wanted:
+            return ()
+        from runner.files import program
+        from runner.files.nfa import NotRegular
+
         made = []
-        for pattern, template in self.wishes.mapped:
+        for pattern, template in wanted:
             try:
-                made += [program.compiled(pattern, template)] if pattern.startswith("^") else []
+                made.append(program.compiled(pattern, template))
             except (NotRegular, re.error, RecursionError, OverflowError, ValueError) as error:
                 raise Refusal(
                     f"files: the mapping {pattern!r}: {error}", "write it without, or as several"
