@@ -9,6 +9,9 @@ PYTEST := $(BIN)/python -m pytest
 FUZZ_SECONDS ?= 600
 PROCESSES ?= 4
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# A service's environment, or a container's, may be without: what is kept (~/.cache/mirror-run, Go's modules) needs a place.
+HOME ?= $(shell getent passwd "$$(id -u)" | cut -d : -f 6)
+export HOME
 
 C_SOURCES := $(wildcard native/*.[ch] agent/*.[ch] agent/gate/*.[ch] agent/http/*.[ch] agent/http/*.cc layer/netstack/*.[ch] layer/netstack/arch/*.h layer/init/*.[ch] layer/preload/*.[ch] agent/files/*.[ch] layer/files/*.[ch])
 NATIVE_SOURCES := $(C_SOURCES) $(wildcard native/*.py agent/build.py layer/netstack/build.py) images/build_native.py
