@@ -22,6 +22,7 @@ from pyroute2 import netns
 from links.handshake import adopt, dial
 from links.link import CallFailed, Link, LinkEnded
 from runner import images
+from tests.net import ready
 from tests.net.agent.lab import Bridge, run
 from wire.messages import (
     OLDEST_PROTOCOL,
@@ -132,9 +133,7 @@ async def started(path: Path) -> AsyncIterator[Daemon]:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        assert process.stderr is not None
-        ready = (await asyncio.wait_for(process.stderr.readline(), 10)).decode()
-        assert "listening" in ready, ready
+        await ready.says(process.stderr, "listening")
         yield Daemon(process, str(path), str(path.with_name("founders.sock")))
     finally:
         if process.returncode is None:

@@ -24,6 +24,7 @@ from pyroute2 import netns
 
 from links.handshake import greet
 from links.link import HEARTBEAT, Link
+from tests.net import ready
 from tests.net.delay import Delay
 from tests.net.layer.space import Space
 from tests.net.layer.stage import Stage
@@ -145,9 +146,7 @@ class Place:
             cwd=ROOT,
             stderr=asyncio.subprocess.PIPE,
         )
-        assert self.agent.stderr is not None
-        ready = (await asyncio.wait_for(self.agent.stderr.readline(), 10)).decode()
-        assert f"listening on port {self.port}" in ready, ready
+        await ready.says(self.agent.stderr, f"listening on port {self.port}")
 
     async def kill_agent(self) -> None:
         if self.agent.returncode is None:
