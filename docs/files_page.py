@@ -34,7 +34,8 @@ cannot be had: the right `mirrorsessions/files` is missing, the engine gives the
 its kernel no FUSE. Whoever names a mode or a rule is refused there. Without a target (`--targetless`) there are none.
 At the end it is said how many files were read, and how much of them.
 
-With `read` a folder of the target's stays the target's: what the app makes in it is found by its name, and not listed.
+With `read` a folder of the target's stays the target's: what the app makes in it is found by its name, and listed with
+what the target has there by whoever opens the folder from then on. What the target has cannot be taken away (EROFS).
 
 ## Which rule decides
 

@@ -36,8 +36,11 @@ static void undo(struct filesystem *fs, const struct asked *a, const struct mess
 static void to_kernel(struct filesystem *fs, const struct asked *a, struct message *m) {
     uint64_t unique = a->unique;
     known_count(fs, a->opcode, a->node, m);
-    if (a->opcode == FUSE_READDIR || a->opcode == FUSE_READDIRPLUS)
-        m = pages_cut(&fs->pages, m, a->handle, a->size, a->opcode == FUSE_READDIRPLUS);
+    if (a->opcode == FUSE_READDIR || a->opcode == FUSE_READDIRPLUS) {
+        bool plus = a->opcode == FUSE_READDIRPLUS;
+        m = pages_cut(&fs->pages, m, a->handle, a->size, plus);
+        m = made_behind(&fs->made, m, a->handle, a->size, plus);
+    }
     if (m)
         kernel_answer(&fs->kernel, m);
     else

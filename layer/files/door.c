@@ -143,13 +143,38 @@ static int done(struct door *d, struct desk *desk) {
     return 0;
 }
 
+/* A packet, and the descriptor that may come with it; of more than one the kernel closes all others. */
+static ssize_t receive(struct desk *desk, int connection, int *given) {
+    union {
+        struct cmsghdr head;
+        char room[CMSG_SPACE(sizeof(int))];
+    } control = {.room = {0}};
+    struct iovec iov = {desk->in.octets, sizeof desk->in.octets};
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = control.room,
+                       .msg_controllen = sizeof control.room};
+    ssize_t n = recvmsg(connection, &m, MSG_CMSG_CLOEXEC);
+    struct cmsghdr *c = n >= 0 ? CMSG_FIRSTHDR(&m) : NULL;
+    *given = -1;
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+        memcpy(given, CMSG_DATA(c), sizeof *given);
+    return n;
+}
+
 static void serve(struct door *d, struct desk *desk, int connection) {
-    ssize_t n = recv(connection, desk->in.octets, sizeof desk->in.octets, 0);
-    if (n <= 0)
+    int given;
+    ssize_t n = receive(desk, connection, &given);
+    if (n <= 0) {
+        if (given >= 0)
+            close(given);
         return;
+    }
     desk->parts = (struct door_ask_parts){.fs = d->fs,
                                           .mount = d->mount,
                                           .watches = filesystem_watches(d->fs),
+                                          .made_here = filesystem_made(d->fs),
+                                          .given = given,
                                           .ask = &desk->in.ask,
                                           .path = desk->path,
                                           .second = desk->second,
@@ -163,6 +188,8 @@ static void serve(struct door *d, struct desk *desk, int connection) {
         close(desk->parts.fd);
         atomic_fetch_add(&d->opened, 1);
     }
+    if (given >= 0)
+        close(given);
 }
 
 static void *run(void *arg);

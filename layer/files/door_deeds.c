@@ -1,5 +1,6 @@
 #include "layer/files/door_deeds.h"
 
+#include "layer/files/made.h"
 #include "layer/files/sockets.h"
 #include "layer/files/walk.h"
 #include "layer/files/watches.h"
@@ -144,6 +145,8 @@ static int do_open(struct door_ask_parts *a) {
     }
     if (fd < 0)
         return fd;
+    if (a->given >= 0)
+        made_join(a->made_here, fd, a->given);
     a->fd = fd;
     return 0;
 }

@@ -42,6 +42,8 @@
 /* What each says beside `path`; what an op does not name is 0. "->" is the answer's body, after its head.
  *
  *   OPEN         flags: open(2)'s, without O_TMPFILE and O_ASYNC; mode, the umask taken off -> nothing, and a descriptor
+ *                With the ask may come a descriptor (SCM_RIGHTS): of a folder of the asker's, whose names are listed with those
+ *                of the one that is opened
  *   STAT         flags: NOFOLLOW -> struct statx, whole
  *   ACCESS       mode: R_OK | W_OK | X_OK, or F_OK; flags: NOFOLLOW
  *   READLINK     -> its text, without a NUL

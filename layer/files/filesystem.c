@@ -128,6 +128,7 @@ struct filesystem *filesystem_new(const struct filesystem_settings *settings, st
         goto close_mount;
     ahead_init(&fs->ahead);
     pages_init(&fs->pages, on_forget);
+    made_init(&fs->made);
     spares_init(&fs->spares);
     runs_init(&fs->runs, &fs->spares, known_read);
     tops_init(&fs->tops);
@@ -190,6 +191,7 @@ void filesystem_free(struct filesystem *fs) {
     asking_end_runs(fs);
     ahead_clear(&fs->ahead);
     pages_clear(&fs->pages);
+    made_clear(&fs->made);
     tops_clear(&fs->tops);
     reads_free(&fs->reads);
     spares_clear(&fs->spares);
@@ -213,4 +215,8 @@ uint64_t filesystem_device(const struct filesystem *fs) {
 
 struct watches *filesystem_watches(struct filesystem *fs) {
     return &fs->watches;
+}
+
+struct made *filesystem_made(struct filesystem *fs) {
+    return &fs->made;
 }

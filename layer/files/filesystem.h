@@ -45,6 +45,8 @@ void filesystem_free(struct filesystem *fs);
 
 struct watches;
 struct watches *filesystem_watches(struct filesystem *fs);
+struct made;
+struct made *filesystem_made(struct filesystem *fs);
 
 /* st_dev of what the door gives. */
 uint64_t filesystem_device(const struct filesystem *fs);

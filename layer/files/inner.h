@@ -6,6 +6,7 @@
 #include "layer/files/door.h"
 #include "layer/files/filesystem.h"
 #include "layer/files/kernel.h"
+#include "layer/files/made.h"
 #include "layer/files/pages.h"
 #include "layer/files/reads.h"
 #include "layer/files/runs.h"
@@ -37,6 +38,7 @@ struct filesystem {
     struct door *door;
     struct ahead ahead;
     struct pages pages;
+    struct made made;
     struct runs runs;
     struct tops tops;
     struct watches watches;

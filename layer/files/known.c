@@ -16,6 +16,17 @@ static struct message *open_folder(struct filesystem *fs, struct message *m) {
     return known;
 }
 
+/* Of a folder under way: the target's, and what the app has made behind them. */
+static struct message *entries(struct filesystem *fs, struct message *m) {
+    const struct fuse_in_header *head = asked_head(m);
+    const struct fuse_read_in *in = (const void *)(head + 1);
+    struct message *known = made_answer(&fs->made, m);
+    if (known)
+        return known;
+    known = pages_answer(&fs->pages, m, &m->error);
+    return made_behind(&fs->made, known, in->fh, in->size, head->opcode == FUSE_READDIRPLUS);
+}
+
 /* What is known already, or NULL; and what is not known any more. */
 static struct message *at_hand(struct filesystem *fs, struct message *m) {
     const struct fuse_in_header *head = asked_head(m);
@@ -42,8 +53,9 @@ static struct message *at_hand(struct filesystem *fs, struct message *m) {
         return open_folder(fs, m);
     case FUSE_READDIR:
     case FUSE_READDIRPLUS:
-        return pages_answer(&fs->pages, m, &m->error);
+        return entries(fs, m);
     case FUSE_RELEASEDIR:
+        made_released(&fs->made, ((const struct fuse_release_in *)body)->fh);
         pages_released(&fs->pages, ((const struct fuse_release_in *)body)->fh);
         return NULL;
     default:
@@ -109,10 +121,32 @@ struct message *known_read(struct runs *r, uint64_t node, const struct fuse_read
     return m;
 }
 
+/* A door's thread says of which handle it is about to list more. */
+static bool claimed(struct filesystem *fs, const struct message *m) {
+    const struct fuse_in_header *head = asked_head(m);
+    const struct fuse_ioctl_in *in = (const void *)(head + 1);
+    struct fuse_ioctl_out done = {0};
+    if (head->opcode != FUSE_IOCTL || m->len < sizeof *head + sizeof *in || in->cmd != MADE_CALL ||
+        !made_claim(&fs->made, (pid_t)head->pid, in->fh))
+        return false;
+    struct message *answer = message_new(sizeof(struct fuse_out_header) + sizeof done);
+    if (!answer)
+        return false;
+    *(struct fuse_out_header *)answer->data =
+        (struct fuse_out_header){.len = answer->len, .unique = head->unique};
+    memcpy(answer->data + sizeof(struct fuse_out_header), &done, sizeof done);
+    kernel_answer(&fs->kernel, answer);
+    return true;
+}
+
 void known_ask(struct kernel *k, struct message *m) {
     struct filesystem *fs = container_of(k, struct filesystem, kernel);
     uint64_t unique = asked_head(m)->unique;
     bool awaits = kernel_awaits(asked_head(m)->opcode);
+    if (claimed(fs, m)) {
+        free(m);
+        return;
+    }
     int error = settled(asked_head(m)->opcode);
     if (error) {
         free(m);

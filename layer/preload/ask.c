@@ -29,6 +29,21 @@ static int dial(void) {
     return -1;
 }
 
+union control {
+    struct cmsghdr align;
+    char octets[CMSG_SPACE(sizeof(int))];
+};
+
+static void give(struct msghdr *packet, union control *control, int fd) {
+    packet->msg_control = control->octets;
+    packet->msg_controllen = sizeof control->octets;
+    struct cmsghdr *c = CMSG_FIRSTHDR(packet);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(c), &fd, sizeof fd);
+}
+
 static bool sent(int sock, struct ask *a) {
     size_t path = strlen(a->path), second = a->second ? strlen(a->second) : 0;
     if (path > DOOR_PATH || second > DOOR_PATH) {
@@ -45,6 +60,9 @@ static bool sent(int sock, struct ask *a) {
         {(void *)(uintptr_t)a->value, a->head.value_len},
     };
     struct msghdr packet = {.msg_iov = parts, .msg_iovlen = 4};
+    union control control = {0};
+    if (a->give)
+        give(&packet, &control, *a->give);
     long n;
     do
         n = raw(SYS_sendmsg, sock, &packet, MSG_NOSIGNAL);
@@ -63,10 +81,7 @@ static int descriptor(struct msghdr *packet) {
 }
 
 static bool received(int sock, struct ask *a, struct door_answer *head) {
-    union {
-        struct cmsghdr align;
-        char octets[CMSG_SPACE(sizeof(int))];
-    } control = {0};
+    union control control = {0};
     struct iovec parts[] = {{head, sizeof *head}, {a->body, a->room}};
     struct msghdr packet = {.msg_iov = parts,
                             .msg_iovlen = 2,

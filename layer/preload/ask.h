@@ -13,7 +13,8 @@ struct ask {
     struct door_ask head; /* version and lengths are filled in */
     const char *path, *second;
     const void *value;
-    void *body; /* where the answer's body goes, `room` octets at most */
+    const int *give; /* NULL, or a descriptor that goes with it */
+    void *body;      /* where the answer's body goes, `room` octets at most */
     size_t room;
     size_t got; /* octets of the body */
     int fd;     /* of OPEN's answer, close-on-exec; else -1 */

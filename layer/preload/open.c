@@ -2,11 +2,17 @@
 #include "open.h"
 
 #include "route.h"
+#include "upper.h"
 
 #include <stdbool.h>
 #include <sys/stat.h>
 
 #include "libc.h"
+
+/* Whether it may be a folder that is going to be listed. */
+static bool may_list(int flags) {
+    return !(flags & (O_PATH | O_CREAT | O_TRUNC)) && (flags & O_ACCMODE) == O_RDONLY;
+}
 
 static int from_target(struct place *p, int flags, mode_t mode) {
     if ((flags & O_TMPFILE) == O_TMPFILE) {
@@ -17,7 +23,13 @@ static int from_target(struct place *p, int flags, mode_t mode) {
     a.head.op = DOOR_OPEN;
     a.head.flags = (uint32_t)(flags & ~O_ASYNC);
     a.head.mode = flags & O_CREAT ? mode & ~place_mask() & 07777 : 0;
-    if (ask_door(&a) < 0)
+    int made = may_list(flags) ? upper_folder(p) : -1;
+    if (made >= 0)
+        a.give = &made;
+    int done = ask_door(&a);
+    if (made >= 0)
+        raw(SYS_close, made);
+    if (done < 0)
         return -1;
     if (!(flags & O_CLOEXEC))
         raw(SYS_fcntl, a.fd, F_SETFD, 0);
@@ -33,11 +45,19 @@ static enum intent intent_of(int flags) {
     return flags & O_TRUNC ? REPLACES : CHANGES;
 }
 
+/* From a folder of the target's the kernel goes on by itself, but knows nothing of what the app has made. */
+static bool holds_made(const struct place *p, int flags) {
+    int fd = p->of_target && may_list(flags) ? upper_folder(p) : -1;
+    if (fd >= 0)
+        raw(SYS_close, fd);
+    return fd >= 0;
+}
+
 static enum route find(struct place *p, int dirfd, const char *path, int flags) {
     enum route route = place_find(p, dirfd, path, intent_of(flags));
     if (route == ROUTE_FAILED && errno == ENOENT && flags & O_CREAT)
         route = place_find(p, dirfd, path, MAKES);
-    return route;
+    return route == ROUTE_OWN && holds_made(p, flags) ? ROUTE_TARGET : route;
 }
 
 int open_by_rules(int dirfd, const char *path, int flags, mode_t mode) {

@@ -53,21 +53,35 @@ bool upper_has(struct place *p) {
     return found;
 }
 
-/* `path` and a number of this thread's. */
-static void own_name(char own[PATH_MAX + 32], const char *path, size_t len) {
-    memcpy(own, path, len);
-    own[len++] = '.';
+int upper_folder(const struct place *p) {
+    struct place up;
+    int before = errno;
+    int fd = name(p, &up)
+                 ? (int)raw(SYS_openat, AT_FDCWD, up.path,
+                            O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0)
+                 : -1;
+    errno = before;
+    return fd;
+}
+
+#define MAKING UPPER "/.making."
+
+/* Of this thread's number, where nobody lists it. */
+static void own_name(char own[sizeof MAKING + 24]) {
+    size_t len = sizeof MAKING - 1;
+    memcpy(own, MAKING, len);
     for (unsigned long rest = (unsigned long)raw(SYS_gettid); rest; rest /= 10)
         own[len++] = (char)('0' + rest % 10);
     own[len] = '\0';
 }
 
 /* Under a name of its own first, so that nobody sees it without its mark; who was quicker has made the same. */
-static bool folder(const char *path, size_t len) {
-    char own[PATH_MAX + 32];
+static bool folder(const char *path) {
+    char own[sizeof MAKING + 24];
     if (raw(SYS_faccessat, AT_FDCWD, path, F_OK) == 0)
         return true;
-    own_name(own, path, len);
+    own_name(own);
+    raw(SYS_unlinkat, AT_FDCWD, own, AT_REMOVEDIR); /* of one that was killed */
     if (raw(SYS_mkdirat, AT_FDCWD, own, 0777) < 0)
         return false;
     struct statx s = {0};
@@ -86,7 +100,7 @@ static bool folder(const char *path, size_t len) {
 static bool folders(struct place *up) {
     for (char *slash = up->path + UPPER_LEN + 1; (slash = strchr(slash, '/')); slash++) {
         *slash = '\0';
-        bool made = folder(up->path, (size_t)(slash - up->path));
+        bool made = folder(up->path);
         *slash = '/';
         if (!made)
             return false;
@@ -151,8 +165,9 @@ static bool poured(int from, int to) {
 
 /* Under a name of its own first, so that nobody sees half of it; who was quicker has made the same. */
 static bool placed(int from, mode_t mode, bool body, struct place *up) {
-    char own[PATH_MAX + 32];
-    own_name(own, up->path, up->len);
+    char own[sizeof MAKING + 24];
+    own_name(own);
+    raw(SYS_unlinkat, AT_FDCWD, own, 0); /* of one that was killed */
     int to = (int)raw(SYS_openat, AT_FDCWD, own, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (to < 0)
         return false;

@@ -3,13 +3,17 @@
  * With `read`, writes stay in the container. A file of the target that is opened for writing is copied there whole before it is
  * opened, so that read-modify-write loses nothing, and from then on that copy is what the path means, to every process of the
  * app. What is made anew is made there at once. What would have to be taken away from the target stays: EROFS. A folder of the
- * target stays the target's whatever is written in it: what was made there is found by its name, and is not listed. */
+ * target stays the target's whatever is written in it: what was made there is found by its name, and is listed with what the target
+ * has because the door is told where it is (upper_folder). */
 #pragma once
 
 #include "place.h"
 
 /* The copy of `p`, if there is one: `p` is it now. */
 bool upper_has(struct place *p);
+
+/* The folder in which is what the app has made in this folder of the target's: a descriptor, or -1. errno is as it was. */
+int upper_folder(const struct place *p);
 
 /* `p` becomes its copy, which is made if the target has such a file (`body`: with what is in it). False: errno. */
 bool upper_copy(struct place *p, bool body);

@@ -121,6 +121,31 @@ def test_programs_read_and_write_copies(scene: Scene, files_target: Container) -
     assert scene.inside(files_target, "sh", "-c", "cat /srv/files/*; ls /srv/files") == f"{there}mine\n"
 
 
+LISTS = """cd /srv/files; ls; echo x > made; mkdir folder; echo y >> mine
+for one in 'ls' 'ls -A /srv/files' 'find . -type f' 'busybox ls' 'busybox find /srv/files' 'bash -c "echo *"' \
+  "python3 -c 'import os; print(*sorted(os.listdir()), len(list(os.scandir(os.open(\\".\\", 0)))))'" \
+  "node -e 'console.log(fs.readdirSync(\\".\\").sort().join())'" 'ls -l made folder mine | wc -l'
+do eval "$one" | sort | xargs; done; rm made; rmdir folder; ls"""
+LISTED = """mine
+folder made mine
+folder made mine
+./made ./mine
+folder made mine
+/srv/files /srv/files/folder /srv/files/made /srv/files/mine
+folder made mine
+folder made mine 3
+folder,made,mine
+5
+mine
+"""
+
+
+def test_what_is_made_is_listed(scene: Scene, files_target: Container) -> None:
+    """In a folder that stays the target's, by programs with a layer and without; and what is taken away is not."""
+    assert scene.run(files_target, "bash", "-c", LISTS) == LISTED
+    assert scene.inside(files_target, "ls", "/srv/files") == "mine\n"
+
+
 def test_programs_write_where_a_rule_says_so(scene: Scene, files_target: Container) -> None:
     script = "cd /srv/files; echo from the app > theirs; mkdir d; mv theirs d/; cat d/theirs; echo x > /srv/elsewhere"
     options = ("--fs-mode", "overrides", "--fs-read-write", "^/srv/files")

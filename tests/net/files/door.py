@@ -81,10 +81,10 @@ class Door:
         sock.connect(NAME)
         return sock
 
-    def send(self, octets: bytes) -> Answer | None:
-        """None: closed without an answer."""
+    def send(self, octets: bytes, *given: int) -> Answer | None:
+        """With these descriptors. None: closed without an answer."""
         with self.connect() as sock:
-            sock.send(octets)
+            socket.send_fds(sock, [octets], given)
             return self.receive(sock)
 
     def receive(self, sock: socket.socket) -> Answer | None:
@@ -105,9 +105,10 @@ class Door:
         assert answer is not None, f"the door closed without an answer to {op} {path!r}"
         return answer
 
-    def open(self, path: str | bytes, flags: int = os.O_RDONLY, mode: int = 0) -> int:
-        """A descriptor. OSError."""
-        answer = self.ask("open", path, flags=flags, mode=mode)
+    def open(self, path: str | bytes, flags: int = os.O_RDONLY, mode: int = 0, *given: int) -> int:
+        """A descriptor; ``given``: of a folder whose names are listed too. OSError."""
+        answer = self.send(packet(OPS.index("open") + 1, os.fsencode(path), flags=flags, mode=mode), *given)
+        assert answer is not None, f"the door closed without an answer to open {path!r}"
         if answer.result < 0:
             raise OSError(-answer.result, os.strerror(-answer.result), path)
         assert answer.fd >= 0
