@@ -104,7 +104,7 @@ static int open_created(struct ask *a, struct node *parent, const char *name,
     int fd = open_new(parent, name, in);
     if (fd < 0 && (errno != EEXIST || in->flags & O_EXCL))
         return -errno;
-    int err = look_up(a->tree, parent, name, entry);
+    int err = look_up(a->tree, parent, name, true, entry);
     if (err || fd >= 0) {
         if (err && fd >= 0)
             close(fd);

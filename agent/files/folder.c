@@ -37,7 +37,8 @@ static bool is_dots(const char *name) {
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
-/* Whether it fits. One that cannot be looked up (/proc) is named all the same: node 0 tells the kernel nothing. */
+/* Whether it fits. What is mounted there is not looked at, for its disk may hang, and then who lists the folder would; it is named
+ * all the same: node 0 tells the kernel nothing. */
 static bool add(struct page *p, const struct entry *e) {
     size_t len = strlen(e->name), head = p->plus ? sizeof(struct fuse_entry_out) : 0;
     size_t whole = padded(head + FUSE_NAME_OFFSET + len);
@@ -46,7 +47,7 @@ static bool add(struct page *p, const struct entry *e) {
     uint8_t *at = p->out + p->made;
     if (p->plus && !is_dots(e->name)) {
         struct fuse_entry_out told;
-        if (look_up(p->ask->tree, p->folder->node, e->name, &told) == 0)
+        if (look_up(p->ask->tree, p->folder->node, e->name, false, &told) == 0)
             memcpy(at, &told, sizeof told);
     }
     struct fuse_dirent d = {

@@ -40,9 +40,10 @@ static bool crosses(const struct node *parent, const struct statx *st) {
     return node_device(parent) != makedev(st->stx_dev_major, st->stx_dev_minor);
 }
 
-int look_up(struct tree *t, struct node *parent, const char *name, struct fuse_entry_out *out) {
+int look_up(struct tree *t, struct node *parent, const char *name, bool across,
+            struct fuse_entry_out *out) {
     struct statx st;
-    int fd, err = nodes_look(parent, name, &fd, &st);
+    int fd, err = nodes_look(parent, name, across, &fd, &st);
     if (err)
         return err;
     if (crosses(parent, &st) && (err = served_here(fd)) < 0) {
@@ -66,7 +67,7 @@ int serve_lookup(struct ask *a) {
     if (!out || !parent)
         err = parent ? -ENOMEM : -errno;
     else
-        err = look_up(a->tree, parent, name, out);
+        err = look_up(a->tree, parent, name, true, out);
     if (parent)
         nodes_unpin(a->tree->nodes, parent);
     if (err == -ENOENT && out) { /* which may be kept for as long as that there is one */

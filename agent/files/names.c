@@ -22,7 +22,7 @@ static int make(struct ask *a, const char *name,
         return out ? -errno : -ENOMEM;
     int err = done(deed(node_fd(parent), name, how));
     if (!err)
-        err = look_up(a->tree, parent, name, out);
+        err = look_up(a->tree, parent, name, true, out);
     nodes_unpin(a->tree->nodes, parent);
     return err;
 }

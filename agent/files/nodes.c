@@ -40,10 +40,11 @@ void nodes_unpin(struct nodes *t, struct node *n) {
 
 /* --- opening ------------------------------------------------------------------------------------------------------------ */
 
-static int open_below(int folder, const char *name) {
+static int open_below(int folder, const char *name, bool across) {
     struct open_how how = {
         .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+        .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS |
+                   (across ? 0u : RESOLVE_NO_XDEV),
     };
     return (int)syscall(SYS_openat2, folder, name, &how, sizeof how);
 }
@@ -52,9 +53,10 @@ static int stat_fd(int fd, struct statx *st) {
     return statx(fd, "", AT_EMPTY_PATH | AT_NO_AUTOMOUNT, STATX_BASIC_STATS | STATX_BTIME, st);
 }
 
-int nodes_look(const struct node *parent, const char *name, int *fd, struct statx *st) {
+int nodes_look(const struct node *parent, const char *name, bool across, int *fd,
+               struct statx *st) {
     *st = (struct statx){0};
-    *fd = open_below(parent->fd, name);
+    *fd = open_below(parent->fd, name, across);
     if (*fd >= 0 && stat_fd(*fd, st) == 0)
         return 0;
     int err = errno;
@@ -71,7 +73,7 @@ static bool is_inode(const struct node *n, const struct statx *st) {
 /* Without the lock, `parent` pinned: a descriptor of the inode that `n` is. -1: errno. */
 static int open_again(const struct node *parent, const char *name, const struct node *n) {
     struct statx st;
-    int fd = -1, err = nodes_look(parent, name, &fd, &st);
+    int fd = -1, err = nodes_look(parent, name, true, &fd, &st);
     if (err == 0 && is_inode(n, &st))
         return fd;
     if (err == 0)
@@ -221,7 +223,7 @@ void nodes_forget(struct nodes *t, uint64_t id, uint64_t times) {
 void nodes_renamed(struct nodes *t, struct node *parent, const char *name) {
     struct statx st;
     int fd;
-    if (nodes_look(parent, name, &fd, &st) < 0)
+    if (nodes_look(parent, name, true, &fd, &st) < 0)
         return;
     pthread_mutex_lock(&t->lock);
     struct node *n = table_by_inode(t, &st);

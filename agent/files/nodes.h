@@ -31,8 +31,9 @@ int node_fd(const struct node *n);      /* O_PATH; of a pinned one */
 mode_t node_type(const struct node *n); /* S_IFMT's part */
 uint64_t node_device(const struct node *n);
 
-/* What `name` in a pinned folder is now. -errno, or 0: *fd, O_PATH, a symlink itself and not where it leads; *st. */
-int nodes_look(const struct node *parent, const char *name, int *fd, struct statx *st);
+/* What `name` in a pinned folder is now. -errno, or 0: *fd, O_PATH, a symlink itself and not where it leads; *st. `across`: also if
+ * something else is mounted there; else that is -EXDEV. */
+int nodes_look(const struct node *parent, const char *name, bool across, int *fd, struct statx *st);
 /* The bridge is told of this inode once more: its number, or 0 and errno. `fd` (or -1) is taken. */
 uint64_t nodes_told(struct nodes *t, struct node *parent, const char *name, int fd,
                     const struct statx *st);

@@ -64,8 +64,9 @@ uint32_t gid_within(const struct tree *t, uint32_t shown);
 /* How long the bridge's kernel may go by what it was told: names, attributes, and that there is no such name. Seconds. */
 #define FILES_VALID 1
 
-/* Looks `name` up in a pinned folder and tells the bridge of it: 0 or -errno. */
-int look_up(struct tree *t, struct node *parent, const char *name, struct fuse_entry_out *out);
+/* Looks `name` up in a pinned folder and tells the bridge of it: 0 or -errno. `across`: as nodes_look. */
+int look_up(struct tree *t, struct node *parent, const char *name, bool across,
+            struct fuse_entry_out *out);
 /* 0, or -EACCES: this file system is none that is served (/proc, /sys and their like). */
 int served_here(int fd);
 /* "/proc/self/fd/N": by which the kernel opens, changes and asks what an O_PATH descriptor holds. */

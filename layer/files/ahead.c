@@ -201,6 +201,32 @@ struct message *ahead_page(struct ahead *a, uint64_t node) {
     return m;
 }
 
+/* Locked: where the list has it, or its end. */
+static struct ahead_answer **content_of(struct ahead *a, uint64_t walk) {
+    struct ahead_answer **at = &a->all;
+    while (*at && ((*at)->walk != walk || (*at)->opcode != FUSE_READ || (*at)->error ||
+                   (*at)->len == 0 || (*at)->len >= FILES_AHEAD))
+        at = &(*at)->next;
+    return at;
+}
+
+uint64_t ahead_content(struct ahead *a, uint64_t walk) {
+    pthread_mutex_lock(&a->lock);
+    const struct ahead_answer *one = *content_of(a, walk);
+    uint64_t node = one ? one->node : 0;
+    pthread_mutex_unlock(&a->lock);
+    return node;
+}
+
+struct ahead_answer *ahead_take_content(struct ahead *a, uint64_t walk) {
+    pthread_mutex_lock(&a->lock);
+    struct ahead_answer **at = content_of(a, walk), *one = *at;
+    if (one)
+        take_out(a, at);
+    pthread_mutex_unlock(&a->lock);
+    return one;
+}
+
 void ahead_stale(struct ahead *a, uint64_t node) {
     pthread_mutex_lock(&a->lock);
     for (struct ahead_answer **at = &a->all; *at;) {

@@ -36,6 +36,10 @@ void ahead_add(struct ahead *a, uint64_t walk, const uint8_t *p, size_t n);
 struct message *ahead_answer(struct ahead *a, const struct message *request);
 /* What came of a folder that is opened: the answer to its first READDIRPLUS; NULL. */
 struct message *ahead_page(struct ahead *a, uint64_t node);
+/* Whether the whole content of a small file came with this walk, and whose: its node, or 0. */
+uint64_t ahead_content(struct ahead *a, uint64_t walk);
+/* That, the caller's to free, and no more here; NULL: it is not here any more. */
+struct ahead_answer *ahead_take_content(struct ahead *a, uint64_t walk);
 /* The file has another content from now on. */
 void ahead_stale(struct ahead *a, uint64_t node);
 /* What this walk brought and nobody asked for, content aside: `give_back` for each. */

@@ -1,13 +1,13 @@
 #include "layer/files/door_deeds.h"
 
 #include "layer/files/made.h"
+#include "layer/files/reach.h"
 #include "layer/files/sockets.h"
 #include "layer/files/walk.h"
 #include "layer/files/watches.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,10 +16,6 @@
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
-
-enum { TRIES = 64 };
-
-#define INSIDE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 
 /* What may be asked of open(2). */
 #define OPEN_FLAGS                                                                                 \
@@ -31,56 +27,12 @@ static int done(long result) {
     return result < 0 ? -errno : (int)result;
 }
 
-/* EAGAIN, if it was not asked for: something was renamed while ".." was resolved, and the kernel cannot say that it stayed
- * inside (openat2(2)). A target that renames all the time gets as many tries and no more. */
-static int open_inside(int mount, const char *path, uint64_t flags, uint64_t mode,
-                       uint64_t resolve) {
-    struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = INSIDE | resolve};
-    int fd = -EAGAIN;
-    for (int tries = 0; fd == -EAGAIN && tries < (resolve & RESOLVE_CACHED ? 1 : TRIES); tries++)
-        fd = done(syscall(SYS_openat2, mount, path, &how, sizeof how));
-    return fd;
-}
-
 static void own_path(char out[32], int fd) {
     snprintf(out, 32, "/proc/self/fd/%d", fd);
 }
 
-/* --- reaching a path ------------------------------------------------------------------------------------------------------ */
-
-/* O_PATH; what the kernel knows for certain (a second at most) costs no round trip, what it does not, one. */
-static int reach(const struct door_ask_parts *a, const char *path, int flags) {
-    bool no_follow = flags & O_NOFOLLOW;
-    int fd = open_inside(a->mount, path, (uint64_t)(O_PATH | flags), 0, RESOLVE_CACHED);
-    if (fd != -EAGAIN)
-        return fd;
-    uint64_t walk = walk_ahead(a->fs, path, false, 0, no_follow);
-    fd = open_inside(a->mount, path, (uint64_t)(O_PATH | flags), 0, 0);
-    walk_over(a->fs, walk);
-    return fd;
-}
-
-static int reach_path(const struct door_ask_parts *a) {
-    return reach(a, a->path, a->ask->flags & DOOR_NOFOLLOW ? O_NOFOLLOW : 0);
-}
-
-/* The folder of a path, and its last part in *name: "." and ".." too, which the kernel then refuses as it does anywhere. */
-static int reach_parent(const struct door_ask_parts *a, const char *path, char *name) {
-    char folder[DOOR_PATH + 1];
-    size_t n = strlen(path), end = n;
-    while (end > 1 && path[end - 1] == '/')
-        end--;
-    size_t start = end;
-    while (start > 0 && path[start - 1] != '/')
-        start--;
-    memcpy(name, path + start,
-           n - start); /* with the slashes at its end, which say that it is a folder */
-    name[n - start] = '\0';
-    if (start == end)
-        memcpy(name, ".", 2);
-    memcpy(folder, path, start);
-    folder[start] = '\0';
-    return reach(a, start ? folder : "/", O_DIRECTORY);
+static int reach_path(const struct door_ask_parts *a, const char *path, int flags) {
+    return reach(a->fs, a->mount, path, flags);
 }
 
 /* --- opening -------------------------------------------------------------------------------------------------------------- */
@@ -97,8 +49,8 @@ static int check_type(int fd) {
 }
 
 static int open_there(const struct door_ask_parts *a, int flags) {
-    int path = open_inside(a->mount, a->path,
-                           (uint64_t)(O_PATH | (flags & (O_NOFOLLOW | O_DIRECTORY))), 0, 0);
+    int path = reach_by(a->mount, a->path,
+                        (uint64_t)(O_PATH | (flags & (O_NOFOLLOW | O_DIRECTORY))), 0, 0);
     if (path < 0)
         return path;
     int fd = check_type(path);
@@ -116,8 +68,7 @@ static int open_there(const struct door_ask_parts *a, int flags) {
 
 /* It may be there by now, and be anything: O_NONBLOCK, until it is known that it is a file. */
 static int open_new(const struct door_ask_parts *a, int flags) {
-    int fd =
-        open_inside(a->mount, a->path, (uint64_t)(flags | O_NONBLOCK), a->ask->mode & 07777, 0);
+    int fd = reach_by(a->mount, a->path, (uint64_t)(flags | O_NONBLOCK), a->ask->mode & 07777, 0);
     if (fd < 0)
         return fd;
     int err = check_type(fd);
@@ -134,13 +85,16 @@ static int do_open(struct door_ask_parts *a) {
     if (a->ask->flags & ~OPEN_FLAGS)
         return -EINVAL;
     if (flags & O_PATH) {
-        fd = reach(a, a->path, flags & (O_NOFOLLOW | O_DIRECTORY));
+        fd = reach_path(a, a->path, flags & (O_NOFOLLOW | O_DIRECTORY));
     } else if (flags & O_CREAT) {
         fd = open_new(a, flags);
     } else {
         bool plain = (flags & (O_ACCMODE | O_TRUNC)) == O_RDONLY;
         uint64_t walk = walk_ahead(a->fs, a->path, plain, flags & O_ACCMODE, flags & O_NOFOLLOW);
+        bool content = walk_content(a->fs, walk);
         fd = open_there(a, flags);
+        if (fd >= 0 && content)
+            walk_store(a->fs, walk);
         walk_over(a->fs, walk);
     }
     if (fd < 0)
@@ -197,7 +151,7 @@ static int do_statfs(struct door_ask_parts *a, int fd) {
 }
 
 static int do_readlink(struct door_ask_parts *a) {
-    int fd = reach(a, a->path, O_NOFOLLOW);
+    int fd = reach_path(a, a->path, O_NOFOLLOW);
     if (fd < 0)
         return fd;
     int n = done(readlinkat(fd, "", (char *)a->body, DOOR_PATH));
@@ -263,7 +217,7 @@ static int do_reached(struct door_ask_parts *a, int fd) {
 /* --- changing names --------------------------------------------------------------------------------------------------------- */
 
 static int make_link(const struct door_ask_parts *a, int folder, const char *name) {
-    int from = reach(a, a->path, a->ask->flags & DOOR_FOLLOW ? 0 : O_NOFOLLOW);
+    int from = reach_path(a, a->path, a->ask->flags & DOOR_FOLLOW ? 0 : O_NOFOLLOW);
     if (from < 0)
         return from;
     char path[32];
@@ -275,7 +229,7 @@ static int make_link(const struct door_ask_parts *a, int folder, const char *nam
 
 static int move(const struct door_ask_parts *a, int folder, const char *name) {
     char old[DOOR_PATH + 1];
-    int from = reach_parent(a, a->path, old);
+    int from = reach_parent(a->fs, a->mount, a->path, old);
     if (from < 0)
         return from;
     int result = done(renameat2(from, old, folder, name, a->ask->flags));
@@ -319,16 +273,16 @@ int door_do(struct door_ask_parts *a) {
     case DOOR_RMDIR:
     case DOOR_UNLINK:
     case DOOR_SYMLINK:
-        fd = reach_parent(a, a->path, name);
+        fd = reach_parent(a->fs, a->mount, a->path, name);
         result = fd < 0 ? fd : do_named(a, fd, name);
         break;
     case DOOR_LINK:
     case DOOR_RENAME:
-        fd = reach_parent(a, a->second, name);
+        fd = reach_parent(a->fs, a->mount, a->second, name);
         result = fd < 0 ? fd : do_named(a, fd, name);
         break;
     default:
-        fd = reach_path(a);
+        fd = reach_path(a, a->path, a->ask->flags & DOOR_NOFOLLOW ? O_NOFOLLOW : 0);
         result = fd < 0 ? fd : do_reached(a, fd);
         break;
     }

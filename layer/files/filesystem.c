@@ -133,6 +133,7 @@ struct filesystem *filesystem_new(const struct filesystem_settings *settings, st
     runs_init(&fs->runs, &fs->spares, known_read);
     tops_init(&fs->tops);
     watches_init(&fs->watches, fs->mount);
+    listings_init(&fs->listings, fs, fs->mount);
     reads_init(&fs->reads);
     messages_init(&fs->held);
     pthread_mutex_init(&fs->lock, NULL);
@@ -183,6 +184,7 @@ void filesystem_free(struct filesystem *fs) {
     if (fs->loop) {
         door_close(fs->door);
         watches_close(&fs->watches);
+        listings_close(&fs->listings);
         kernel_stop(&fs->kernel);
     }
     close(fs->device); /* from here on nobody waits */
@@ -219,4 +221,8 @@ struct watches *filesystem_watches(struct filesystem *fs) {
 
 struct made *filesystem_made(struct filesystem *fs) {
     return &fs->made;
+}
+
+struct listings *filesystem_listings(struct filesystem *fs) {
+    return &fs->listings;
 }

@@ -47,6 +47,8 @@ struct watches;
 struct watches *filesystem_watches(struct filesystem *fs);
 struct made;
 struct made *filesystem_made(struct filesystem *fs);
+struct listings;
+struct listings *filesystem_listings(struct filesystem *fs);
 
 /* st_dev of what the door gives. */
 uint64_t filesystem_device(const struct filesystem *fs);

@@ -6,6 +6,7 @@
 #include "layer/files/door.h"
 #include "layer/files/filesystem.h"
 #include "layer/files/kernel.h"
+#include "layer/files/listings.h"
 #include "layer/files/made.h"
 #include "layer/files/pages.h"
 #include "layer/files/reads.h"
@@ -42,6 +43,7 @@ struct filesystem {
     struct runs runs;
     struct tops tops;
     struct watches watches;
+    struct listings listings;
     struct reads reads;
     struct post post;
     atomic_uint_fast64_t own; /* the last of our own numbers */

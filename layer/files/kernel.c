@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { BACKGROUND = 64, STACK = 256 * 1024 };
@@ -50,6 +51,16 @@ void kernel_error(struct kernel *k, uint64_t unique, int error) {
     *(struct fuse_out_header *)m->data =
         (struct fuse_out_header){.len = m->len, .error = error, .unique = unique};
     kernel_answer(k, m);
+}
+
+bool kernel_store(struct kernel *k, uint64_t node, const void *octets, uint32_t len) {
+    struct {
+        struct fuse_out_header head;
+        struct fuse_notify_store_out store;
+    } m = {.head = {.error = FUSE_NOTIFY_STORE}, .store = {.nodeid = node, .size = len}};
+    struct iovec iov[2] = {{&m, sizeof m}, {(void *)(uintptr_t)octets, len}};
+    m.head.len = (uint32_t)sizeof m + len;
+    return writev(k->device, iov, 2) >= 0;
 }
 
 /* --- requests ----------------------------------------------------------------------------------------------------------- */

@@ -35,4 +35,8 @@ void kernel_error(struct kernel *k, uint64_t unique, int error); /* 0 or -errno 
 void kernel_cut(struct kernel *k, uint64_t unique, const struct part *parts, uint32_t count,
                 bool here);
 
+/* A file's octets from its beginning, to its pages (FUSE_NOTIFY_STORE). false: the kernel does not know the node. Waits for whoever
+ * reads the same pages, so never on a thread that answers. */
+bool kernel_store(struct kernel *k, uint64_t node, const void *octets, uint32_t len);
+
 bool kernel_awaits(uint32_t opcode); /* whether there is an answer to it */

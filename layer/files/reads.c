@@ -1,7 +1,6 @@
 /* A table of node numbers with open addressing; the agent uses none twice (agent/files/nodes.c). */
 #include "layer/files/reads.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 
 enum { SLOTS = 2 * READS_TOLD_APART };
@@ -16,21 +15,32 @@ void reads_free(struct reads *r) {
     pthread_mutex_destroy(&r->lock);
 }
 
+/* The node's place, or the one that it would have. NULL: no memory. */
+static uint64_t *place(struct reads *r, uint64_t node) {
+    if (!r->nodes && !(r->nodes = calloc(SLOTS, sizeof *r->nodes)))
+        return NULL;
+    uint64_t at = node * 0x9E3779B97F4A7C15ull >> 32; /* Knuth's multiplicative hash */
+    while (r->nodes[at % SLOTS] != node && r->nodes[at % SLOTS] != 0)
+        at++;
+    return &r->nodes[at % SLOTS];
+}
+
 /* Whether it is new, as far as that is known. */
 static bool add(struct reads *r, uint64_t node) {
-    if (!r->nodes && !(r->nodes = calloc(SLOTS, sizeof *r->nodes)))
-        return true;
-    uint64_t at = node * 0x9E3779B97F4A7C15ull >> 32; /* Knuth's multiplicative hash */
-    for (;; at++) {
-        uint64_t *slot = &r->nodes[at % SLOTS];
-        if (*slot == node)
-            return false;
-        if (*slot == 0) {
-            if (r->files < READS_TOLD_APART)
-                *slot = node;
-            return true;
-        }
-    }
+    uint64_t *slot = place(r, node);
+    if (slot && *slot == node)
+        return false;
+    if (slot && r->files < READS_TOLD_APART)
+        *slot = node;
+    return true;
+}
+
+bool reads_is_new(struct reads *r, uint64_t node) {
+    pthread_mutex_lock(&r->lock);
+    const uint64_t *slot = place(r, node);
+    bool is = slot && *slot != node && r->files < READS_TOLD_APART;
+    pthread_mutex_unlock(&r->lock);
+    return is;
 }
 
 void reads_opened(struct reads *r, uint64_t node) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Files are told apart until there are this many; from then on each open counts, so that the sum says too much, never too
@@ -18,6 +19,8 @@ void reads_init(struct reads *r);
 void reads_free(struct reads *r);
 /* From any thread: an open that succeeded, of this node. */
 void reads_opened(struct reads *r, uint64_t node);
+/* Whether this node was never opened, as far as that is known. */
+bool reads_is_new(struct reads *r, uint64_t node);
 void reads_got(struct reads *r, uint64_t octets);
 /* Both so far. */
 void reads_sum(struct reads *r, uint64_t *files, uint64_t *octets);

@@ -1,6 +1,7 @@
 #include "layer/files/inner.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct message *filesystem_own(struct filesystem *fs, uint32_t opcode, uint64_t node, size_t body) {
@@ -81,25 +82,68 @@ int walk_connect(struct filesystem *fs, const char *path, uint64_t *handle) {
     return w.error;
 }
 
+bool walk_content(struct filesystem *fs, uint64_t walk) {
+    uint64_t node = walk ? ahead_content(&fs->ahead, walk) : 0;
+    return node && reads_is_new(&fs->reads, node);
+}
+
+void walk_store(struct filesystem *fs, uint64_t walk) {
+    struct ahead_answer *one = ahead_take_content(&fs->ahead, walk);
+    if (!one)
+        return;
+    if (kernel_store(&fs->kernel, one->node, one->octets, one->len))
+        reads_got(&fs->reads, one->len);
+    free(one);
+}
+
+/* Names that are given back, as many in one message as an answer to WALK has. */
+struct forgotten {
+    struct filesystem *fs;
+    uint32_t count;
+    struct fuse_forget_one all[64];
+};
+
+static void forget_all(struct forgotten *f) {
+    size_t n = f->count * sizeof *f->all;
+    struct fuse_batch_forget_in in = {.count = f->count};
+    struct message *m =
+        n ? filesystem_own(f->fs, FUSE_BATCH_FORGET, FUSE_ROOT_ID, sizeof in + n) : NULL;
+    f->count = 0;
+    if (!m)
+        return; /* the agent remembers them for as long as the channel lives */
+    memcpy(m->data + sizeof(struct fuse_in_header), &in, sizeof in);
+    memcpy(m->data + sizeof(struct fuse_in_header) + sizeof in, f->all, n);
+    filesystem_post(f->fs, m);
+}
+
+static void forget(struct forgotten *f, uint64_t node) {
+    if (!node)
+        return;
+    f->all[f->count++] = (struct fuse_forget_one){.nodeid = node, .nlookup = 1};
+    if (f->count == sizeof f->all / sizeof *f->all)
+        forget_all(f);
+}
+
 static void give_back(void *ctx, const struct ahead_answer *one) {
-    struct filesystem *fs = ctx;
+    struct forgotten *f = ctx;
     if (one->opcode == FUSE_LOOKUP) {
         struct fuse_entry_out entry;
         memcpy(&entry, one->octets + one->name_len, sizeof entry);
-        if (entry.nodeid)
-            filesystem_forget(fs, entry.nodeid);
+        forget(f, entry.nodeid);
     } else if (one->opcode == FUSE_READDIRPLUS) {
-        pages_forget(&fs->pages, one->octets, one->len);
+        pages_forget(&f->fs->pages, one->octets, one->len);
     } else if (one->opcode == FUSE_OPEN || one->opcode == FUSE_OPENDIR) {
         struct fuse_open_out open;
         memcpy(&open, one->octets, sizeof open);
-        filesystem_release(fs, one->node, open.fh);
+        filesystem_release(f->fs, one->node, open.fh);
     }
 }
 
 void walk_over(struct filesystem *fs, uint64_t walk) {
+    struct forgotten f = {.fs = fs};
     if (walk)
-        ahead_drop(&fs->ahead, walk, give_back, fs);
+        ahead_drop(&fs->ahead, walk, give_back, &f);
+    forget_all(&f);
 }
 
 void walk_refresh(struct filesystem *fs) {

@@ -44,7 +44,7 @@ class Hanging:
         assert self._server.stdout is not None
         assert self._server.stdout.readline() == f"{word}\n"
 
-    def close(self) -> None:
-        """Whoever waits is told that there is nobody."""
+    def close(self) -> str:
+        """Whoever waits is told that there is nobody. What it has said and nobody heard."""
         self._server.send_signal(signal.SIGKILL)
-        self._server.communicate(timeout=20)
+        return self._server.communicate(timeout=20)[0]
