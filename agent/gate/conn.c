@@ -111,7 +111,7 @@ static struct conn *make(struct port *port, const struct door_caller *caller) {
 
 bool conn_is_filtered(const struct conn *c) {
     const struct gate *g = c->gate;
-    return !g->draining && !rule_for(g, c->own.port) && c->port->rules.count > 0;
+    return !g->draining && !rule_for(g, c->own.port) && !c->port->whole && c->port->rules.count > 0;
 }
 
 /* A new connection, or one from the node that is no probe. */

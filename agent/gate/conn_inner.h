@@ -18,9 +18,10 @@ struct conn {
     enum conn_state state;
     struct endpoint peer, own;
     uint32_t scope;
-    bool dialling;               /* of a PROBING one */
-    struct relay relay;          /* its fds are there before it runs; -1: none */
-    struct client_port from;     /* of a connection to the target */
+    bool dialling;           /* of a PROBING one */
+    bool may_probe;          /* of a FILTERED one: requests of it may be the target's own probes */
+    struct relay relay;      /* its fds are there before it runs; -1: none */
+    struct client_port from; /* of a connection to the target */
     struct handover_offer offer; /* of one with an app */
     uint64_t session;            /* whose app */
     uint32_t link_lost_after;    /* ms */

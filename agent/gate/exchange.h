@@ -93,6 +93,9 @@ struct exchange_ops {
     void (*seen)(void *shell, int slot, const char *line, size_t n);
     size_t (*backlog)(void *shell,
                       unsigned party); /* octets given to send that have not left yet */
+    /* Of HTTP/2: whether a request by this agent for this path is the target's whatever the rules say. NULL: none is. */
+    bool (*targets_own)(void *shell, const char *path, size_t path_n, const char *agent,
+                        size_t agent_n);
 };
 
 /* `ops` and `rules` are borrowed and outlive the exchange. NULL: no memory. */

@@ -1,6 +1,7 @@
 /* The exchange's ops on the parties' sockets. What would end the connection or call the exchange back is only noted here, and acted
  * upon by filtered_settle(). */
 #include "agent/gate/filtered_inner.h"
+#include "agent/gate/probe.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -56,6 +57,12 @@ static void op_seen(void *shell, int slot, const char *line, size_t n) {
     }
 }
 
+static bool op_targets_own(void *shell, const char *path, size_t path_n, const char *agent,
+                           size_t agent_n) {
+    const struct conn *c = ((struct filtered *)shell)->conn;
+    return c->may_probe && probe_is_health_check(path, path_n, agent, agent_n);
+}
+
 static size_t op_backlog(void *shell, unsigned which) {
     const struct party *p = filtered_party(shell, which);
     return p ? p->out.len : 0;
@@ -107,4 +114,5 @@ const struct exchange_ops filtered_ops = {
     .raw = op_raw,
     .seen = op_seen,
     .backlog = op_backlog,
+    .targets_own = op_targets_own,
 };

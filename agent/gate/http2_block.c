@@ -6,8 +6,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool targets_own(const struct http2 *h) {
+    const struct exchange_ops *ops = h->x->ops;
+    size_t path_n, agent_n;
+    const char *path = http2_fields_find(&h->fields, ":path", &path_n);
+    const char *agent = http2_fields_find(&h->fields, "user-agent", &agent_n);
+    return ops->targets_own != NULL && path != NULL && agent != NULL &&
+           ops->targets_own(h->x->shell, path, path_n, agent, agent_n);
+}
+
 static int judge(struct http2 *h) {
     struct exchange_judge j = {0};
+    if (targets_own(h))
+        return EXCHANGE_TARGETS;
     size_t method_n, path_n;
     const char *method = http2_fields_find(&h->fields, ":method", &method_n);
     const char *path = http2_fields_find(&h->fields, ":path", &path_n);

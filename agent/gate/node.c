@@ -1,7 +1,9 @@
 /* See node.h. */
 #include "agent/gate/node.h"
 
+#include "agent/gate/filtered.h"
 #include "agent/gate/probe.h"
+#include "agent/http/http2_frame.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -15,12 +17,28 @@ static void leave_to_target(struct conn *c) {
         conn_relay(c, c->dialling);
 }
 
-/* No probe. By filter the target's connection is wanted in any case; whole, it is reset and not closed in order: should the app
- * refuse, another one comes from the same client's port, which the target must not know as taken. */
-static void judge_anew(struct conn *c) {
+static void unwatch(struct conn *c) {
     for (int i = 0; i < 2; i++)
         if (c->relay.end[i].io.serial)
             loop_del(c->gate->loop, &c->relay.end[i].io);
+}
+
+/* What it wants it says only when it has heard the target: a request at a time, also at a port that is stolen whole. */
+static void judge_each(struct conn *c) {
+    if (c->relay.end[OTHER].io.fd < 0 || c->gate->draining || c->port->rules.count == 0) {
+        leave_to_target(c);
+        return;
+    }
+    unwatch(c);
+    c->may_probe = true;
+    if (!filtered_start(c))
+        conn_destroy(c, true);
+}
+
+/* No probe. By filter the target's connection is wanted in any case; whole, it is reset and not closed in order: should the app
+ * refuse, another one comes from the same client's port, which the target must not know as taken. */
+static void judge_anew(struct conn *c) {
+    unwatch(c);
     if (!conn_is_filtered(c))
         conn_drop_other(c, true);
     conn_decide(c);
@@ -44,17 +62,24 @@ static void client_spoke(struct loop_fd *io, uint32_t events) {
         leave_to_target(c);
     } else if (verdict == PROBE_NO) {
         judge_anew(c);
+    } else if (verdict == PROBE_WAITS) {
+        judge_each(c);
     }
 }
 
-/* Connected or refused; or it speaks first, and then the connection is its own. */
+/* Connected or refused; or it speaks first: HTTP/2's SETTINGS, or a connection that is its own. */
 static void target_spoke(struct loop_fd *io, uint32_t events) {
     struct conn *c = container_of(io, struct conn, relay.end[OTHER].io);
     int err = 0;
     socklen_t len = sizeof err;
     (void)events;
+    uint8_t first[HTTP2_HEAD];
     if (!c->dialling) {
-        leave_to_target(c);
+        ssize_t n = recv(io->fd, first, sizeof first, MSG_PEEK | MSG_DONTWAIT);
+        if (n > 0 && http2_frame_is_settings(first, (size_t)n))
+            judge_each(c);
+        else
+            leave_to_target(c);
         return;
     }
     c->dialling = false;

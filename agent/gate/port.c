@@ -2,7 +2,7 @@
 #include "agent/gate/port.h"
 
 static bool is_of(const struct want_rule *r, const struct port *p) {
-    return r->port == p->door.stolen && !r->whole;
+    return r->port == p->door.stolen;
 }
 
 static bool is_wanted(const struct want *w, uint64_t session) {
@@ -39,6 +39,7 @@ static void clear(struct port *p, int k) {
 uint32_t port_leave(struct port *p, const struct want *w) {
     uint32_t gone = 0;
     p->rules.count = 0;
+    p->whole = false;
     p->rules.generation++;
     for (int k = 0; k < EXCHANGE_APPS; k++) {
         p->slot[k].ruled = false;
@@ -80,6 +81,7 @@ void port_join(struct port *p, struct want *w) {
                                                   .on_app_gone = r->session->on_app_gone,
                                                   .link_lost_after = r->session->link_lost_after};
         p->rules.order[p->rules.count++] = (uint8_t)k;
+        p->whole |= r->whole;
         r->filter = NULL;
     }
 }

@@ -1,4 +1,6 @@
-/* One stolen port: its door, and the sessions that have a part in it by filter, each in a slot that its connections know. */
+/* One stolen port: its door, and the sessions that have a part in it, each in a slot that its connections know. Who has a port
+ * whole is given its connections as they come; by its slot, only the requests of those that a node's own client shares with a
+ * probe (node.h). */
 #pragma once
 
 #include "agent/gate/door.h"
@@ -21,6 +23,7 @@ struct port {
     struct gate *gate;
     struct port *next;
     struct exchange_rules rules; /* borrowed by the port's exchanges */
+    bool whole;                  /* one of them has it whole */
     struct port_slot slot[EXCHANGE_APPS];
 };
 

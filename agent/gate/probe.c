@@ -62,10 +62,17 @@ static enum probe_verdict judge_http(const struct want *w, uint16_t port, const 
 
 /* --- gRPC ----------------------------------------------------------------------------------------------------------- */
 
-static bool begins(const nghttp2_nv *nv, const char *name, const char *value) {
-    size_t n = strlen(value);
+static bool begins(const char *p, size_t n, const char *with) {
+    return n >= strlen(with) && memcmp(p, with, strlen(with)) == 0;
+}
+
+bool probe_is_health_check(const char *path, size_t path_n, const char *agent, size_t agent_n) {
+    return begins(path, path_n, SERVICE) && begins(agent, agent_n, AGENT);
+}
+
+static bool has(const nghttp2_nv *nv, const char *name, const char *value) {
     return nv->namelen == strlen(name) && memcmp(nv->name, name, nv->namelen) == 0 &&
-           nv->valuelen >= n && memcmp(nv->value, value, n) == 0;
+           begins((const char *)nv->value, nv->valuelen, value);
 }
 
 /* The first header block of a connection: no dynamic table has been made yet. */
@@ -82,8 +89,8 @@ static bool is_health_check(const uint8_t *p, size_t n) {
         p += took;
         n -= (size_t)took;
         if (flags & NGHTTP2_HD_INFLATE_EMIT) {
-            agent |= begins(&nv, "user-agent", AGENT);
-            service |= begins(&nv, ":path", SERVICE);
+            agent |= has(&nv, "user-agent", AGENT);
+            service |= has(&nv, ":path", SERVICE);
         } else if (took == 0) {
             break;
         }
@@ -116,7 +123,7 @@ static enum probe_verdict judge_http2(const uint8_t *p, size_t n) {
             return judge_headers(head[4], head + FRAME_HEAD, length);
         at += FRAME_HEAD + length;
     }
-    return n == at ? PROBE_YES : n < PROBE_PEEK ? PROBE_MORE : PROBE_NO;
+    return n == at ? PROBE_WAITS : n < PROBE_PEEK ? PROBE_MORE : PROBE_NO;
 }
 
 enum probe_verdict probe_judge(const struct want *w, uint16_t port, const uint8_t *p, size_t n) {

@@ -35,9 +35,9 @@ static const struct want_session *session_of(const struct want *w, uint64_t numb
 /* A filter that is refused says why itself. */
 static bool read_filter(struct span *s, struct want_rule *r, struct fault *f) {
     r->whole = span_left(s) && *s->at == 0xc0; /* nil */
-    if (r->whole)
-        return span_mp_skip(s);
-    r->filter = http_filter_read(s, f);
+    if (r->whole && !span_mp_skip(s))
+        return false;
+    r->filter = r->whole ? http_filter_everything(f) : http_filter_read(s, f);
     return r->filter != NULL;
 }
 

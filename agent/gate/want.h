@@ -39,7 +39,8 @@ struct want_rule {
     uint32_t target; /* index */
     uint16_t port, app_port;
     bool whole;
-    struct http_filter *filter; /* of one that is not; NULL once a port has taken it */
+    struct http_filter
+        *filter; /* of one that is whole, everything; NULL once a port has taken it */
 };
 
 struct want_probe {

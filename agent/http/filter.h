@@ -26,6 +26,8 @@ struct http_filter;
 /* Reads [[[what, regex], …], …], groups of terms, as the control messages have it (msgpack). NULL and a fault: what is not
  * understood, or which expression is refused and why. A filter without groups, or a group without terms, is refused. */
 struct http_filter *http_filter_read(struct span *s, struct fault *f);
+/* One that takes every request; NULL: no memory. */
+struct http_filter *http_filter_everything(struct fault *f);
 void http_filter_free(struct http_filter *filter);
 
 /* One request against one filter. Zeroed, it is a request of which nothing is known. */

@@ -34,7 +34,7 @@ static size_t backlog(void *shell, unsigned k) {
     return 0;
 }
 
-static const struct exchange_ops ops = {send, party, party, party, raw, seen, backlog};
+static const struct exchange_ops ops = {send, party, party, party, raw, seen, backlog, NULL};
 
 static struct http_filter *filter(unsigned what, const char *regex) {
     uint8_t packed[256];

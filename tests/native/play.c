@@ -83,7 +83,7 @@ static size_t backlog(void *shell, unsigned party) {
     return y->backlog[party];
 }
 
-static const struct exchange_ops ops = {send, end, ask, cut, raw, seen, backlog};
+static const struct exchange_ops ops = {send, end, ask, cut, raw, seen, backlog, NULL};
 
 void play_begin(struct play *y) {
     memset(y, 0, sizeof *y);

@@ -243,6 +243,8 @@ def test_nobody_fails_while_steals_begin_and_end(
             text=True,
         )
         paused = threading.Event()
+        while not made.counts.get((1, port), (0,))[0]:
+            made.heard(19)
         while load.poll() is None:
             for rules in ((Rule(port=port, filter=MINE),), (Rule(port=port),), ()):
                 made.want(*rules)

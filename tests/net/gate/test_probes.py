@@ -32,14 +32,14 @@ def kubelets(path: str, agent: str = "kube-probe/1.35") -> bytes:
     return "\r\n".join([*lines, "", ""]).encode()
 
 
-def headers(path: str, agent: str) -> bytes:
+def headers(path: str, agent: str, stream: int = 1) -> bytes:
     """HTTP/2: one HEADERS frame, every field literal."""
     fields = {":method": "POST", ":scheme": "http", ":path": path, ":authority": "x", "user-agent": agent}
     block = b"".join(
         b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
         for name, value in fields.items()
     )
-    return len(block).to_bytes(3, "big") + b"\x01\x04\0\0\0\x01" + block
+    return len(block).to_bytes(3, "big") + b"\x01\x04" + stream.to_bytes(4, "big") + block
 
 
 @contextmanager
@@ -78,7 +78,6 @@ CASES = [
     (kubelets("/healthz", "curl/8"), "app"),
     (kubelets("/other"), "app"),
     (b"POST /healthz HTTP/1.1\r\nUser-Agent: kube-probe/1\r\n\r\n", "app"),
-    (PREFACE, "target"),
     (PREFACE + headers("/grpc.health.v1.Health/Check", "kube-probe/1.35 grpc-go/1.72"), "target"),
     (PREFACE + headers("/grpc.health.v1.Health/Check", "grpc-go/1.72"), "app"),
     (PREFACE + headers("/shop.Cart/Add", "kube-probe/1.35"), "app"),
@@ -138,3 +137,51 @@ def test_probes_too_if_that_is_asked_for(lab: Lab, gate: Start) -> None:
             caller.sendall(kubelets("/healthz"))
             with made.offered().accept() as app:
                 assert app.recv(10000) == kubelets("/healthz")
+
+
+ACK = b"\0\0\0\4\1\0\0\0\0"
+OK, NOT_FOUND = b"\x88", b"\x8d"  # :status 200 and 404, of HPACK's static table
+
+
+def answer(sock: socket.socket, status: bytes, stream: int) -> None:
+    sock.sendall(b"\0\0\1\x01\x05" + stream.to_bytes(4, "big") + status)
+
+
+def until_headers(sock: socket.socket, stream: int) -> bytes:
+    """The header block of that stream, after whatever else comes."""
+    while True:
+        head = sock.recv(9, socket.MSG_WAITALL)
+        assert len(head) == 9, head
+        block = sock.recv(int.from_bytes(head[:3], "big"), socket.MSG_WAITALL) if head[:3] != bytes(3) else b""
+        if head[3] == 1 and int.from_bytes(head[5:], "big") == stream:
+            return block
+
+
+@pytest.mark.parametrize("waits", ["before its preface", "behind it"])
+@pytest.mark.parametrize("by", ["filter", "whole port"])
+def test_who_waits_for_the_servers_settings(lab: Lab, gate: Start, by: str, waits: str) -> None:
+    """As clients of gRPC do, by NodePort and of the kubelet's: they have the target's; then each request its party."""
+    made = gate()
+    with lab.listen() as listener:
+        rule = Rule(port=listener.getsockname()[1], filter=EVERYTHING if by == "filter" else None)
+        made.want(rule, nodes=[CLIENT4], probes=[[rule.port, GRPC, ""]])
+        with lab.connect(TARGET4, rule.port) as caller, listener.accept()[0] as server:
+            if waits == "behind it":
+                caller.sendall(PREFACE)
+                assert server.recv(len(PREFACE), socket.MSG_WAITALL) == PREFACE
+            server.sendall(SETTINGS)
+            assert caller.recv(9, socket.MSG_WAITALL) == SETTINGS
+            caller.sendall((PREFACE if waits != "behind it" else b"") + ACK)
+            caller.sendall(headers("/shop.Cart/Add", "grpc-go/1.72", 1))
+            with made.offered().accept() as app:
+                assert app.recv(24, socket.MSG_WAITALL) == PREFACE[:24]
+                app.sendall(SETTINGS)
+                until_headers(app, 1)
+                answer(app, OK, 1)
+                assert until_headers(caller, 1) == OK
+                caller.sendall(headers("/grpc.health.v1.Health/Check", "kube-probe/1.35 grpc-go/1.72", 3))
+                if waits != "behind it":
+                    assert server.recv(24, socket.MSG_WAITALL) == PREFACE[:24]
+                until_headers(server, 3)
+                answer(server, NOT_FOUND, 3)
+                assert until_headers(caller, 3) == NOT_FOUND
