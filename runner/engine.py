@@ -1,7 +1,7 @@
-"""The container engine: its calls, each in a thread, so that calls may overlap.
+"""The container engine, asked through the Docker SDK; each call in a thread, so that calls may overlap.
 
 What the engine answers is given as it came (its API's JSON); what it refuses becomes an EngineError with its own
-sentence. Paths name no version of the API: an engine then speaks the newest that it knows, and 1.41 has all of this.
+sentence.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import partial
 from typing import Any
 
 from runner import engine_sdk
 from runner.contexts import Endpoint
-from runner.engine_dial import Dialler, unreachable
 from runner.engine_events import Event, Subscription
-from runner.engine_http import Exchange, Refused, quoted
+from runner.engine_sdk import EngineError, translated
 from runner.errors import Refusal
 from runner.hijack import as_socket
 
@@ -29,43 +28,18 @@ log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
-NO_DETACHING = "ctrl-@,ctrl-@,ctrl-@"
-"""An empty detachKeys would mean docker's default, ctrl-p ctrl-q, which would then never reach the app."""
-
-
-class EngineError(Exception):
-    """The engine said no. ``status`` is HTTP's; 0 when the connection itself failed."""
-
-    def __init__(self, sentence: str, status: int = 0) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        self.status = status
-
-    @property
-    def missing(self) -> bool:
-        return self.status == 404
-
-    @property
-    def conflict(self) -> bool:
-        return self.status == 409
-
 
 class Engine:
-    """One engine, that answered."""
+    """One engine. ``api`` is the SDK's low-level client, for what images need."""
 
-    def __init__(self, exchange: Exchange, endpoint: Endpoint) -> None:
+    def __init__(self, api: Any, endpoint: Endpoint) -> None:
+        self.api = api
         self.endpoint = endpoint
-        self._http = exchange
         self._asked: set[asyncio.Future[Any]] = set()
 
-    @cached_property
-    def api(self) -> Any:
-        """The SDK's low-level client, for what images need. Blocks."""
-        return engine_sdk.client(self.endpoint)
-
     def close(self) -> None:
-        """The connections kept for more calls; none may be under way."""
-        self._http.close()
+        """Its connections; no call may be under way."""
+        self.api.close()
 
     async def settled(self) -> None:
         """Every call has come back, those too whose asker was cancelled: what they made is there to be seen."""
@@ -73,73 +47,72 @@ class Engine:
             await asyncio.wait(self._asked)
 
     async def info(self) -> Json:
-        found: Json = await self._get("info", "/info")
+        found: Json = await self._ask("info", self.api.info)
         return found
 
     async def version(self) -> Json:
-        found: Json = await self._get("version", "/version")
+        found: Json = await self._ask("version", lambda: self.api.version(api_version=False))
         return found
 
     async def inspect(self, container: str) -> Json:
-        found: Json = await self._get(f"inspect {container}", f"/containers/{quoted(container)}/json")
+        found: Json = await self._ask(f"inspect {container}", lambda: self.api.inspect_container(container))
         return found
 
     async def inspect_image(self, image: str) -> Json:
-        found: Json = await self._get(f"inspect image {image}", f"/images/{quoted(image)}/json")
+        found: Json = await self._ask(f"inspect image {image}", lambda: self.api.inspect_image(image))
         return found
 
     async def images(self, reference: str = "") -> list[Json]:
         """Summaries of all images, or of those whose name fits ("mirror-run/*")."""
-        filters = {"reference": [reference]} if reference else {}
-        found: list[Json] = await self._get("images", "/images/json", {"filters": filters})
+        found: list[Json] = await self._ask("images", lambda: self.api.images(name=reference or None))
         return found
 
     async def containers(self, *labels: str, everything: bool = False) -> list[Json]:
         """Summaries of running containers (or all) that have each of the labels ("key" or "key=value")."""
         filters = {"label": list(labels)} if labels else {}
-        found: list[Json] = await self._get(
-            "list", "/containers/json", {"all": everything, "filters": filters}
+        found: list[Json] = await self._ask(
+            "list", lambda: self.api.containers(all=everything, filters=filters)
         )
         return found
 
     async def processes(self, container: str) -> list[tuple[str, str]]:
         """Of a running container, as the engine's machine shows them: name and command line."""
         words = "-eo pid,comm,args"  # whatever the order, an engine looks for the column PID (docker top)
-        found: Json = await self._get(
-            f"top {container}", f"/containers/{quoted(container)}/top", {"ps_args": words}
-        )
+        found: Json = await self._ask(f"top {container}", lambda: self.api.top(container, words))
         return [(row[1], row[2]) for row in found["Processes"] or ()]
 
     async def create(self, name: str, config: Json, platform: str = "") -> str:
         """Create a container; returns its id."""
-        query = {"name": name, "platform": platform}
-        made = await self._call(f"create {name}", "POST", "/containers/create", query, config)
+        made = await self._ask(
+            f"create {name}", lambda: self.api.create_container_from_config(config, name, platform or None)
+        )
         for warning in made.get("Warnings") or ():
             log.debug("engine, creating %s: %s", name, warning)
         return str(made["Id"])
 
     async def start(self, container: str) -> None:
         """Start it. Nothing happens if it runs already."""
-        await self._call(f"start {container}", "POST", f"/containers/{quoted(container)}/start")
+        await self._ask(f"start {container}", lambda: self.api.start(container))
 
     async def signal(self, container: str, name: str) -> None:
-        where = f"/containers/{quoted(container)}/kill"
-        await self._call(f"signal {container} {name}", "POST", where, {"signal": name})
+        await self._ask(f"signal {container} {name}", lambda: self.api.kill(container, name))
 
     async def sweep_volumes(self, label: str) -> None:
         """Remove the volumes with this label that no container has: an engine that is restarted removes `--rm`
         containers without their anonymous volumes (seen with 20.10)."""
-        filters = {"dangling": ["true"], "label": [label]}
-        found = await self._get(f"dangling volumes {label}", "/volumes", {"filters": filters})
+
+        wanted = {"dangling": True, "label": label}
+        found = await self._ask(f"dangling volumes {label}", lambda: self.api.volumes(filters=wanted))
         for volume in found.get("Volumes") or ():
             with contextlib.suppress(EngineError):  # another runner was faster, or uses it by now
-                await self._call("remove a volume", "DELETE", f"/volumes/{quoted(volume['Name'])}")
+                await self._ask("remove a volume", partial(self.api.remove_volume, volume["Name"]))
 
     async def remove(self, container: str) -> None:
         """Kill and remove it with its anonymous volumes; fine if it is gone or going already."""
-        query = {"v": True, "force": True}
         try:
-            await self._call(f"remove {container}", "DELETE", f"/containers/{quoted(container)}", query)
+            await self._ask(
+                f"remove {container}", lambda: self.api.remove_container(container, v=True, force=True)
+            )
         except EngineError as error:
             if not (error.missing or error.conflict):
                 raise
@@ -148,49 +121,48 @@ class Engine:
 
     async def gone(self, container: str) -> None:
         """Wait until it is removed (by whoever is removing it)."""
-        where, query = f"/containers/{quoted(container)}/wait", {"condition": "removed"}
         with contextlib.suppress(EngineError):  # 404: it is
-            await self._ask(f"wait {container}", lambda: self._http.octets("POST", where, query, limit=None))
+            await self._ask(f"wait {container}", lambda: self.api.wait(container, condition="removed"))
 
     async def resize(self, container: str, rows: int, columns: int) -> None:
-        where = f"/containers/{quoted(container)}/resize"
-        await self._call(f"resize {container}", "POST", where, {"h": rows, "w": columns})
+        await self._ask(f"resize {container}", lambda: self.api.resize(container, height=rows, width=columns))
 
     async def put(self, container: str, folder: str, tar: bytes) -> None:
         """Unpack a tar archive into a folder of the container."""
-        where = f"/containers/{quoted(container)}/archive"
-        await self._ask(
-            f"put into {container}",
-            lambda: self._http.octets("PUT", where, {"path": folder}, tar, "application/x-tar"),
-        )
+        await self._ask(f"put into {container}", lambda: self.api.put_archive(container, folder, tar))
 
     async def get(self, container: str, path: str) -> bytes:
         """A file or folder of the container, as a tar archive."""
-        where = f"/containers/{quoted(container)}/archive"
-        found: bytes = await self._ask(
-            f"get {path} of {container}", lambda: self._http.octets("GET", where, {"path": path})
-        )
+
+        def fetch() -> bytes:
+            chunks, _ = self.api.get_archive(container, path)
+            return b"".join(chunks)
+
+        found: bytes = await self._ask(f"get {path} of {container}", fetch)
         return found
 
     async def attach(self, container: str, *, stdin: bool) -> socket.socket:
         """Attach to a created container's streams; see ``runner.multiplexed`` for what is read when it has
         no terminal."""
-        where = f"/containers/{quoted(container)}/attach"
-        query = {"stream": 1, "stdin": stdin, "stdout": 1, "stderr": 1, "detachKeys": NO_DETACHING}
+        # An empty detachKeys would mean docker's default, ctrl-p ctrl-q, which would then never reach the app.
+        params = {
+            "stream": 1,
+            "stdin": int(stdin),
+            "stdout": 1,
+            "stderr": 1,
+            "detachKeys": "ctrl-@,ctrl-@,ctrl-@",
+        }
         found: socket.socket = await self._ask(
-            f"attach to {container}", lambda: as_socket(self._http.stream(where, query))
+            f"attach to {container}", lambda: as_socket(self.api.attach_socket(container, params=params))
         )
         return found
 
     async def execute(self, container: str, argv: Sequence[str]) -> socket.socket:
         """Run a program in a running container, its stdin, stdout and stderr on the socket returned."""
-        streams = {"AttachStdin": True, "AttachStdout": True, "AttachStderr": True}
 
         def run() -> socket.socket:
-            where = f"/containers/{quoted(container)}/exec"
-            made = self._http.json("POST", where, None, {"Cmd": list(argv), **streams})
-            begin = {"Detach": False, "Tty": False}
-            return as_socket(self._http.stream(f"/exec/{made['Id']}/start", None, begin))
+            made = self.api.exec_create(container, list(argv), stdin=True)
+            return as_socket(self.api.exec_start(made["Id"], socket=True))
 
         found: socket.socket = await self._ask(f"exec {argv[0]} in {container}", run)
         return found
@@ -198,44 +170,44 @@ class Engine:
     async def pull(self, image: str, platform: str, progress: Callable[[str], None]) -> None:
         """Pull an image, telling of each layer."""
 
-        def fetch(api: Any) -> None:
-            for line in engine_sdk.pull(api, image, platform):
+        def fetch() -> None:
+            for line in self.api.pull(image, stream=True, decode=True, platform=platform or None):
                 if "error" in line:
                     raise EngineError(str(line["error"]))
                 progress(" ".join(str(line[key]) for key in ("id", "status") if line.get(key)))
 
-        await self.work(f"pull {image}", fetch)
+        await self._ask(f"pull {image}", fetch)
 
     async def build(
         self, folder: str, dockerfile: str, tag: str, platform: str, progress: Callable[[str], None]
     ) -> None:
         """Build an image of a folder, as `docker build` with the classic builder does."""
 
-        def make(api: Any) -> None:
-            for line in engine_sdk.build(api, folder, dockerfile, tag, platform):
+        def make() -> None:
+            options = {
+                "path": folder,
+                "tag": tag,
+                "rm": True,
+                "decode": True,
+                "dockerfile": dockerfile or None,
+            }
+            for line in self.api.build(**options, platform=platform or None):
                 if "error" in line:
                     raise EngineError(str(line["error"]))
                 if text := str(line.get("stream", "")).strip():
                     progress(text)
 
-        await self.work(f"build {folder}", make)
+        await self._ask(f"build {folder}", make)
 
     async def work(self, what: str, task: Callable[[Any], Any]) -> Any:
         """A longer piece of work with ``api``, in a thread; what the engine refuses meanwhile is an EngineError."""
-        return await self._ask(what, lambda: engine_sdk.translated(lambda: task(self.api)))
+        return await self._ask(what, lambda: task(self.api))
 
     async def subscribe(self) -> Subscription:
         """Follow the containers' events; those after the return of this call are all seen."""
-        query = {"filters": {"type": ["container"], "event": ["start", "die", "destroy"]}}
-        return Subscription(await self._ask("events", lambda: self._http.lines("/events", query)))
-
-    async def _get(self, what: str, path: str, query: Json | None = None) -> Any:
-        return await self._call(what, "GET", path, query)
-
-    async def _call(
-        self, what: str, method: str, path: str, query: Json | None = None, body: Json | None = None
-    ) -> Any:
-        return await self._ask(what, lambda: self._http.json(method, path, query, body))
+        filters = {"type": "container", "event": ["start", "die", "destroy"]}
+        stream = await self._ask("events", lambda: self.api.events(decode=True, filters=filters))
+        return Subscription(stream)
 
     def _done(self, asked: asyncio.Future[Any]) -> None:
         self._asked.discard(asked)
@@ -244,7 +216,7 @@ class Engine:
 
     async def _ask(self, what: str, call: Callable[[], Any]) -> Any:
         began = time.monotonic()
-        asked = asyncio.ensure_future(asyncio.to_thread(_translated, call))
+        asked = asyncio.ensure_future(asyncio.to_thread(translated, call))
         self._asked.add(asked)
         asked.add_done_callback(self._done)
         try:
@@ -258,32 +230,8 @@ async def connect(endpoints: Sequence[Endpoint]) -> Engine:
     refusal: Refusal | None = None
     for endpoint in endpoints:
         try:
-            return await asyncio.to_thread(_open, endpoint)
+            return Engine(await asyncio.to_thread(engine_sdk.client, endpoint), endpoint)
         except Refusal as error:
             refusal = refusal or error
     assert refusal is not None
     raise refusal
-
-
-def _open(endpoint: Endpoint) -> Engine:
-    exchange = Exchange(Dialler(endpoint))
-    try:
-        exchange.octets("GET", "/_ping")
-    except Refused as error:
-        exchange.close()
-        raise Refusal(
-            f"the engine at {endpoint.url} ({endpoint.said_by}) cannot be used: {error.sentence}",
-            "`docker info` should say more",
-        ) from error
-    except OSError as error:
-        raise unreachable(endpoint, error) from error
-    return Engine(exchange, endpoint)
-
-
-def _translated(call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except Refused as error:
-        raise EngineError(error.sentence, error.status) from error
-    except OSError as error:
-        raise EngineError(f"the engine does not answer: {error}") from error

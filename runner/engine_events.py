@@ -51,7 +51,8 @@ class Subscription:
                 attributes = line.get("Actor", {}).get("Attributes", {})
                 event = Event(line.get("id", ""), line.get("Action", ""), attributes)
                 self._loop.call_soon_threadsafe(self._queue.put_nowait, event)
-        except (OSError, AttributeError) as error:  # what is no object is no engine's
+        except Exception as error:  # noqa: BLE001
+            # urllib3's, requests' and json's own errors come through here; each means that the stream broke.
             log.debug("engine events ended: %s", error)
         with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
             self._loop.call_soon_threadsafe(self._queue.put_nowait, None)

@@ -1,12 +1,13 @@
-"""An upgraded connection as a plain socket, which asyncio and ``shutdown`` can have.
+"""What the SDK returns for an upgraded connection, as a plain socket whose descriptor is ours.
 
-Over a Unix socket, TCP or ssh that is the connection itself. Over TLS it is one end of a socket pair, with two threads
-that copy; half-close is not carried there, because TLS has none.
+Over a Unix or TCP connection that is the connection itself, duplicated. Over TLS, ssh or a Windows pipe it
+is one end of a socket pair, with two threads that copy; half-close is not carried there, because those have none.
 """
 
 from __future__ import annotations
 
 import contextlib
+import io
 import socket
 import threading
 from typing import Any
@@ -15,16 +16,13 @@ CHUNK = 65_536
 
 
 def as_socket(raw: Any) -> socket.socket:
-    """The caller owns the socket returned. ``raw`` is a connection, or what the SDK gives for one
-    (``exec_start(socket=True)``).
-    """
-    if type(raw) is socket.socket:
-        return raw
+    """``raw`` as of APIClient.attach_socket and exec_start(socket=True). The caller owns the socket returned."""
     bare = getattr(raw, "_sock", raw)  # socket.SocketIO keeps its socket there, and has no public name for it
     if type(bare) is socket.socket:
         ours = bare.dup()
-        raw.close()
-        bare.close()  # the SDK keeps it with the answer, for whenever that is collected
+        if isinstance(raw, io.IOBase):
+            raw.close()
+            bare.close()  # the SDK keeps it with the answer, for whenever that is collected
         return ours
     ours, theirs = socket.socketpair()
     to_engine = threading.Thread(target=_to_engine, args=(bare, theirs), name="stream to engine", daemon=True)

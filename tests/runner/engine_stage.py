@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -29,9 +28,6 @@ class Asked:
     def answer(self, body: bytes = b"", status: str = "200 OK") -> None:
         self.say(f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
 
-    def hang_up(self) -> None:
-        self.sock.shutdown(socket.SHUT_RDWR)
-
 
 @dataclass
 class Stage:
@@ -40,7 +36,6 @@ class Stage:
     play: Play
     asked: list[Asked] = field(default_factory=list)
     connections: int = 0
-    ended: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
     def serve(self, sock: socket.socket) -> None:
         """Until the other side, or the play, hangs up."""
@@ -55,42 +50,27 @@ class Stage:
                 body = file.read(int(headers.get("content-length", "0")))
                 self.asked.append(Asked(line.decode().strip(), headers, body, number, sock))
                 self.play(self.asked[-1])
-        self.ended.release()
 
-    def accept(self, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+    def accept(self, listener: socket.socket) -> None:
         while True:
             try:
                 sock, _ = listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self.welcome, args=(sock, tls), daemon=True).start()
-
-    def welcome(self, sock: socket.socket, tls: ssl.SSLContext | None) -> None:
-        with suppress(OSError):
-            self.serve(tls.wrap_socket(sock, server_side=True) if tls else sock)
+            threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
 
 
 @contextmanager
 def on_unix(path: Path, play: Play) -> Iterator[Stage]:
+    """Listens there inside the block."""
+    stage = Stage(play)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
-        with _listening(listener, Stage(play), None) as stage:
+        listener.listen()
+        thread = threading.Thread(target=stage.accept, args=(listener,), daemon=True)
+        thread.start()
+        try:
             yield stage
-
-
-@contextmanager
-def on_tcp(play: Play, tls: ssl.SSLContext | None = None) -> Iterator[tuple[Stage, int]]:
-    with socket.create_server(("127.0.0.1", 0)) as listener, _listening(listener, Stage(play), tls) as stage:
-        yield stage, listener.getsockname()[1]
-
-
-@contextmanager
-def _listening(listener: socket.socket, stage: Stage, tls: ssl.SSLContext | None) -> Iterator[Stage]:
-    listener.listen()
-    thread = threading.Thread(target=stage.accept, args=(listener, tls), daemon=True)
-    thread.start()
-    try:
-        yield stage
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join(30)
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join(30)
