@@ -22,13 +22,18 @@ GIVEN_UP_AFTER = 60.0
 
 
 class DataLink:
-    """None at first. ``anew``: called when a link has no past, so that what was mirrored has to be begun again."""
+    """None at first. ``anew``: called when a link has no past, so that what was mirrored has to be begun again.
+    ``files``: the one that carries files alone."""
 
-    def __init__(self, engine: Engine, session: int, name: str, anew: Callable[[], None]) -> None:
+    def __init__(
+        self, engine: Engine, session: int, name: str, anew: Callable[[], None], *, files: bool = False
+    ) -> None:
         self._engine = engine
         self._session = session
         self._name = name
         self._anew = anew
+        self._files = files
+        self._called = "files' link" if files else "data link"
         self._link: int | None = None
         self._giving_up: asyncio.TimerHandle | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -45,34 +50,36 @@ class DataLink:
             if received is None:
                 await send_frame(sock, welcome)
                 self._stay()
-                self._link = self._engine.link_add(self._session, sock.detach(), keeps=hello.keeps)
+                self._link = self._engine.link_add(
+                    self._session, sock.detach(), keeps=hello.keeps, files=self._files
+                )
                 self._anew()
                 return
             await send_frame(sock, replace(welcome, resumed=True, received=received))
             try:
-                self._engine.link_resume(self._session, sock.detach(), hello.received)
+                self._engine.link_resume(self._session, sock.detach(), hello.received, files=self._files)
             except EngineFault:
                 self.give_up()
                 raise
             self._stay()
-            log.info("session %s: the data link goes on", self._name)
+            log.info("session %s: the %s goes on", self._name, self._called)
 
     def gone(self, link: int, reason: str) -> None:
         """The engine told so: this link is no more."""
         if link == self._link:
-            log.info("session %s: data link: %s", self._name, reason)
+            log.info("session %s: %s: %s", self._name, self._called, reason)
             self._forget()
 
     def was_cut(self, link: int, reason: str) -> None:
         """The engine told so: this link waits to be resumed."""
         if link == self._link:
-            log.info("session %s: the data link was cut: %s", self._name, reason)
+            log.info("session %s: the %s was cut: %s", self._name, self._called, reason)
             self._wait()
 
     def give_up(self) -> None:
         """Its channels are reset; the bridge begins anew when it comes."""
-        log.info("session %s: the cut data link is given up", self._name)
-        self._engine.link_del(self._session)
+        log.info("session %s: the cut %s is given up", self._name, self._called)
+        self._engine.link_del(self._session, files=self._files)
         self._forget()
 
     def close(self) -> None:
@@ -85,7 +92,7 @@ class DataLink:
         if self._link is None:
             return None
         try:
-            _, received = self._engine.link_cut(self._session)
+            _, received = self._engine.link_cut(self._session, files=self._files)
         except EngineFault as fault:
             log.info("session %s: nothing to resume: %s", self._name, fault.reason)
             return None

@@ -14,6 +14,7 @@
 
 #define OUTBOX_LIMIT  (256 * 1024)
 #define LISTENERS_MAX 4096
+#define LINKS_BESIDE  0x40000000 /* an engine's that is beside another begin after this */
 enum { TELLS_LINK_GONE = 1, TELLS_LINK_CUT = 2 };
 
 /* --- sessions and their places ------------------------------------------------------------------------------------- */
@@ -100,6 +101,10 @@ static struct channel *on_open(void *owner, const struct channel_open *o, int *e
     }
     if (o->kind == CHANNEL_FILES || o->kind == CHANNEL_UNIX)
         return place_files_open(s, p, o, err);
+    if (s->engine->beside) {
+        *err = EPROTONOSUPPORT;
+        return NULL;
+    }
     return dial_open(&p->target, o, err);
 }
 
@@ -130,7 +135,12 @@ static const struct mux_ops mux_ops = {.open = on_open, .gone = on_gone, .cut = 
 
 /* --- the engine ---------------------------------------------------------------------------------------------------- */
 
-struct engine *engine_new(struct fault *f) {
+static void outbox_let_go(struct engine *e) {
+    if (!e->beside)
+        outbox_free(e->outbox);
+}
+
+struct engine *engine_new(struct engine *beside, struct fault *f) {
     struct engine *e = calloc(1, sizeof *e);
     if (!e) {
         fault_set(f, ENOMEM, "an engine");
@@ -140,9 +150,14 @@ struct engine *engine_new(struct fault *f) {
     e->loop = e->desk.loop = loop_new(f);
     if (!e->loop)
         goto no_loop;
-    e->outbox = outbox_new(OUTBOX_LIMIT, f);
+    e->beside = beside != NULL;
+    e->outbox = beside ? beside->outbox : outbox_new(OUTBOX_LIMIT, f);
     if (!e->outbox)
         goto no_outbox;
+    if (beside) {
+        loop_give_way(e->loop);
+        e->last_link = LINKS_BESIDE;
+    }
     e->desk.home = netns_home("net", f);
     if (e->desk.home < 0)
         goto no_home;
@@ -158,7 +173,7 @@ struct engine *engine_new(struct fault *f) {
 no_scratch:
     close(e->desk.home);
 no_home:
-    outbox_free(e->outbox);
+    outbox_let_go(e);
 no_outbox:
     loop_free(e->loop);
 no_loop:
@@ -185,7 +200,7 @@ void engine_free(struct engine *e) {
     chunk_pool_free(&e->desk.pool);
     free(e->desk.scratch);
     close(e->desk.home);
-    outbox_free(e->outbox);
+    outbox_let_go(e);
     loop_free(e->loop);
     free(e);
 }

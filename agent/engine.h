@@ -62,7 +62,10 @@ struct engine_listener {
     uint16_t port;
 };
 
-struct engine *engine_new(struct fault *f);
+/* `beside`: NULL, or an engine that lives longer. What happens by itself is then told by that one's outbox, links have numbers of
+ * their own, and they carry files and Unix sockets and nothing else, on a thread that gives way to whoever carries packets: a
+ * session has such a link besides its first, so that no packet waits behind a file's octets. */
+struct engine *engine_new(struct engine *beside, struct fault *f);
 int engine_run(struct engine *e,
                struct fault *f); /* on a thread of its own, until engine_stop; 0, or -1 */
 void engine_stop(struct engine *e);

@@ -57,31 +57,45 @@ class LinkCut:
 
 
 class Engine:
-    """The data plane. ``with Engine() as engine``: its loop runs inside, and all sessions end with it."""
+    """The data plane. ``with Engine() as engine``: its loops run inside, and all sessions end with it.
+
+    C has two engines: one for packets, and one beside it for links that carry files alone, each with a thread of its
+    own. Sessions and targets are told to both."""
 
     def __init__(self) -> None:
         fault = _fault()
-        self._engine = lib.engine_new(fault)
+        self._engine = lib.engine_new(ffi.NULL, fault)
         if self._engine == ffi.NULL:
             raise _raised(fault)
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._files = lib.engine_new(self._engine, fault)
+        if self._files == ffi.NULL:
+            lib.engine_free(self._engine)
+            raise _raised(fault)
+        self._threads = [
+            threading.Thread(target=self._run, args=(engine,), name=name, daemon=True)
+            for engine, name in ((self._engine, "engine"), (self._files, "files"))
+        ]
         self.failed: EngineFault | None = None
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lib.engine_stop(self._engine)
-        self._thread.join()
+        for engine in (self._engine, self._files):
+            lib.engine_stop(engine)
+        for thread in self._threads:
+            thread.join()
+        lib.engine_free(self._files)  # first: it speaks by the other's outbox
         lib.engine_free(self._engine)
-        self._engine = ffi.NULL
+        self._engine = self._files = ffi.NULL
 
-    def _run(self) -> None:
+    def _run(self, engine: Any) -> None:
         fault = _fault()
-        if lib.engine_run(self._engine, fault) < 0:
+        if lib.engine_run(engine, fault) < 0:
             self.failed = _raised(fault)
             log.critical("the data plane stopped: %s", self.failed.reason)
 
@@ -104,15 +118,17 @@ class Engine:
 
     def session_add(self, session: int) -> None:
         """A new session, without link and targets. ``session`` is the caller's number for it."""
-        self._check(lib.engine_session_add, session)
+        self._both(lib.engine_session_add, session)
 
     def session_del(self, session: int) -> None:
-        """Its link, its connections and its mirrors end at once."""
+        """Its links, its connections and its mirrors end at once."""
         lib.engine_session_del(self._engine, session)
+        lib.engine_session_del(self._files, session)
 
     def rest(self) -> None:
         """Gives memory back to the machine, this process's own too, if there is no session: the next may be long in
         coming."""
+        lib.engine_rest(self._files)
         lib.engine_rest(self._engine)
 
     def limits(
@@ -131,50 +147,53 @@ class Engine:
         to a cloud's metadata services do. ``mirror_rate``: octets a second of all that is mirrored, by whole
         connections, the oldest kept; ``outgoing_rate``: of all that the app sends from its targets, and as many of what
         it is answered, by streams that wait and datagrams that are dropped; ``connections``: open at a time, either
-        way, further ones fail with EMFILE or are not mirrored; 0: no limit.
+        way, further ones fail with EMFILE or are not mirrored; 0: no limit. Links that carry files alone have a rate
+        and a number of their own.
         """
         limits = ffi.new(
             "struct engine_limits *", (outgoing, metadata, mirror_rate, outgoing_rate, connections)
         )
-        self._check(lib.engine_session_limits, session, limits)
+        self._both(lib.engine_session_limits, session, limits)
 
-    def link_add(self, session: int, fd: int, *, keeps: bool = False) -> int:
+    def link_add(self, session: int, fd: int, *, keeps: bool = False, files: bool = False) -> int:
         """The session's data link, its handshake done; one that it had is closed. Takes ``fd``. Its number.
 
-        ``keeps``: it survives its socket (LinkCut), and can be resumed.
+        ``keeps``: it survives its socket (LinkCut), and can be resumed. ``files``: the one that carries files alone,
+        here and below.
         """
-        return self._check(lib.engine_link_add, session, fd, keeps)
+        return self._check(lib.engine_link_add, session, fd, keeps, files=files)
 
-    def link_cut(self, session: int) -> tuple[int, int]:
+    def link_cut(self, session: int, *, files: bool = False) -> tuple[int, int]:
         """Takes the session's link off its socket: its number, and how many octets of it have come.
 
         EngineFault: the session has no link that keeps. No LinkCut comes of it.
         """
         received = ffi.new("uint64_t *")
-        return self._check(lib.engine_link_cut, session, received), int(received[0])
+        return self._check(lib.engine_link_cut, session, received, files=files), int(received[0])
 
-    def link_resume(self, session: int, fd: int, received: int) -> None:
+    def link_resume(self, session: int, fd: int, received: int, *, files: bool = False) -> None:
         """Goes on by ``fd`` (taken, also when it fails), the peer having ``received`` octets of the link.
 
         EngineFault: there is no such link, or that cannot be; ``link_del`` is due.
         """
-        self._check(lib.engine_link_resume, session, fd, received)
+        self._check(lib.engine_link_resume, session, fd, received, files=files)
 
-    def link_del(self, session: int) -> None:
+    def link_del(self, session: int, *, files: bool = False) -> None:
         """Closes the session's data link, if it has one."""
-        lib.engine_link_del(self._engine, session)
+        lib.engine_link_del(self._files if files else self._engine, session)
 
     def target_set(self, session: int, target: int, netns: int) -> None:
         """From now on this index means this network namespace (an fd, which stays the caller's)."""
-        self._check(lib.engine_target_set, session, target, netns)
+        self._both(lib.engine_target_set, session, target, netns)
 
     def target_files(self, session: int, target: int, pid: int, pidfd: int, *, writes: bool) -> None:
         """Files of this target are served from now on, as this process of it sees them. ``pidfd`` stays theirs."""
-        self._check(lib.engine_target_files, session, target, pid, pidfd, writes)
+        self._both(lib.engine_target_files, session, target, pid, pidfd, writes)
 
     def target_del(self, session: int, target: int) -> None:
         """What was open from this target is reset, its mirror ends."""
         lib.engine_target_del(self._engine, session, target)
+        lib.engine_target_del(self._files, session, target)
 
     def mirror_ports(self, session: int, target: int, ports: tuple[AppPort, ...]) -> None:
         """What of this target is mirrored from now on. EngineFault too when the session has no data link."""
@@ -237,23 +256,39 @@ class Engine:
 
     def outgoing(self, session: int) -> Outgoing:
         """What the app did from its targets since the session began."""
-        c = ffi.new("struct engine_counters *")
-        self._check(lib.engine_counters, session, c)
-        return Outgoing(opened=c.opened, sent=c.sent, received=c.received, slowed=c.slowed)
+        both = self._counted(session)
+        return Outgoing(
+            opened=sum(c.opened for c in both),
+            sent=sum(c.sent for c in both),
+            received=sum(c.received for c in both),
+            slowed=sum(c.slowed for c in both),
+        )
 
     def files_used(self, session: int) -> frozenset[str]:
         """Of the session's rights to files, those of which something was asked."""
-        c = ffi.new("struct engine_counters *")
-        self._check(lib.engine_counters, session, c)
-        used = {"files": c.files_read, "files-write": c.files_written}
+        both = self._counted(session)
+        used = {
+            "files": any(c.files_read for c in both),
+            "files-write": any(c.files_written for c in both),
+        }
         return frozenset(right for right, was in used.items() if was)
 
-    def _check(self, call: object, *arguments: object) -> int:
+    def _counted(self, session: int) -> tuple[Any, Any]:
+        both = ffi.new("struct engine_counters *"), ffi.new("struct engine_counters *")
+        self._check(lib.engine_counters, session, both[0])
+        self._check(lib.engine_counters, session, both[1], files=True)
+        return both
+
+    def _check(self, call: object, *arguments: object, files: bool = False) -> int:
         fault = _fault()
-        result: int = call(self._engine, *arguments, fault)  # type: ignore[operator]
+        result: int = call(self._files if files else self._engine, *arguments, fault)  # type: ignore[operator]
         if result < 0:
             raise _raised(fault)
         return result
+
+    def _both(self, call: object, *arguments: object) -> None:
+        self._check(call, *arguments)
+        self._check(call, *arguments, files=True)
 
 
 def _chosen(target: int, one: Any) -> Chosen:

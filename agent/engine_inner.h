@@ -14,7 +14,8 @@
 
 struct engine {
     struct loop *loop;
-    struct outbox *outbox;
+    struct outbox *outbox; /* its own, or of the one that it is beside */
+    bool beside;
     struct dial_desk desk;
     struct session *sessions;
     struct gate *gates;

@@ -198,6 +198,9 @@ class Server:
         if kind == LinkKind.DATA:
             await session.take_data_link(sock, hello, welcome)
             return
+        if kind == LinkKind.FILES:
+            await session.take_files_link(sock, hello, welcome)
+            return
         session.check_room()
         await send_frame(sock, welcome)
         whose = "runner" if hello.founder else "bridge"

@@ -91,6 +91,7 @@ class Session:
             self._choosing.look,
         )
         self._data = DataLink(engine, number, self.name, self._mirrored.anew)
+        self._files = DataLink(engine, number, self.name, lambda: None, files=True)
         engine.session_add(number)
         engine.limits(
             number,
@@ -133,6 +134,7 @@ class Session:
         self._stealing.close()
         self._engine.session_del(self.number)
         self._data.close()
+        self._files.close()
         self._founder.close()
         self._targets.close()
         for link in list(self._links):
@@ -220,13 +222,21 @@ class Session:
         """The socket is C's from now on, and what was mirrored goes on or begins anew. OSError, EngineFault."""
         await self._data.take(sock, hello, welcome)
 
+    async def take_files_link(self, sock: socket.socket, hello: Hello, welcome: Welcome) -> None:
+        """The same, of the link that carries files alone. Refused to a session that is held to a rate: files and
+        packets share that, and so they share a link."""
+        if self._warrant.limits.bytes_per_second:
+            raise Refused("this session's files go by its data link")
+        await self._files.take(sock, hello, welcome)
+
     def heard(self, event: LinkGone | LinkCut) -> None:
-        """The engine told so of the session's data link. The bridge may dial another."""
-        match event:
-            case LinkGone():
-                self._data.gone(event.link, event.reason)
-            case LinkCut():
-                self._data.was_cut(event.link, event.reason)
+        """The engine told so of a data link of the session's. The bridge may dial another."""
+        for link in (self._data, self._files):
+            match event:
+                case LinkGone():
+                    link.gone(event.link, event.reason)
+                case LinkCut():
+                    link.was_cut(event.link, event.reason)
 
     def _target_changed(self, index: int) -> None:
         self._mirrored.changed(index)

@@ -6,10 +6,10 @@ Agents come and go with the nodes of the target's pods. Numbers are not used aga
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 
-from layer.agent_links import AgentLinks, Introduction, LinkEngine, dial
+from layer.agent_links import AgentLinks, Dialled, dial
+from layer.data_link import Introduction, LinkEngine
 from wire.messages import Listening, Message
 
 
@@ -26,16 +26,15 @@ class Agents:
         self._agents: dict[int, AgentLinks] = {}
 
     async def add(self, number: int, path: str) -> None:
-        """Dials the agent behind this socket; both links are up on return. LinkEnded, OSError."""
-        control, data = await dial(path, self._me)
-        await self.take(number, path, control, data)
+        """Dials the agent behind this socket; its links are up on return. LinkEnded, OSError."""
+        await self.take(number, path, await dial(path, self._me))
 
-    async def take(self, number: int, path: str, control: socket.socket, data: socket.socket) -> None:
+    async def take(self, number: int, path: str, dialled: Dialled) -> None:
         """The same, with links that were dialled already. A former agent of this number is let go."""
         await self.remove(number)
         agent = AgentLinks(number, path, self._me, self._engine, self._tell, self._said)
         self._agents[number] = agent
-        agent.start(control, data)
+        agent.start(dialled)
 
     async def remove(self, number: int) -> None:
         """Its connections are reset. None of that number is no error."""

@@ -17,8 +17,9 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from layer import identity, ports, rules, tun, ways
-from layer.agent_links import Introduction, LinkEngine, dial
+from layer.agent_links import dial
 from layer.agents import Agents
+from layer.data_link import Introduction, LinkEngine
 from layer.door import Door
 from layer.former import Former
 from layer.nft import Nft
@@ -123,7 +124,7 @@ class Bridge:
     async def configure(self, asked: Configure) -> None:
         """Everything, in order. OSError, NftError or LinkEnded with the sentence that the runner shows."""
         self._wishes = Wishes(asked.mapped, asked.ignored, asked.declared)
-        me = Introduction(asked.session, asked.secret, asked.keeps)
+        me = Introduction(asked.session, asked.secret, asked.keeps, files=asked.files != FilesMode.NONE)
         dialled = asyncio.create_task(dial(asked.agent_socket, me), name="dial the agent")
         await asyncio.sleep(0)  # both Hellos are on their way while the kernel is set up
         try:
@@ -135,14 +136,14 @@ class Bridge:
             self._ground(asked.identity)
             self._nft.apply(rules.whole(self._grounds, self._sockets))
             self._relays = await self._stack.enter_async_context(Relays())
-            control, data = await dialled
+            links = await dialled
         except BaseException:
             dialled.cancel()
             raise
         self._agents = Agents(me, self._engine, self._tell)
         self._start_engine()
         self._stack.push_async_callback(self._agents.close)
-        await self._agents.take(0, asked.agent_socket, control, data)
+        await self._agents.take(0, asked.agent_socket, links)
         self._agents.primary(0, 0)
         self._engine.listeners(LISTEN_INTERVAL)
         async with asyncio.timeout(FIRST_LOOK):

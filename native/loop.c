@@ -48,6 +48,7 @@ struct loop {
     uint64_t now;
     uint64_t armed; /* when the timerfd expires; 0: it is not set */
     struct patience patience;
+    bool gives_way;
 
     struct slot *slots; /* slots[0] is not used, so that no serial is 0 */
     uint32_t slot_count;
@@ -425,6 +426,10 @@ void loop_be_patient(struct loop *l, uint64_t ns) {
     l->patience = (struct patience){.most = sysconf(_SC_NPROCESSORS_ONLN) > 1 ? ns : 0};
 }
 
+void loop_give_way(struct loop *l) {
+    l->gives_way = true;
+}
+
 int loop_run(struct loop *l, struct fault *f) {
     pthread_mutex_lock(&l->lock);
     CHECK(!l->running);
@@ -432,7 +437,10 @@ int loop_run(struct loop *l, struct fault *f) {
     l->owner = pthread_self();
     pthread_mutex_unlock(&l->lock);
 
-    thread_short_turns();
+    if (l->gives_way)
+        thread_gives_way();
+    else
+        thread_short_turns();
 
     int result = 0;
     while (result == 0 && !atomic_load(&l->stop))

@@ -39,6 +39,8 @@ void loop_free(struct loop *l); /* nothing may still be registered */
 int loop_run(struct loop *l, struct fault *f);
 /* Looks for events for so long before it sleeps, while that pays (patience.h); 0, as at first: never. */
 void loop_be_patient(struct loop *l, uint64_t ns);
+/* Before loop_run, whose thread then gives way to others (thread_gives_way), where it else has short turns. */
+void loop_give_way(struct loop *l);
 /* From any thread; also ahead of loop_run, which then returns at once. */
 void loop_stop(struct loop *l);
 

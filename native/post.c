@@ -51,6 +51,17 @@ void post_close(struct post *p) {
     close(p->io.fd);
 }
 
+void post_leave(struct post *p) {
+    loop_del(p->loop, &p->io);
+}
+
+/* The eventfd counts what was posted meanwhile. */
+void post_join(struct post *p, struct loop *l) {
+    struct fault f;
+    p->loop = l;
+    CHECK(loop_add(l, &p->io, EPOLLIN, &f) == 0); /* it fails for want of memory only */
+}
+
 bool post_put(struct post *p, struct post_item *item) {
     item->next = NULL;
     pthread_mutex_lock(&p->lock);

@@ -29,5 +29,9 @@ int post_open(struct post *p, struct loop *l, void (*take)(struct post *, struct
 /* What waits is taken first. The struct stays, for those who still post. */
 void post_close(struct post *p);
 
+/* On the loop's thread: what is posted from now on waits until the post has joined another, on that one's thread. */
+void post_leave(struct post *p);
+void post_join(struct post *p, struct loop *l);
+
 /* From any thread. false: it is closed, the item stays the caller's. */
 bool post_put(struct post *p, struct post_item *item);

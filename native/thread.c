@@ -5,7 +5,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SHORT         (100 * 1000) /* ns: the least there is */
+#define SHORT         (100 * 1000)        /* ns: the least there is */
+#define LONG          (100 * 1000 * 1000) /* ns: the most there is */
+#define GIVES_WAY     10                  /* nice(2): a tenth of what others have, while they want it */
 #define RESET_ON_FORK 1
 
 int thread_start(pthread_t *thread, size_t stack, bool detached, void *(*run)(void *), void *arg) {
@@ -31,11 +33,20 @@ struct attributes { /* of sched_setattr(2), as first published: glibc has it fro
     uint64_t runtime, deadline, period;
 };
 
-void thread_short_turns(void) {
+static void set_turns(uint64_t ns, int nice) {
     struct attributes a = {.size = sizeof a};
     if (syscall(SYS_sched_getattr, 0, &a, sizeof a, 0) < 0 || a.policy != 0 /* SCHED_OTHER */)
         return;
-    a.runtime = SHORT;
+    a.runtime = ns;
+    a.nice = a.nice > nice ? a.nice : nice;
     a.flags |= RESET_ON_FORK;
     syscall(SYS_sched_setattr, 0, &a, 0);
+}
+
+void thread_short_turns(void) {
+    set_turns(SHORT, -20);
+}
+
+void thread_gives_way(void) {
+    set_turns(LONG, GIVES_WAY);
 }

@@ -12,3 +12,8 @@ int thread_start(pthread_t *thread, size_t stack, bool detached, void *(*run)(vo
  * copies a file has had its own turn of milliseconds. It gets no more of the processor than before. sched_setattr(2), Linux
  * 6.12; earlier ones have one length for all. Not for threads that it starts. */
 void thread_short_turns(void);
+
+/* The calling thread carries much that nobody waits for by the microsecond: whoever else wakes has the processor at once, and a
+ * greater share of it while both want it; alone it loses nothing. A turn is as long as there is: who wakes with a shorter one takes
+ * it away (Linux 6.12; earlier ones go by nice(2) alone). */
+void thread_gives_way(void);

@@ -45,10 +45,13 @@ OLDEST_PROTOCOL = 1
 
 
 class LinkKind(IntEnum):
-    """What a link carries, said in its first frame."""
+    """What a link carries, said in its first frame. FILES is a data link for channels FILES and UNIX alone, beside the
+    first; an agent may refuse it, and these go by the first then.
+    """
 
     CONTROL = 1
     DATA = 2
+    FILES = 3
 
 
 class Proto(IntEnum):

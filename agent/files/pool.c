@@ -90,6 +90,7 @@ static void *run(void *arg) {
     struct pool *p = arg;
     struct pool_worker w;
     struct fault f;
+    thread_gives_way();
     if (credentials_take(p->who, &f) < 0)
         p->refused(p, &f);
     else

@@ -75,6 +75,7 @@ static void write_one(const struct answers *a, struct message *m) {
 
 static void *write_large(void *arg) {
     struct answers *a = arg;
+    thread_gives_way();
     pthread_mutex_lock(&a->lock);
     while (!a->ended) {
         struct message *m = messages_take(&a->large);

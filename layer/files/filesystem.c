@@ -170,6 +170,23 @@ close_post:
     return -1;
 }
 
+void filesystem_leave(struct filesystem *fs) {
+    struct loop *l = fs->loop;
+    sockets_end(fs);
+    stream_end(&fs->stream, ENETRESET);
+    fs->mux = NULL;
+    timer_cancel(l, &fs->patience);
+    timer_cancel(l, &fs->again);
+    post_leave(&fs->post);
+}
+
+void filesystem_join(struct filesystem *fs, struct loop *l) {
+    fs->loop = l;
+    if (fs->held.first)
+        timer_set(l, &fs->patience, loop_now(l) + FILESYSTEM_PATIENCE);
+    post_join(&fs->post, l);
+}
+
 void filesystem_detach(struct filesystem *fs) {
     sockets_end(fs);
     stream_end(&fs->stream, ENETRESET);

@@ -36,6 +36,10 @@ struct filesystem_settings {
 struct filesystem *filesystem_new(const struct filesystem_settings *s, struct fault *f);
 /* On the loop's thread: what it needs of the loop. 0, or -1. */
 int filesystem_attach(struct filesystem *fs, struct loop *l, struct fault *f);
+/* On the loop's thread: nothing of it is that thread's any more. What is under way is EIO; what is asked meanwhile waits. */
+void filesystem_leave(struct filesystem *fs);
+/* On another loop's thread, after it: what filesystem_attach did for the first. */
+void filesystem_join(struct filesystem *fs, struct loop *l);
 /* On the loop's thread: requests go out by this link, from its agent's target of this number. NULL: there is none now. */
 void filesystem_link(struct filesystem *fs, struct mux *m, uint32_t target);
 /* On the loop's thread, or when it runs no more: leaves the loop. */

@@ -52,7 +52,7 @@ struct filesystem {
     atomic_uint_fast64_t asked, from_ahead;
 
     /* From here on the loop's thread's. */
-    struct loop *loop;
+    _Atomic(struct loop *) loop; /* door threads look which one it is */
     struct stream stream;
     struct mux *mux; /* NULL: none */
     uint32_t target;

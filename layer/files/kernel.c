@@ -118,6 +118,7 @@ static bool may_read(struct kernel *k) {
 
 static void *read_requests(void *arg) {
     struct kernel *k = arg;
+    thread_gives_way();
     struct pollfd fds[] = {{.fd = k->device, .events = POLLIN}, {.fd = k->stop, .events = POLLIN}};
     while (may_read(k)) {
         ssize_t n = read(k->device, k->room, FILES_MESSAGE);

@@ -194,6 +194,7 @@ static void on_patience(struct timer *t) {
 
 struct offer {
     struct filesystem *fs;
+    struct loop *loop;
     uint64_t handle;
     int listener, result;
 };
@@ -203,6 +204,9 @@ static void begin(void *arg) {
     struct offer *o = arg;
     struct filesystem *fs = o->fs;
     struct fault f;
+    o->result = -EAGAIN;
+    if (fs->loop != o->loop) /* it has gone to another since: that is told as want of room is */
+        return;
     struct relay *r = fs->mux && fs->sockets.count < SOCKETS_MOST ? calloc(1, sizeof *r) : NULL;
     o->result = fs->mux ? -EAGAIN : -EIO;
     if (!r)
@@ -247,10 +251,10 @@ static int listen_somewhere(uint8_t name[SOCKETS_NAME], uint32_t *n) {
 }
 
 int sockets_offer(struct filesystem *fs, uint64_t handle, uint8_t name[SOCKETS_NAME], uint32_t *n) {
-    struct offer o = {.fs = fs, .handle = handle};
+    struct offer o = {.fs = fs, .loop = fs->loop, .handle = handle};
     o.result = o.listener = listen_somewhere(name, n);
     if (o.listener >= 0)
-        loop_call(fs->loop, begin, &o);
+        loop_call(o.loop, begin, &o);
     if (o.listener >= 0)
         close(o.listener);
     if (o.result < 0)

@@ -242,14 +242,14 @@ static const struct channel_ops ops = {
 
 static struct assoc *open_out(struct netstack *ns, enum assoc_kind kind,
                               const struct endpoint *app) {
-    struct assoc *a = ns->primary ? make(ns, kind, app, &nobody) : NULL;
+    struct assoc *a = ns->links.primary ? make(ns, kind, app, &nobody) : NULL;
     if (!a)
         return NULL;
     struct channel_open o = {.kind = kind == ASSOC_ECHO ? CHANNEL_ECHO : CHANNEL_UDP,
                              .window = WINDOW,
                              .source = *app,
-                             .target = ns->primary->target};
-    channel_open(ns->primary->mux, &a->channel, &ops, &o);
+                             .target = ns->links.primary->target};
+    channel_open(ns->links.primary->mux, &a->channel, &ops, &o);
     return channel_attached(&a->channel) ? a : NULL;
 }
 

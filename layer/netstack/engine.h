@@ -7,6 +7,7 @@
 #include "layer/netstack/assoc.h"
 #include "layer/netstack/events.h"
 #include "layer/netstack/flow.h"
+#include "layer/netstack/links.h"
 #include "layer/netstack/listeners.h"
 #include "layer/netstack/sight.h"
 #include "layer/netstack/syn.h"
@@ -15,28 +16,24 @@
 #include "native/fragments.h"
 #include "native/outbox.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #define SYN_RTO                                                                                    \
     (1000 /                                                                                        \
      (2 *                                                                                          \
       TCP_TMR_INTERVAL)) /* lwIP's ticks: a client's SYN is sent again after a second (RFC 6298) */
-
-struct link { /* a data link */
-    struct netstack *ns;
-    struct mux *mux; /* NULL: it has ended, netstack_link_del is still due */
-    int id;
-    bool keeps;
-    uint32_t target; /* of new connections */
-    struct link *next;
-};
 
 struct netstack {
     struct loop *loop;
     struct outbox *outbox;
     struct tun tun;
 
-    struct link *links, *primary;
+    struct links links;  /* for packets, and for files where an agent has no other way for them */
+    struct links filing; /* for files alone; its loop is NULL until there is one */
+    pthread_t filing_thread;
+    atomic_int last_link;
     struct filesystem *files; /* NULL: none are served */
-    int last_link;
 
     struct flow_table flows;
     struct chunk_pool chunks;

@@ -99,10 +99,20 @@ class Netstack:
             raise _error(fault)
         return int(link)
 
-    def link_primary(self, link: int, target: int) -> None:
-        """New connections go out by this link, from its agent's target of this number."""
+    def files_link_add(self, fd: int, *, keeps: bool = False) -> int:
+        """The same for a link that carries files alone; it is no primary before ``link_primary``."""
         fault = ffi.new("struct fault *")
-        if lib.netstack_link_primary(self._netstack, link, target, fault) < 0:
+        link = lib.netstack_files_link_add(self._netstack, fd, keeps, fault)
+        if link < 0:
+            raise _error(fault)
+        return int(link)
+
+    def link_primary(self, link: int, target: int, *, files: bool = True) -> None:
+        """New connections go out by this link, from its agent's target of this number; and the target's files come by
+        it, with ``files`` or if it carries nothing else.
+        """
+        fault = ffi.new("struct fault *")
+        if lib.netstack_link_primary(self._netstack, link, target, files, fault) < 0:
             raise _error(fault)
 
     def link_cut(self, link: int) -> int:

@@ -1,4 +1,4 @@
-/* The parts put together: what a packet is and who gets it, the links, and the calls from Python. See netstack.h. */
+/* The parts put together: what a packet is and who gets it, and the calls from Python but those about links. See netstack.h. */
 #include "layer/netstack/engine.h"
 #include "layer/netstack/ip.h"
 #include "layer/netstack/memory.h"
@@ -108,178 +108,6 @@ static void on_tun_failed(struct tun *t, int err) {
     event_failed(ns, f.text);
 }
 
-/* --- links ------------------------------------------------------------------------------------------------------------ */
-
-static struct channel *on_open(void *owner, const struct channel_open *o, int *err) {
-    struct link *l = owner;
-    struct channel_open placed = *o;
-    placed.destination.addr = mirror_place(l->ns, &o->destination.addr);
-    switch (o->kind) {
-    case CHANNEL_MIRROR_TCP:
-    case CHANNEL_STEAL_TCP:
-        return mirror_tcp(l->ns, &placed, err);
-    case CHANNEL_MIRROR_UDP:
-        return assoc_mirror(l->ns, &placed, err);
-    default:
-        *err = EPROTONOSUPPORT;
-        return NULL;
-    }
-}
-
-/* Files are the primary's, as new connections are. */
-static void set_primary(struct netstack *ns, struct link *l) {
-    ns->primary = l;
-    if (ns->files)
-        filesystem_link(ns->files, l ? l->mux : NULL, l ? l->target : 0);
-}
-
-static void link_end(struct link *l) {
-    struct mux *m = l->mux;
-    if (l->ns->primary == l)
-        set_primary(l->ns, NULL);
-    l->mux = NULL;
-    mux_free(m);
-}
-
-static void on_gone(void *owner, const struct fault *why) {
-    struct link *l = owner;
-    event_link_gone(l->ns, l->id, why->text);
-    link_end(l);
-}
-
-static void on_cut(void *owner, const struct fault *why) {
-    struct link *l = owner;
-    event_link_cut(l->ns, l->id, why->text);
-}
-
-static const struct mux_ops link_ops = {.open = on_open, .gone = on_gone, .cut = on_cut};
-
-struct link_call {
-    struct netstack *ns;
-    int fd;
-    bool primary, keeps;
-    int link; /* in or out */
-    uint32_t target;
-    uint64_t received; /* in or out */
-    int result;
-    struct fault *f;
-};
-
-static struct link **link_place(const struct link_call *c) {
-    struct link **at = &c->ns->links;
-    while (*at && (*at)->id != c->link)
-        at = &(*at)->next;
-    return at;
-}
-
-static void do_link_add(void *arg) {
-    struct link_call *c = arg;
-    struct netstack *ns = c->ns;
-    struct link *l = calloc(1, sizeof *l);
-    c->link = -1;
-    if (!l) {
-        close(c->fd);
-        fault_set(c->f, ENOMEM, "make a link");
-        return;
-    }
-    l->ns = ns;
-    l->mux = mux_new(ns->loop, c->fd, true, &link_ops, l, c->f);
-    if (!l->mux || (c->keeps && mux_keep(l->mux, c->f) < 0)) {
-        mux_free(l->mux);
-        free(l);
-        return;
-    }
-    l->keeps = c->keeps;
-    c->link = l->id = ++ns->last_link;
-    l->next = ns->links;
-    ns->links = l;
-    if (c->primary)
-        set_primary(ns, l);
-}
-
-static void do_link_del(void *arg) {
-    struct link **at = link_place(arg), *l = *at;
-    if (!l)
-        return;
-    *at = l->next;
-    link_end(l);
-    free(l);
-}
-
-int netstack_link_add(struct netstack *ns, int fd, bool primary, bool keeps, struct fault *f) {
-    struct link_call c = {.ns = ns, .fd = fd, .primary = primary, .keeps = keeps, .f = f};
-    loop_call(ns->loop, do_link_add, &c);
-    return c.link;
-}
-
-void netstack_link_del(struct netstack *ns, int link) {
-    struct link_call c = {.ns = ns, .link = link};
-    loop_call(ns->loop, do_link_del, &c);
-}
-
-/* One that is there, and has not ended. */
-static struct link *link_alive(struct link_call *c) {
-    struct link *l = *link_place(c);
-    if (l && l->mux)
-        return l;
-    c->result = fault_set(c->f, ENOTCONN, "the link has ended");
-    return NULL;
-}
-
-static struct link *link_kept(struct link_call *c) {
-    struct link *l = link_alive(c);
-    if (!l || l->keeps)
-        return l;
-    c->result = fault_set(c->f, ENOTCONN, "the link keeps nothing");
-    return NULL;
-}
-
-static void do_link_primary(void *arg) {
-    struct link_call *c = arg;
-    struct link *l = link_alive(c);
-    if (!l)
-        return;
-    l->target = c->target;
-    set_primary(c->ns, l);
-}
-
-int netstack_link_primary(struct netstack *ns, int link, uint32_t target, struct fault *f) {
-    struct link_call c = {.ns = ns, .link = link, .target = target, .f = f};
-    loop_call(ns->loop, do_link_primary, &c);
-    return c.result;
-}
-
-static void do_link_cut(void *arg) {
-    struct link_call *c = arg;
-    struct link *l = link_kept(c);
-    if (l)
-        c->received = mux_cut(l->mux);
-}
-
-int netstack_link_cut(struct netstack *ns, int link, uint64_t *received, struct fault *f) {
-    struct link_call c = {.ns = ns, .link = link, .f = f};
-    loop_call(ns->loop, do_link_cut, &c);
-    if (c.result == 0)
-        *received = c.received;
-    return c.result;
-}
-
-static void do_link_resume(void *arg) {
-    struct link_call *c = arg;
-    struct link *l = link_kept(c);
-    if (l)
-        c->result = mux_resume(l->mux, c->fd, c->received, c->f);
-    else
-        close(c->fd);
-}
-
-int netstack_link_resume(struct netstack *ns, int link, int fd, uint64_t received,
-                         struct fault *f) {
-    struct link_call c = {.ns = ns, .link = link, .fd = fd, .received = received, .f = f};
-    loop_call(ns->loop, do_link_resume, &c);
-    return c.result;
-}
-
 /* --- files -------------------------------------------------------------------------------------------------------------- */
 
 struct files_call {
@@ -295,7 +123,7 @@ static void do_files(void *arg) {
     if (c->result < 0)
         return;
     c->ns->files = c->fs;
-    set_primary(c->ns, c->ns->primary);
+    links_have_files(&c->ns->links);
 }
 
 static void on_refused(void *owner, const struct fault *why) {
@@ -393,7 +221,7 @@ static void do_counters(void *arg) {
     c->out->flows = ns->flows.alive;
     c->out->ticking = ns->ticking_count;
     c->out->associations = ns->assocs.count;
-    for (struct link *l = ns->links; l; l = l->next)
+    for (struct link *l = ns->links.all; l; l = l->next)
         c->out->links += l->mux != NULL;
 }
 
@@ -427,6 +255,7 @@ struct netstack *netstack_new(int tun_fd, struct fault *f) {
     ns->loop = loop_new(f);
     if (!ns->loop)
         goto free_ns;
+    ns->links = (struct links){.ns = ns, .loop = ns->loop};
     ns->outbox = outbox_new(OUTBOX_OCTETS, f);
     if (!ns->outbox)
         goto free_loop;
@@ -473,12 +302,7 @@ void netstack_stop(struct netstack *ns) {
 /* Links first: their end resets every flow and association that has a channel. What has none is TIME_WAIT and the like. */
 static void do_clear(void *arg) {
     struct netstack *ns = arg;
-    while (ns->links) {
-        struct link_call c = {.ns = ns, .link = ns->links->id};
-        do_link_del(&c);
-    }
-    if (ns->files)
-        filesystem_detach(ns->files);
+    links_clear(&ns->links);
     assoc_stop(ns);
     listeners_stop(ns);
     accepted_stop(ns);
@@ -489,6 +313,7 @@ static void do_clear(void *arg) {
 
 void netstack_free(struct netstack *ns) {
     ip_attach(NULL); /* silence, not resets: the interface goes with us */
+    links_stop_filing(ns);
     loop_call(ns->loop, do_clear, ns);
     if (ns->files)
         filesystem_free(ns->files);
@@ -497,6 +322,8 @@ void netstack_free(struct netstack *ns) {
     fragments_free(ns->fragments);
     chunk_pool_free(&ns->chunks);
     outbox_free(ns->outbox);
+    if (ns->filing.loop)
+        loop_free(ns->filing.loop);
     loop_free(ns->loop);
     memory_forget();
     free(ns);

@@ -51,9 +51,12 @@ void netstack_free(
 /* Takes `fd`, a stream socket after the handshake (closed also on failure). New connections go to the primary link, the one
  * added last as such. The link's number, or -1. `keeps`: it may be resumed, and its Hello said so. */
 int netstack_link_add(struct netstack *ns, int fd, bool primary, bool keeps, struct fault *f);
-/* New connections go to this link, for its agent's target of this number; those that are open stay where they are. -1: there
- * is no such link. */
-int netstack_link_primary(struct netstack *ns, int link, uint32_t target, struct fault *f);
+/* The same for a link that carries files alone, on a thread of its own (links.h). */
+int netstack_files_link_add(struct netstack *ns, int fd, bool keeps, struct fault *f);
+/* New connections go to this link, for its agent's target of this number; those that are open stay where they are. The target's
+ * files come by it too, if `files`, or if it carries nothing else. -1: there is no such link. */
+int netstack_link_primary(struct netstack *ns, int link, uint32_t target, bool files,
+                          struct fault *f);
 /* Takes a kept link off its socket, if that has not happened by itself; in *received how many octets of it have come. -1: it
  * has ended, or does not keep. */
 int netstack_link_cut(struct netstack *ns, int link, uint64_t *received, struct fault *f);

@@ -61,12 +61,12 @@ static bool keep(struct flow *f, const struct ip_view *ip) {
 
 static void ask(struct flow *f) {
     struct channel_open o = {.kind = CHANNEL_TCP,
-                             .window = relay_window(f->ns, f->ns->primary->mux),
+                             .window = relay_window(f->ns, f->ns->links.primary->mux),
                              .source = f->app,
                              .destination = f->peer,
-                             .target = f->ns->primary->target};
+                             .target = f->ns->links.primary->target};
     wait_for_repetition(f);
-    channel_open(f->ns->primary->mux, &f->channel, &relay_ops, &o);
+    channel_open(f->ns->links.primary->mux, &f->channel, &relay_ops, &o);
 }
 
 static err_t shaken(void *arg, struct tcp_pcb *pcb, err_t err) {
@@ -137,8 +137,8 @@ static void cancel(struct flow *f) {
 void syn_new(struct netstack *ns, const struct ip_view *ip, const struct tcp_view *tcp) {
     struct endpoint app = {.addr = ip->src, .port = tcp->src_port},
                     peer = {.addr = ip->dst, .port = tcp->dst_port};
-    if (listeners_own(ns, ip, &app, &peer) || !ns->primary ||
-        !mux_opens(ns->primary->mux)) /* without a link: the app's kernel repeats it */
+    if (listeners_own(ns, ip, &app, &peer) || !ns->links.primary ||
+        !mux_opens(ns->links.primary->mux)) /* without a link: the app's kernel repeats it */
         return;
     struct flow *f = flow_new(ns, &app, &peer);
     if (!f)

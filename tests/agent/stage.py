@@ -61,6 +61,8 @@ class PlayedEngine:
         self._reports: list[LinkGone | LinkCut] = []
         self._numbers = 0
         self.sessions: dict[int, PlayedLink | None] = {}
+        self.filing: dict[int, PlayedLink | None] = {}
+        """By session: the link that carries files alone."""
         self.allowed: dict[int, dict[str, object]] = {}
         self.targets: dict[tuple[int, int], int] = {}
         self.files: dict[tuple[int, int], tuple[int, bool]] = {}
@@ -91,11 +93,12 @@ class PlayedEngine:
         return told
 
     def session_add(self, session: int) -> None:
-        self.sessions[session] = None
+        self.sessions[session] = self.filing[session] = None
 
     def session_del(self, session: int) -> None:
-        self.link_del(session)
-        del self.sessions[session]
+        for files in (False, True):
+            self.link_del(session, files=files)
+        del self.sessions[session], self.filing[session]
 
     def rest(self) -> None:
         self.rested += 1
@@ -104,14 +107,17 @@ class PlayedEngine:
     def limits(self, session: int, **limits: object) -> None:
         self.allowed[session] = limits
 
-    def link_add(self, session: int, fd: int, *, keeps: bool = False) -> int:
-        self.link_del(session)
+    def _links(self, files: bool) -> dict[int, PlayedLink | None]:
+        return self.filing if files else self.sessions
+
+    def link_add(self, session: int, fd: int, *, keeps: bool = False, files: bool = False) -> int:
+        self.link_del(session, files=files)
         self._numbers += 1
-        self.sessions[session] = PlayedLink(self._numbers, socket.socket(fileno=fd), keeps)
+        self._links(files)[session] = PlayedLink(self._numbers, socket.socket(fileno=fd), keeps)
         return self._numbers
 
-    def link_cut(self, session: int) -> tuple[int, int]:
-        link = self.sessions[session]
+    def link_cut(self, session: int, *, files: bool = False) -> tuple[int, int]:
+        link = self._links(files)[session]
         if link is None or not link.keeps:
             raise EngineFault("there is no link that keeps")
         if link.sock is not None:
@@ -119,20 +125,20 @@ class PlayedEngine:
             link.sock = None
         return link.number, link.received
 
-    def link_resume(self, session: int, fd: int, received: int) -> None:
+    def link_resume(self, session: int, fd: int, received: int, *, files: bool = False) -> None:
         sock = socket.socket(fileno=fd)
-        link = self.sessions[session]
+        link = self._links(files)[session]
         assert link is not None
         if self.forgets:
             sock.close()
             raise EngineFault("the peer claims what was never sent")
         link.sock, link.peer_received = sock, received
 
-    def link_del(self, session: int) -> None:
-        link = self.sessions[session]
+    def link_del(self, session: int, *, files: bool = False) -> None:
+        link = self._links(files)[session]
         if link is not None and link.sock is not None:
             link.sock.close()
-        self.sessions[session] = None
+        self._links(files)[session] = None
 
     def target_set(self, session: int, target: int, netns: int) -> None:
         self.targets[session, target] = netns
@@ -270,9 +276,11 @@ class Stage:
     async def founder(self, patience: int = 0, **more: object) -> Link:
         return await self.control(founder=True, patience=patience, **more)
 
-    async def data(self, **more: object) -> tuple[Welcome, asyncio.StreamReader, asyncio.StreamWriter]:
+    async def data(
+        self, kind: LinkKind = LinkKind.DATA, **more: object
+    ) -> tuple[Welcome, asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await self.streams()
-        return await greet(reader, writer, self.hello(LinkKind.DATA, **more)), reader, writer
+        return await greet(reader, writer, self.hello(kind, **more)), reader, writer
 
     def link(self) -> PlayedLink:
         """Of the one session."""

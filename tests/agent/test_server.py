@@ -14,7 +14,7 @@ from agent import data_link, founder, server, threshold
 from agent.account import Account, Outgoing
 from agent.engine import LinkCut, LinkGone
 from agent.warrants import RIGHTS, Limits, Refused, Warrant
-from links.link import CallFailed, Link, LinkEnded
+from links.link import CallFailed, Dismissed, Link, LinkEnded
 from tests.agent import stage as played
 from tests.agent.stage import CONTAINER, SECRET, Stage, staged
 from wire import frames
@@ -29,6 +29,7 @@ from wire.messages import (
     GetCounters,
     GetEnviron,
     Hello,
+    LinkKind,
     Listening,
     Message,
     Mirroring,
@@ -274,6 +275,23 @@ async def test_a_link_without_a_past_begins_anew(stage: Stage, keeps: bool) -> N
         second.close()
 
 
+async def test_a_link_for_files_alone_is_beside_the_other(stage: Stage) -> None:
+    async with await stage.founder(patience=60):
+        _, _, first = await stage.data(keeps=True)
+        _, _, files = await stage.data(LinkKind.FILES, keeps=True)
+        await until(lambda: stage.engine.filing[1] is not None and stage.engine.sessions[1] is not None)
+        link, other = stage.engine.filing[1], stage.link()
+        assert link is not None
+        link.received = 1234
+        stage.engine.report(LinkCut(1, link.number, "reset"))
+        welcome, _, again = await stage.data(LinkKind.FILES, keeps=True, resumes=True, received=77)
+        assert (welcome.resumed, welcome.received) == (True, 1234)
+        await until(lambda: link.peer_received == 77)
+        assert (stage.engine.filing[1], stage.link()) == (link, other)
+        for writer in (first, files, again):
+            writer.close()
+
+
 async def test_what_cannot_be_resumed_is_given_up(stage: Stage) -> None:
     async with await stage.founder(patience=60):
         _, _, first = await stage.data(keeps=True)
@@ -373,6 +391,9 @@ async def test_a_session_does_what_its_warrant_says(monkeypatch: pytest.MonkeyPa
         )
         assert stage.engine.allowed[1] == wanted
         await runner.call(Attach(0, 0, CONTAINER, "cart-1"))
+        # Held to a rate, files and packets share a link.
+        with pytest.raises(Dismissed, match="files go by its data link"):
+            await stage.data(LinkKind.FILES)
         with pytest.raises(CallFailed) as failed:
             await runner.call(GetEnviron(0, 0))
         assert failed.value.reason == "no environment: you lack create mirrorsessions/env in shop"

@@ -80,21 +80,22 @@ def session(
     link: tuple[socket.socket, socket.socket] | None = None,
 ) -> Iterator[Session]:
     """The product between a namespace of its own and ``target``; ``address`` is what tun0 gets. ``cpus``:
-    taskset's list. ``files``: the process whose files are served. ``link``: the ends of a way of its own, which is
-    kept as one to a pod is; else there is nothing between bridge and agent.
+    taskset's list. ``files``: the process whose files are served. ``link``: the ends of a way of its own for
+    these, which is kept as one to a pod is; else there is nothing between bridge and agent.
     """
     pin = ["taskset", "-c", cpus] if cpus else []
-    bridge_end, agent_end = link or socket.socketpair()
+    bridge_end, agent_end = socket.socketpair()
+    files_near, files_far = link or socket.socketpair()
     kept = ["keep"] if link else []
-    with space("mr-bench-app") as app, bridge_end, agent_end:
+    with space("mr-bench-app") as app, bridge_end, agent_end, files_near, files_far:
         python = [*pin, sys.executable, "-m"]
-        both = [*kept, *(["files"] if files else [])]
+        both = [*kept, *([f"files={files_near.fileno()}"] if files else [])]
         bridge_words = app.command(*python, "tests.bench.product_bridge", address, str(bridge_end.fileno()), *both)
-        more = [*kept, *ports, *([f"files={files}"] if files else [])]
+        more = [*kept, *ports, *([f"files={files}:{files_far.fileno()}"] if files else [])]
         agent_words = [*python, "tests.bench.product_agent", str(agent_end.fileno()), target.path, *more]
         with (
-            part(bridge_words, "bridge", bridge_end) as bridge,
-            part(agent_words, "agent", agent_end) as agent,
+            part(bridge_words, "bridge", bridge_end, files_near) as bridge,
+            part(agent_words, "agent", agent_end, files_far) as agent,
         ):
             yield Session(app, bridge, agent)
 
@@ -107,15 +108,15 @@ def through_agent(host: Space) -> Iterator[Carried]:
 
 
 @contextlib.contextmanager
-def part(words: list[str], name: str, link: socket.socket | None = None) -> Iterator[subprocess.Popen[str]]:
+def part(words: list[str], name: str, *links: socket.socket) -> Iterator[subprocess.Popen[str]]:
     """A part of the product, once it said "ready", until SIGTERM has ended it."""
-    pass_fds = (link.fileno(),) if link else ()
+    pass_fds = tuple(link.fileno() for link in links)
     process = subprocess.Popen(
         words, cwd=ROOT, stdout=subprocess.PIPE, text=True, pass_fds=pass_fds, env=_env()
     )
     assert process.stdout is not None
     try:
-        if link:
+        for link in links:
             link.close()
         readable, _, _ = select.select([process.stdout], [], [], 20)
         if not readable or process.stdout.readline() != "ready\n":

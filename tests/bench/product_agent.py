@@ -1,8 +1,8 @@
 """The agent's engine and nothing else, for measuring: one session, one target given as the path of its
 network namespace.
 
-Arguments: the link's fd, the namespace's path, and any of: ports to mirror as TARGET:APP; files=PID, the process whose
-files are served; keep, a link that outlives its socket.
+Arguments: the link's fd, the namespace's path, and any of: ports to mirror as TARGET:APP; files=PID:FD, the
+process whose files are served, and their own link; keep, for links that outlive their sockets.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from wire.messages import AppPort, Proto
 
 def main(link: str, netns: str, *more: str) -> None:
     """Until SIGTERM; then says what was mirrored."""
-    ports = [word for word in more if ":" in word]
-    served = [int(word.removeprefix("files=")) for word in more if word.startswith("files=")]
+    served = [word.removeprefix("files=").split(":") for word in more if word.startswith("files=")]
+    ports = [word for word in more if ":" in word and not word.startswith("files=")]
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # as in a container
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
@@ -29,9 +29,10 @@ def main(link: str, netns: str, *more: str) -> None:
         fd = os.open(netns, os.O_RDONLY | os.O_CLOEXEC)
         engine.target_set(1, 0, fd)
         os.close(fd)
-        for pid in served:
-            pidfd = os.pidfd_open(pid)
-            engine.target_files(1, 0, pid, pidfd, writes=False)
+        for pid, own in served:
+            engine.link_add(1, int(own), keeps="keep" in more, files=True)
+            pidfd = os.pidfd_open(int(pid))
+            engine.target_files(1, 0, int(pid), pidfd, writes=False)
             os.close(pidfd)
         if ports:
             pairs = [port.split(":") for port in ports]

@@ -103,7 +103,7 @@ static pid_t start_agent(const char *netns, int link, int until, int others) {
         return pid;
     close(others);
     struct fault f;
-    struct engine *e = engine_new(&f);
+    struct engine *e = engine_new(NULL, &f);
     must(e != NULL, "an engine");
     int target = open_netns(netns);
     pthread_t thread;

@@ -1,4 +1,6 @@
-"""Files over the two engines' own link, which is cut while they are read: resumed, or an error, and never a hang."""
+"""Files over a link of the two engines, which is cut while they are read: resumed, or an error, and never a hang. The
+link is the one for packets, as with an agent that has no other, or the one for files alone.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -32,7 +35,7 @@ LARGE = 64 << 20
 class Place:
     """The engines, joined; files of ``target`` served by the one, the door in the other's namespace."""
 
-    def __init__(self, stack: ExitStack, target: Target) -> None:
+    def __init__(self, stack: ExitStack, target: Target, *, alone: bool) -> None:
         lab = Lab()
         stack.callback(lab.destroy)
         lab.build()
@@ -41,10 +44,11 @@ class Place:
         self.engine.session_add(SESSION)
         self._lab = lab
         self.serve(target)
-        self.way = Way(self.ground.netstack, self.engine)
-        stack.callback(lambda: self.way.close())
         with self.ground.space.inside():
             self.ground.netstack.files(APP_UID, APP_GID, writes=False)
+        self.way = Way(self.ground.netstack, self.engine, files=alone)
+        stack.callback(lambda: self.way.close())
+        self.ground.netstack.link_primary(self.way.link, 0)
         self.door = Door(self.socket)
 
     def serve(self, target: Target | None) -> None:
@@ -70,10 +74,10 @@ class Place:
         self.engine.events()
 
 
-@pytest.fixture
-def place(target: Target) -> Iterator[Place]:
+@pytest.fixture(params=[False, True], ids=["by the data link", "alone"])
+def place(request: pytest.FixtureRequest, target: Target) -> Iterator[Place]:
     with ExitStack() as stack:
-        yield Place(stack, target)
+        yield Place(stack, target, alone=request.param)
 
 
 def read_by_another(path_fd: int) -> subprocess.Popen[bytes]:
@@ -183,3 +187,28 @@ def test_a_target_that_is_let_go(place: Place) -> None:
     place.engine.target_del(SESSION, 0)
     with pytest.raises(OSError, match=r"\[Errno (5|116)\]"):
         place.door.open("/data/large")
+
+
+@pytest.mark.parametrize("place", [False], indirect=True)
+def test_files_go_from_one_link_to_the_other_and_back(place: Place, target: Target) -> None:
+    """What is asked meanwhile waits; what was open before is gone, as with any other link's end."""
+    netstack = place.ground.netstack
+    alone = Way(netstack, place.engine, files=True)
+    for link in (alone.link, place.way.link, alone.link):
+        fd = place.door.open("/data/large")
+        assert os.pread(fd, 10, 0) == (target.root / "data/large").read_bytes()[:10]
+        with ThreadPoolExecutor(8) as askers:
+            asked = [askers.submit(place.door.read, "/etc/hosts") for _ in range(64)]
+            netstack.link_primary(link, 0)
+            for one in asked:
+                with suppress(OSError):  # EIO: it was under way just then
+                    assert one.result(10) == b"198.18.0.1 target\n"
+        with pytest.raises(OSError, match=r"\[Errno (5|116)\]"):
+            os.pread(fd, 10, 4 << 20)
+        os.close(fd)
+        assert place.door.read("/etc/hosts") == b"198.18.0.1 target\n"
+    alone.cut()
+    assert place.ground.message()[0] == "link-cut"
+    netstack.link_primary(place.way.link, 0)
+    assert place.door.read("/data/../etc/hosts") == b"198.18.0.1 target\n"
+

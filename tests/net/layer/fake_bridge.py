@@ -47,9 +47,15 @@ class ScriptedEngine:
         self._tell("link_add", self._added, keeps)
         return self._added
 
-    def link_primary(self, link: int, target: int) -> None:
+    def files_link_add(self, fd: int, *, keeps: bool = False) -> int:
+        self._added += 1
+        self._links[self._added] = fd
+        self._tell("files_link_add", self._added, keeps)
+        return self._added
+
+    def link_primary(self, link: int, target: int, *, files: bool = True) -> None:
         assert link in self._links
-        self._tell("link_primary", link, target)
+        self._tell("link_primary", link, target, *([] if files else ["no files"]))
 
     def link_cut(self, link: int) -> int:
         """So many octets have come as its number says."""
@@ -73,6 +79,12 @@ class ScriptedEngine:
 
     def addresses(self, ips: list[bytes]) -> None:
         self._tell("addresses", ips)
+
+    def files(self, uid: int, gid: int, *, writes: bool) -> None:
+        self._tell("files", uid, gid, writes)
+
+    def files_device(self) -> int:
+        return 0
 
     def fileno(self) -> int:
         return self._test.fileno()

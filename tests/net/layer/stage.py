@@ -39,6 +39,7 @@ class FakeAgent:
         self.resumes: int | None = None  # octets it says have come; None: it knows of no link that was cut
         self.answers = True  # else it keeps who comes waiting
         self.refuses = False
+        self.has_files = True  # else it knows no links for files alone
 
     async def run(self) -> None:
         """Until it is cancelled; then nothing of it is open."""
@@ -55,15 +56,16 @@ class FakeAgent:
     async def _serve(self, sock: socket.socket) -> None:
         hello, welcome = await meet(sock, "fake agent", 5)
         self.hellos.append(hello)
-        if self.refuses:
+        refuses = self.refuses or (hello.kind == LinkKind.FILES and not self.has_files)
+        if refuses:
             await send_frame(sock, Goodbye("no session of that name has that secret"))
             sock.close()
-        if self.refuses or not self.answers:
+        if refuses or not self.answers:
             return
         if hello.resumes and self.resumes is not None:
             welcome = replace(welcome, resumed=True, received=self.resumes)
         await send_frame(sock, welcome)
-        if hello.kind == LinkKind.DATA:
+        if hello.kind != LinkKind.CONTROL:
             self.datas.put_nowait(sock)
             return
         async with Link(*await adopt(sock), name="the bridge") as link:

@@ -22,6 +22,7 @@ from wire.messages import (
     AppPort,
     Configured,
     Done,
+    FilesMode,
     Identity,
     LinkBack,
     LinkKind,
@@ -182,3 +183,44 @@ async def test_each_cut_is_told_once(stage: Stage) -> None:
             await asyncio.sleep(0.01)
     stage.agent.refuses = False
     assert await stage.told() == LinkBack(0, data=False)
+
+
+async def with_files(stage: Stage) -> None:
+    """Configured, and a Configured says so: links that keep, and the target's files."""
+    assert isinstance(
+        await stage.runner.call(stage.configure(keeps=True, files=FilesMode.READ)), Configured
+    )
+
+
+async def test_files_have_a_link_of_their_own(stage: Stage) -> None:
+    """Which is resumed as the other is; the runner, who tells of connections, is told nothing of it."""
+    await with_files(stage)
+    assert {hello.kind for hello in stage.agent.hellos} == set(LinkKind)
+    assert (await stage.called("files_link_add"))[1:] == [2, True]
+    assert (await stage.called("link_primary"))[1:] == [1, 0, "no files"]
+    assert (await stage.called("link_primary"))[1:] == [2, 0]
+    stage.agent.resumes = 4321
+    stage.report("link-cut", 2, "reset by peer")
+    assert (await stage.called("link_resume"))[1:] == [2, 4321]
+    last = stage.agent.hellos[-1]
+    assert (last.kind, last.resumes, last.received, last.keeps) == (LinkKind.FILES, True, 2000, True)
+    stage.report("link-cut", 1, "reset by peer")
+    assert await stage.told() == LinkLost("the agent's data link: reset by peer", 0, data=True)
+
+
+async def test_files_of_an_agent_without_such_a_link_go_by_the_other(stage: Stage) -> None:
+    """Until an agent that has one takes its place."""
+    stage.agent.has_files = False
+    await with_files(stage)
+    assert (await stage.called("link_primary"))[1:] == [1, 0]
+    stage.agent.has_files = True
+    stage.report("link-gone", 1, "the agent's pod is another")
+    assert (await stage.called("link_add"))[1:] == [2, True]
+    assert (await stage.called("link_primary"))[1:] == [2, 0]
+    assert (await stage.called("files_link_add"))[1:] == [3, True]
+    assert (await stage.called("link_primary"))[1:] == [2, 0, "no files"]
+    assert (await stage.called("link_primary"))[1:] == [3, 0]
+    # And one without takes its place.
+    stage.agent.has_files = False
+    stage.report("link-gone", 3, "the agent's pod is another")
+    assert (await stage.called("link_primary"))[1:] == [2, 0]

@@ -113,14 +113,17 @@ class Leg:
 
 
 class Way:
-    """The one link of a bridge's engine and an agent's, both of which keep it."""
+    """A link of a bridge's engine and an agent's, both of which keep it. ``files``: the one for files alone."""
 
-    def __init__(self, netstack: Netstack, engine: Engine, delay: float = 0.0) -> None:
-        self.netstack, self.engine, self._delay = netstack, engine, delay
+    def __init__(
+        self, netstack: Netstack, engine: Engine, delay: float = 0.0, *, files: bool = False
+    ) -> None:
+        self.netstack, self.engine, self._delay, self._files = netstack, engine, delay, files
         self.leg = Leg(delay)
         bridge, agent = self.leg.ends
-        self.link = netstack.link_add(bridge.detach(), keeps=True)
-        self.number = engine.link_add(SESSION, agent.detach(), keeps=True)
+        add = netstack.files_link_add if files else netstack.link_add
+        self.link = add(bridge.detach(), keeps=True)
+        self.number = engine.link_add(SESSION, agent.detach(), keeps=True, files=files)
         self.cuts = 0
 
     def cut(self) -> None:
@@ -131,12 +134,12 @@ class Way:
     def resume(self, after: int = NEVER) -> None:
         """Another leg; each side goes on from what the other has."""
         here = self.netstack.link_cut(self.link)
-        number, there = self.engine.link_cut(SESSION)
+        number, there = self.engine.link_cut(SESSION, files=self._files)
         assert number == self.number
         self.leg.cut()
         self.leg = Leg(self._delay, after)
         bridge, agent = self.leg.ends
-        self.engine.link_resume(SESSION, agent.detach(), here)
+        self.engine.link_resume(SESSION, agent.detach(), here, files=self._files)
         self.netstack.link_resume(self.link, bridge.detach(), there)
 
     def close(self) -> None:
