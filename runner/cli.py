@@ -8,20 +8,26 @@ and the command.
 from __future__ import annotations
 
 import asyncio
+import difflib
 import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner import VERSION, config, configuration
 from runner import cli_options as opt
+from runner.cli_help import WIDTH, Sectioned, having
 from runner.errors import FAILED, Interrupted, Refusal
 from runner.screen import Screen
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 ELSEWHERE = {
+    "completion": "runner.cli_completion",
     "images": "runner.cli_images",
     "install": "runner.cli_install",
     "upgrade": "runner.cli_install",
@@ -42,13 +48,25 @@ class Commands(click.Group):
             return found
         return super().get_command(ctx, cmd_name)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands; and what may begin an implied ``run``: targets and options."""
+        implied = run.make_context("run", [], parent=ctx, resilient_parsing=True)
+        more = (
+            run.shell_complete(implied, incomplete)
+            if incomplete.startswith("-")
+            else offered(implied, incomplete)
+        )
+        return [*super().shell_complete(ctx, incomplete), *more]
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args[:1] == ["help"] and all(word in self.list_commands(ctx) for word in args[1:]):
+            args = [*args[1:], "--help"]
         if args and args[0] not in self.list_commands(ctx) and args[0] not in ("--help", "-h", "--version"):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
 
-class RunCommand(click.Command):
+class RunCommand(Sectioned):
     """TARGET is the first word unless --target, --selector or --targetless is there, or in the configuration file;
     options may stand on both sides of it; the rest is the command."""
 
@@ -62,7 +80,12 @@ class RunCommand(click.Command):
         command = given.get("command")
         rest = list(command if isinstance(command, tuple) else rest)
         before = args[: len(args) - len(rest)]
-        ctx.default_map = _configured(str(given.get("config_file") or ""), self.get_params(ctx))
+        try:
+            ctx.default_map = _configured(str(given.get("config_file") or ""), self.get_params(ctx))
+        except Refusal:
+            if not ctx.resilient_parsing:  # which is a shell's TAB
+                raise
+            ctx.default_map = {}
         if not rest or before[-1:] == ["--"]:
             return args
         if any(given.get(name) or ctx.default_map.get(name) for name in ("target", "selector", "targetless")):
@@ -81,9 +104,22 @@ def _configured(named: str, parameters: list[click.Parameter]) -> dict[str, Any]
     return {**configuration.read(path, parameters).values, "config_file": str(path)} if path else {}
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def offered(ctx: click.Context, begun: str) -> list[CompletionItem]:
+    """At a shell's TAB, where a word of ``run`` belongs: targets until there is one, then the command's words."""
+    from runner.cli_completion import files, targets
+
+    named = any(ctx.params.get(name) for name in ("target", "selector", "targetless"))
+    return files(begun) if named else targets(begun)
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
+)
 @click.version_option(VERSION, message="mirror-run %(version)s")
-def mirror_run() -> None:
+@click.pass_context
+def mirror_run(context: click.Context) -> None:
     """Run a command here as if it were a replica of a container elsewhere.
 
     \b
@@ -94,13 +130,20 @@ def mirror_run() -> None:
     cronjob, rollout, svc/NAME of a cluster, perhaps with /CONTAINER behind it; or a bare NAME, if only one thing
     has it. The options of `mirror-run run` (see `mirror-run run --help`) stand before or after it.
     """
+    if context.invoked_subcommand is None:
+        Screen().say(context.get_help())
 
 
 @mirror_run.command("run", cls=RunCommand, context_settings={"allow_interspersed_args": True})
-@opt.having(opt.RUN, opt.FILES, opt.STEAL, opt.CLUSTER, opt.TARGET_IN_CLUSTER, opt.AGENTS, opt.ENGINE)
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@having(
+    *(opt.RUN, opt.ENVIRONMENT, opt.CONTAINER, opt.PORTS, opt.FILES, opt.STEAL),
+    *(opt.CLUSTER, opt.TARGET_IN_CLUSTER, opt.AGENTS, opt.ENGINE),
+)
+@click.argument(
+    "command", nargs=-1, type=click.UNPROCESSED, shell_complete=lambda ctx, _, begun: offered(ctx, begun)
+)
 def run(**given: Any) -> int:
-    """Run COMMAND in a container that is, on the network, the target.
+    """Run COMMAND in a container that is the target to the network.
 
     Without COMMAND the app runs what the target runs.
     """
@@ -115,11 +158,14 @@ def run(**given: Any) -> int:
 mirror_run.add_command(run, "exec")
 
 
-@mirror_run.command("ls")
-@opt.having(opt.CLUSTER, opt.ENGINE)
+@mirror_run.command("ls", cls=Sectioned)
+@having(opt.OUTPUT, opt.CLUSTER, opt.ENGINE)
 def ls(**given: Any) -> int:
-    """List the targets there are: of the engine, or (with -n, --context, --kubeconfig, or when the engine has none)
-    of the cluster."""
+    """List the targets that there are.
+
+    Those of the engine; of the cluster with -n, --context or --kubeconfig, or when the engine has none.
+    -q: names alone.
+    """
     from runner import listing
 
     return asyncio.run(
@@ -129,30 +175,40 @@ def ls(**given: Any) -> int:
     )
 
 
-@mirror_run.command("ps")
-@opt.having(opt.ENGINE)
+@mirror_run.command("ps", cls=Sectioned)
+@having(opt.OUTPUT, opt.ENGINE)
 def ps(**given: Any) -> int:
-    """List the sessions on this engine."""
+    """List the sessions on this engine.
+
+    -q: their names alone, as `mirror-run stop` takes them.
+    """
     from runner import listing
 
     return asyncio.run(listing.sessions_table(config.caller(), given["docker_context"], opt.screen(given)))
 
 
-@mirror_run.command("stop")
-@click.argument("session")
-@opt.having(opt.ENGINE)
-def stop(session: str, **given: Any) -> int:
-    """End a session: SIGTERM for its command, and after 10 s what is left is removed."""
+@mirror_run.command("stop", cls=Sectioned)
+@click.argument("sessions", nargs=-1, required=True, metavar="SESSION…")
+@having(opt.ENGINE)
+def stop(sessions: tuple[str, ...], **given: Any) -> int:
+    """End sessions.
+
+    Each command gets SIGTERM, as from `docker stop`; after 10 s what is left is killed and removed. The beginning of a
+    session's name will do. `mirror-run ps` lists them.
+    """
     from runner import listing
 
-    return asyncio.run(listing.stop(session, config.caller(), given["docker_context"], opt.screen(given)))
+    return asyncio.run(listing.stop(sessions, config.caller(), given["docker_context"], opt.screen(given)))
 
 
-@mirror_run.command("explain")
-@click.argument("paths", nargs=-1, required=True)
-@opt.having(opt.FILES, opt.ENGINE)
+@mirror_run.command("explain", cls=Sectioned)
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@having(opt.OUTPUT, opt.FILES, opt.ENGINE)
 def explain(paths: tuple[str, ...], **given: Any) -> int:
-    """Say for each path of the app where it leads, and which rule says so."""
+    """Say where paths of the app lead, and which rule says so.
+
+    With the options that a run would have. No target is asked: what is mounted there is not known.
+    """
     from runner.files import asked
 
     options = opt.files_options(given)
@@ -160,11 +216,13 @@ def explain(paths: tuple[str, ...], **given: Any) -> int:
     return 0
 
 
-@mirror_run.command("doctor")
-@click.option("--probe", is_flag=True, help="In the cluster: make agents as a run would, and measure.")
-@opt.having(opt.CLUSTER, opt.AGENTS, opt.ENGINE)
+@mirror_run.command("doctor", cls=Sectioned)
+@having(opt.PROBING, opt.OUTPUT, opt.CLUSTER, opt.AGENTS, opt.ENGINE)
 def doctor(probe: bool, **given: Any) -> int:
-    """Look at everything a session needs, and say what to do about what is missing."""
+    """Look at what a session needs, and say what is to be done.
+
+    -q: only what is not well.
+    """
     from runner.examination import examine
 
     cluster = opt.cluster_options(given)
@@ -202,19 +260,34 @@ def run_words(args: list[str]) -> int:
         code = mirror_run.main(args, prog_name="mirror-run", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
-        screen.refusal(
-            Refusal(
-                error.format_message(), "`mirror-run --help` and `mirror-run run --help` show what there is"
-            )
-        )
+        screen.refusal(Refusal(error.format_message(), f"`{_whose(error, args)} --help` shows what there is"))
     except (click.Abort, KeyboardInterrupt):
         return 130
     except Refusal as refusal:
-        screen.refusal(refusal)
+        screen.refusal(_meant(args, refusal))
         return refusal.code
     except Interrupted as interrupted:
         return interrupted.code
     return FAILED
+
+
+def _whose(error: click.ClickException, args: list[str]) -> str:
+    """Whose help to read; click's parser does not always say."""
+    if isinstance(error, click.UsageError) and error.ctx and error.ctx.parent:
+        return error.ctx.command_path
+    named = args and args[0] in mirror_run.list_commands(click.Context(mirror_run))
+    return f"mirror-run {args[0] if named else 'run'}"
+
+
+def _meant(args: list[str], refusal: Refusal) -> Refusal:
+    """With a hint, if what was taken for a target is nearly a command's name and there is no such target."""
+    words = mirror_run.list_commands(click.Context(mirror_run))
+    near = difflib.get_close_matches(args[0], words, 1, 0.75) if args else []
+    if not near or args[0] in words or not refusal.what.startswith(f"there is no {args[0]}"):
+        return refusal
+    return Refusal(
+        refusal.what, f"is `mirror-run {near[0]}` meant? Else: {refusal.next_step}", code=refusal.code
+    )
 
 
 if __name__ == "__main__":

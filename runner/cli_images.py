@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import click
 
 from runner import cli_options as opt
 from runner import config
+from runner.cli_help import Sectioned, having
 from runner.screen import Screen
 
 
-@click.group("images")
-def images() -> None:
-    """The images that a session runs in, and the agent's for a cluster.
+@click.group("images", invoke_without_command=True)
+@click.pass_context
+def images(context: click.Context) -> None:
+    """The images of a session, and the agent's for a cluster.
 
     \b
     mirror-run images push registry.example/tools      then: --agent-image registry.example/tools/mirror-run-agent
@@ -24,6 +27,8 @@ def images() -> None:
     Instead of --agent-image the variable MIRROR_RUN_AGENT_IMAGE may be set. A name without a tag means the tag that
     `push` gives to this version.
     """
+    if context.invoked_subcommand is None:
+        Screen().say(context.get_help())
 
 
 PLATFORM = click.option(
@@ -38,11 +43,14 @@ PLATFORM = click.option(
 SUPPORTED = ("linux/amd64", "linux/arm64")
 
 
-@images.command("build")
+@images.command("build", cls=Sectioned)
 @PLATFORM
-@opt.having(opt.ENGINE)
+@having(opt.ENGINE)
 def build(**given: Any) -> int:
-    """Have bridge and agent on the engine. A run does the same when they are missing."""
+    """Have the images on this engine.
+
+    A run does the same when they are missing.
+    """
 
     def work(api: Any, screen: Screen, caller: config.Caller) -> None:
         from runner import images as product
@@ -55,12 +63,15 @@ def build(**given: Any) -> int:
     return _on_engine(work, given)
 
 
-@images.command("push")
+@images.command("push", cls=Sectioned)
 @click.argument("where", metavar="REGISTRY[/PATH]")
 @PLATFORM
-@opt.having(opt.ENGINE)
+@having(opt.ENGINE)
 def push(where: str, **given: Any) -> int:
-    """Push the agent's image; prints the reference by digest. Credentials are docker's (`docker login`)."""
+    """Push the agent's image to a registry.
+
+    Prints the reference by digest. Credentials are docker's (`docker login`).
+    """
 
     def work(api: Any, screen: Screen, caller: config.Caller) -> None:
         from runner import images as product
@@ -87,13 +98,16 @@ def push(where: str, **given: Any) -> int:
     return _on_engine(work, given)
 
 
-@images.command("save")
+@images.command("save", cls=Sectioned)
 @click.argument("file", type=click.Path(dir_okay=False))
 @PLATFORM
-@opt.having(opt.ENGINE)
+@having(opt.ENGINE)
 def save(file: str, **given: Any) -> int:
-    """Write the agent's image to FILE, a docker archive: for `ctr -n k8s.io images import FILE` on each node, or
-    `kind load image-archive FILE`."""
+    """Write the agent's image to a file.
+
+    FILE becomes a docker archive: for `ctr -n k8s.io images import FILE` on each node, or `kind load image-archive
+    FILE`.
+    """
 
     def work(api: Any, screen: Screen, caller: config.Caller) -> None:
         from runner import images as product
@@ -135,11 +149,11 @@ def _on_engine(work: Callable[[Any, Screen, config.Caller], None], given: dict[s
 
     async def run() -> None:
         found = contexts.choose(caller.environ, caller.home, given["docker_context"])
-        engine = await connect(found)
-        try:
-            await engine.work("images", lambda api: work(api, screen, caller))
-        except EngineError as error:
-            raise translated(error.sentence) from error
+        with closing(await connect(found)) as engine:
+            try:
+                await engine.work("images", lambda api: work(api, screen, caller))
+            except EngineError as error:
+                raise translated(error.sentence) from error
 
     asyncio.run(run())
     return 0

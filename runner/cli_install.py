@@ -10,64 +10,81 @@ import click
 
 from runner import cli_options as opt
 from runner import config
+from runner.cli_help import Group, Sectioned, having
 
 if TYPE_CHECKING:
     from runner.kube.api import Cluster
 
 Say = Callable[[str], None]
 
-INSTALLED = [
-    click.option("--image", "--agent-image", "image", default="", metavar="REF", help="The agent's image."),
-    click.option("--node-selector", multiple=True, metavar="K=V", help="Only on nodes with this label."),
-    click.option(
-        "--toleration",
-        "tolerations",
-        multiple=True,
-        metavar="K[=V][:EFFECT]",
-        help="Of taints, only these.  [default: every taint]",
-    ),
-    click.option("--pull-secret", "pull_secrets", multiple=True, metavar="NAME", help="For the image."),
-    click.option(
-        "--connect",
-        multiple=True,
-        metavar="GROUP",
-        help="Members may reach the agents' port; opens nothing by itself.",
-    ),
-    click.option(
-        "--like-exec/--no-like-exec",
-        default=None,
-        help="Whoever may create pods/exec in a namespace has all rights there.",
-    ),
-]
+INSTALLED = Group(
+    "What is installed",
+    [
+        click.option(
+            "--image", "--agent-image", "image", default="", metavar="REF", help="The agent's image."
+        ),
+        click.option("--node-selector", multiple=True, metavar="K=V", help="Only on nodes with this label."),
+        click.option(
+            "--toleration",
+            "tolerations",
+            multiple=True,
+            metavar="K[=V][:EFFECT]",
+            help="Of taints, only these.  [default: every taint]",
+        ),
+        click.option("--pull-secret", "pull_secrets", multiple=True, metavar="NAME", help="For the image."),
+        click.option(
+            "--connect",
+            multiple=True,
+            metavar="GROUP",
+            help="Members may reach the agents' port; opens nothing by itself.",
+        ),
+        click.option(
+            "--like-exec/--no-like-exec",
+            default=None,
+            help="Whoever may create pods/exec in a namespace has all rights there.",
+        ),
+    ],
+)
 
-WHERE = [
-    click.option(
-        "-n",
-        "--namespace",
-        "--agent-namespace",
-        "namespace",
-        default="",
-        metavar="NS",
-        help="Where the agents run.",
-    ),
-]
+WHERE = Group(
+    "Where",
+    [
+        click.option(
+            "-n",
+            "--namespace",
+            "--agent-namespace",
+            "namespace",
+            default="",
+            metavar="NS",
+            help="Where the agents run.",
+        ),
+    ],
+)
 
-SHOWN = [
-    click.option("--dry-run", is_flag=True, help="Print what would be applied."),
-    click.option("-o", "--output", type=click.Choice(["yaml"]), default=None, help="With --dry-run: how."),
-]
+SHOWN = Group(
+    "Dry run",
+    [
+        click.option("--dry-run", is_flag=True, help="Print what would be applied."),
+        click.option(
+            "-o", "--output", type=click.Choice(["yaml"]), default=None, help="With --dry-run: how."
+        ),
+    ],
+)
 
-CLUSTER = opt.CLUSTER[1:]
+CLUSTER = Group("Cluster", opt.CLUSTER[1:])
 """Without -n, which here is about the agents."""
 
-SAYING = opt.ENGINE[1:]
+SAYING = Group("General", opt.ENGINE[1:])
 """Without the engine."""
 
 
-@click.command("install")
-@opt.having(INSTALLED, WHERE, SHOWN, CLUSTER, SAYING)
+@click.command("install", cls=Sectioned)
+@having(INSTALLED, WHERE, SHOWN, CLUSTER, SAYING)
 def install(**given: Any) -> int:
-    """Install the agents, the rights and the admission policy into a cluster; once more changes nothing."""
+    """Install the agents, their rights and policy into a cluster.
+
+    Once more changes nothing.
+    """
     from runner.kube.install import install as apply
     from runner.kube.install_manifests import InstallOptions
     from runner.kube.rendered import as_yaml
@@ -81,19 +98,25 @@ def install(**given: Any) -> int:
     return _at_cluster(given, lambda cluster, say: apply(cluster, options, say))
 
 
-@click.command("upgrade")
-@opt.having(INSTALLED, WHERE, CLUSTER, SAYING)
+@click.command("upgrade", cls=Sectioned)
+@having(INSTALLED, WHERE, CLUSTER, SAYING)
 def upgrade(**given: Any) -> int:
-    """Bring an installation to this version, with the options it was installed with; others may be given."""
+    """Bring an installation to this version.
+
+    It keeps the options that it was installed with, but for those that are given.
+    """
     from runner.kube.install import upgrade as apply
 
     return _at_cluster(given, lambda cluster, say: apply(cluster, _given(given), say))
 
 
-@click.command("uninstall")
-@opt.having(WHERE, CLUSTER, SAYING)
+@click.command("uninstall", cls=Sectioned)
+@having(WHERE, CLUSTER, SAYING)
 def uninstall(**given: Any) -> int:
-    """Remove everything that install made; running sessions end."""
+    """Remove everything that install made.
+
+    Sessions that run with its agents end.
+    """
     from runner.kube.install import uninstall as remove
 
     return _at_cluster(given, lambda cluster, say: remove(cluster, given["namespace"], say))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from runner import config, stealing
+from runner.cli_help import Group, Options
 from runner.errors import Refusal
 from runner.kube import durations
 from runner.screen import Screen, ScreenHandler
@@ -19,8 +20,6 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 
 NOISY = ("urllib3", "docker", "asyncio", "kubernetes", "aiofastnet", "picows")
 """Libraries whose debugging is nobody's business here (and would show headers)."""
-
-Options = Callable[[Any], Any]
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -65,267 +64,352 @@ def _many(*names: str, help: str, metavar: str = "", type: Any = None) -> Option
     return click.option(*names, multiple=True, help=help, metavar=metavar or None, type=type)
 
 
-RUN = [
-    click.option("--target", default="", metavar="TARGET", help="The target; or it is the first word."),
-    click.option(
-        "--config-file",
-        default="",
-        metavar="FILE",
-        help="Options, as YAML, JSON or TOML; else the project's .mirror-run.yaml.",
-    ),
-    _many(
-        "-e", "--env", "env", metavar="NAME[=VALUE]", help="A variable of the app; wins over the target's."
-    ),
-    _many("--env-file", "env_files", metavar="FILE", help="Lines NAME=VALUE."),
-    click.option(
-        "--override-env-vars-include",
-        "env_include",
-        default="",
-        metavar="NAMES",
-        help="Of the target's, only these (A;B_*).",
-    ),
-    click.option(
-        "--override-env-vars-exclude",
-        "env_exclude",
-        default="",
-        metavar="NAMES",
-        help="Of the target's, not these.",
-    ),
-    _many(
-        "--map-env",
-        "env_mapped",
-        metavar="PATTERN=VALUE",
-        help="Of the target's, those whose name matches get this value.",
-    ),
-    _many("--unset-env", "env_unset", metavar="NAMES", help="The app has none of these (A;B_*)."),
-    _many("-v", "--volume", "volumes", metavar="SRC:DST[:ro]", help="Mount a folder or volume."),
-    click.option("-w", "--workdir", default="", metavar="DIR", help="The command's directory."),
-    click.option(
-        "-u", "--user", default="", metavar="USER[:GROUP]", help="Whom the command runs as; else the caller."
-    ),
-    _many(
-        "-p", "--publish", "publish", metavar="[HOST:]PORT", help="Publish a port of the app on this machine."
-    ),
-    click.option("--name", default="", help="The app container's name."),
-    click.option("--entrypoint", default=None, help="Replace the image's ENTRYPOINT (and drop its CMD)."),
-    click.option("--image", default="", help="Run in this image, not in the target's."),
-    click.option(
-        "--build", default="", metavar="DIR", help="Run in the image that this folder's Dockerfile makes."
-    ),
-    click.option(
-        "-f",
-        "--file",
-        "dockerfile",
-        default="",
-        metavar="FILE",
-        help="The Dockerfile, inside --build's folder.",
-    ),
-    click.option(
-        "--pull", type=click.Choice(["always", "missing", "never"]), default="missing", show_default=True
-    ),
-    click.option("--platform", default="", metavar="OS/ARCH", help="The image's platform."),
-    click.option("--network", default="", help="Attach this Docker network too."),
-    _many("--add-host", "add_hosts", metavar="NAME:IP", help="A line for the app's /etc/hosts."),
-    click.option("--hostname", default="", help="A host name other than the target's."),
-    click.option(
-        "-i", "--interactive/--no-interactive", default=None, help="Give the app our stdin (the default)."
-    ),
-    click.option("-t", "small_t", is_flag=True, help="A terminal, if we have one (the default)."),
-    click.option("--tty/--no-tty", default=None, help="A terminal, whether or not we have one."),
-    click.option("-m", "--memory", default="", metavar="SIZE", help="Memory limit of the app."),
-    click.option("--cpus", type=float, default=0.0, help="CPU limit of the app."),
-    _many("--label", "labels", metavar="NAME=VALUE", help="A label of the app container."),
-    _many("--cap-add", metavar="NAME", help="A capability for the app."),
-    click.option("--rm", is_flag=True, help="Accepted and without effect: nothing of a run is ever kept."),
-    _many(
-        "--map-port",
-        "map_ports",
-        metavar="APP:TARGET",
-        help="Traffic of the target's port goes to this port of the app.",
-    ),
-    click.option(
-        "--ignore-port",
-        "ignore_ports",
-        type=click.IntRange(1, 65535),
-        multiple=True,
-        help="Leave this port alone.",
-    ),
-]
+def _targets(_context: click.Context, _option: click.Parameter, begun: str) -> list[CompletionItem]:
+    from runner.cli_completion import targets
 
-STEAL = [
-    click.option(
-        "--steal",
-        "--tcp-steal",
-        "steal",
-        is_flag=True,
-        help="The app answers the target's clients, in its place.",
-    ),
-    _many(
-        "--http-header",
-        "--http-header-filter",
-        "http_headers",
-        metavar="REGEX",
-        help="Only requests with such a header, as Name: value, come to the app. All that are given must match.",
-    ),
-    _many(
-        "--http-filter",
-        "http_filters",
-        metavar="JSON",
-        type=Structured(),
-        help='... or all that this asks for: {"header": "^x-user: anna$", "path": "^/api"}. Any of several will do.',
-    ),
-    _many("--http-path", "--http-path-filter", "http_paths", metavar="REGEX", help="... with such a path."),
-    _many(
-        "--http-method",
-        "--http-method-filter",
-        "http_methods",
-        metavar="METHOD",
-        help="... of one of these methods.",
-    ),
-    click.option(
-        "--steal-existing",
-        is_flag=True,
-        help="Close connections that are open, so that their clients come again.",
-    ),
-    click.option(
-        "--steal-probes", is_flag=True, help="The target's own probes too: a breakpoint may restart its pod."
-    ),
-    click.option(
-        "--steal-local", is_flag=True, help="What comes over the target's loopback too, unless it asks ::1."
-    ),
-    _many(
-        "--mesh-uid",
-        "mesh_uids",
-        metavar="UID",
-        type=click.IntRange(0, 2**32 - 2),
-        help="A mesh's proxy with this user id brings clients over loopback, as Istio's 1337 and Linkerd's 2102 do.",
-    ),
-    click.option(
-        "--on-app-gone",
-        type=click.Choice(list(stealing.ON_APP_GONE)),
-        default="target",
-        show_default=True,
-        help="A request whose app went away unanswered.",
-    ),
-    click.option(
-        "--on-link-lost-after",
-        type=Seconds(),
-        default=5.0,
-        metavar="TIME",
-        help="How long such a request waits for a way that is cut.",
-    ),
-    click.option(
-        "--drain",
-        type=Seconds(),
-        default=600.0,
-        metavar="TIME",
-        help="How long others' connections may go on through the agent after the end.",
-    ),
-]
-
-FILES = [
-    click.option(
-        "--fs-mode",
-        type=click.Choice(["local", "read", "write", "overrides"]),
-        help="Which of the target's files the app has; read, where nothing is said and they can be had.",
-    ),
-    _many("--fs-local", "fs_local", metavar="REGEX", help="Paths that stay the app container's."),
-    _many("--fs-read-only", "fs_read_only", metavar="REGEX", help="Paths that are read from the target."),
-    _many(
-        "--fs-read-write", "fs_read_write", metavar="REGEX", help="Paths that are the target's, written too."
-    ),
-    _many("--fs-not-found", "fs_not_found", metavar="REGEX", help="Paths that are not there."),
-    _many(
-        "--map-path",
-        "fs_mapped",
-        metavar="APP:TARGET",
-        help="A path of the app's is another of the target's.",
-    ),
-]
-
-CLUSTER = [
-    click.option(
-        "-n",
-        "--namespace",
-        "--target-namespace",
-        "namespace",
-        default="",
-        metavar="NS",
-        help="The target's namespace.",
-    ),
-    click.option("--context", default="", metavar="NAME", help="The context of the kubeconfig."),
-    click.option("--kubeconfig", default="", metavar="FILE", help="The kubeconfig; else $KUBECONFIG's."),
-    click.option("--as", "as_user", default="", metavar="USER", help="Act as this user, as kubectl --as."),
-    _many("--as-group", "as_groups", metavar="GROUP", help="And as one of these groups."),
-]
-
-TARGET_IN_CLUSTER = [
-    click.option("-c", "--container", default="", metavar="NAME", help="The container of the target's pods."),
-    click.option("-l", "--selector", default="", metavar="LABELS", help="The pods with these labels."),
-    click.option("--pod", default="", metavar="NAME", help="Of the target's pods, this one alone."),
-    click.option("--targetless", is_flag=True, help="No target: only a place in the cluster's network."),
-    click.option(
-        "--pod-running-timeout",
-        type=Seconds(),
-        default=60.0,
-        metavar="TIME",
-        help="How long to wait for a pod of the target to be ready.",
-    ),
-    click.option(
-        "--mirror-rate",
-        type=Rate(),
-        default="25M",
-        metavar="RATE",
-        show_default=True,
-        help="Copies over a port-forward: octets for each second.",
-    ),
-]
-
-AGENTS = [
-    click.option(
-        "--agent",
-        type=click.Choice(["daemonset", "job", "ephemeral"]),
-        help="How agents get there; else the installed daemonset, else a job.",
-    ),
-    click.option("--ephemeral-container", is_flag=True, help="The same as --agent ephemeral."),
-    click.option("--agent-namespace", default="", metavar="NS", help="Where jobs with agents are made."),
-    click.option("--agent-image", default="", metavar="IMAGE", help="The agent's image, for the cluster."),
-    click.option(
-        "--agent-ttl",
-        type=Seconds(),
-        default=30.0,
-        metavar="TIME",
-        help="How long a finished job with an agent is kept.",
-    ),
-    _many(
-        "--agent-pull-secret",
-        "agent_pull_secrets",
-        metavar="NAME",
-        help="A secret of their namespace for pulling a job's image.",
-    ),
-    _many("--agent-label", "agent_labels", metavar="KEY=VALUE", help="A label of jobs with agents."),
-    _many("--agent-annotation", "agent_annotations", metavar="KEY=VALUE", help="An annotation of them."),
-]
-
-ENGINE = [
-    click.option("--docker-context", default="", metavar="NAME", help="The docker context of the engine."),
-    click.option("-q", "--quiet", is_flag=True, help="Errors only."),
-    click.option("--verbose", is_flag=True, help="Say more (--log-level info)."),
-    click.option(
-        "--log-level", type=click.Choice(list(LEVELS)), help="What goes to stderr besides progress."
-    ),
-]
+    return targets(begun)
 
 
-def having(*groups: Sequence[Options]) -> Options:
-    """A decorator: the command with these options, in this order."""
+RUN = Group(
+    "Target and command",
+    [
+        click.option(
+            "--target",
+            default="",
+            metavar="TARGET",
+            help="The target; or it is the first word.",
+            shell_complete=_targets,
+        ),
+        click.option(
+            "--config-file",
+            default="",
+            metavar="FILE",
+            help="Options, as YAML, JSON or TOML; else the project's .mirror-run.yaml.",
+        ),
+    ],
+)
 
-    def decorate(command: Any) -> Any:
-        for option in reversed([option for group in groups for option in group]):
-            command = option(command)
-        return command
+ENVIRONMENT = Group(
+    "Environment",
+    [
+        _many(
+            "-e",
+            "--env",
+            "env",
+            metavar="NAME[=VALUE]",
+            help="A variable of the app; wins over the target's.",
+        ),
+        _many("--env-file", "env_files", metavar="FILE", help="Lines NAME=VALUE."),
+        click.option(
+            "--override-env-vars-include",
+            "env_include",
+            default="",
+            metavar="NAMES",
+            help="Of the target's, only these (A;B_*).",
+        ),
+        click.option(
+            "--override-env-vars-exclude",
+            "env_exclude",
+            default="",
+            metavar="NAMES",
+            help="Of the target's, not these.",
+        ),
+        _many(
+            "--map-env",
+            "env_mapped",
+            metavar="PATTERN=VALUE",
+            help="Of the target's, those whose name matches get this value.",
+        ),
+        _many("--unset-env", "env_unset", metavar="NAMES", help="The app has none of these (A;B_*)."),
+    ],
+)
 
-    return decorate
+CONTAINER = Group(
+    "The app's container, in docker's words",
+    [
+        _many("-v", "--volume", "volumes", metavar="SRC:DST[:ro]", help="Mount a folder or volume."),
+        click.option("-w", "--workdir", default="", metavar="DIR", help="The command's directory."),
+        click.option(
+            "-u",
+            "--user",
+            default="",
+            metavar="USER[:GROUP]",
+            help="Whom the command runs as; else the caller.",
+        ),
+        _many(
+            "-p",
+            "--publish",
+            "publish",
+            metavar="[HOST:]PORT",
+            help="Publish a port of the app on this machine.",
+        ),
+        click.option("--name", default="", metavar="NAME", help="The app container's name."),
+        click.option(
+            "--entrypoint",
+            default=None,
+            metavar="PROGRAM",
+            help="Replace the image's ENTRYPOINT (and drop its CMD).",
+        ),
+        click.option("--image", default="", metavar="IMAGE", help="Run in this image, not in the target's."),
+        click.option(
+            "--build", default="", metavar="DIR", help="Run in the image that this folder's Dockerfile makes."
+        ),
+        click.option(
+            "-f",
+            "--file",
+            "dockerfile",
+            default="",
+            metavar="FILE",
+            help="The Dockerfile, inside --build's folder.",
+        ),
+        click.option(
+            "--pull",
+            type=click.Choice(["always", "missing", "never"]),
+            default="missing",
+            show_default=True,
+            help="When to pull that image.",
+        ),
+        click.option("--platform", default="", metavar="OS/ARCH", help="The image's platform."),
+        click.option("--network", default="", metavar="NETWORK", help="Attach this Docker network too."),
+        _many("--add-host", "add_hosts", metavar="NAME:IP", help="A line for the app's /etc/hosts."),
+        click.option("--hostname", default="", metavar="NAME", help="A host name other than the target's."),
+        click.option(
+            "-i", "--interactive/--no-interactive", default=None, help="Give the app our stdin (the default)."
+        ),
+        click.option("-t", "small_t", is_flag=True, help="A terminal, if we have one (the default)."),
+        click.option("--tty/--no-tty", default=None, help="A terminal, whether or not we have one."),
+        click.option("-m", "--memory", default="", metavar="SIZE", help="Memory limit of the app."),
+        click.option("--cpus", type=float, default=0.0, metavar="NUMBER", help="CPU limit of the app."),
+        _many("--label", "labels", metavar="NAME=VALUE", help="A label of the app container."),
+        _many("--cap-add", metavar="NAME", help="A capability for the app."),
+        click.option(
+            "--rm", is_flag=True, help="Accepted and without effect: nothing of a run is ever kept."
+        ),
+    ],
+)
+
+PORTS = Group(
+    "Ports",
+    [
+        _many(
+            "--map-port",
+            "map_ports",
+            metavar="APP:TARGET",
+            help="Traffic of the target's port goes to this port of the app.",
+        ),
+        click.option(
+            "--ignore-port",
+            "ignore_ports",
+            type=click.IntRange(1, 65535),
+            multiple=True,
+            metavar="PORT",
+            help="Leave this port alone.",
+        ),
+    ],
+)
+
+STEAL = Group(
+    "Stealing, and choosing requests",
+    [
+        click.option(
+            "--steal",
+            "--tcp-steal",
+            "steal",
+            is_flag=True,
+            help="The app answers the target's clients, in its place.",
+        ),
+        _many(
+            "--http-header",
+            "--http-header-filter",
+            "http_headers",
+            metavar="REGEX",
+            help="Only requests with such a header, as Name: value, come to the app. All that are given must match.",
+        ),
+        _many(
+            "--http-filter",
+            "http_filters",
+            metavar="JSON",
+            type=Structured(),
+            help='... or all that this asks for: {"header": "^x-user: anna$", "path": "^/api"}. Any of several.',
+        ),
+        _many(
+            "--http-path", "--http-path-filter", "http_paths", metavar="REGEX", help="... with such a path."
+        ),
+        _many(
+            "--http-method",
+            "--http-method-filter",
+            "http_methods",
+            metavar="METHOD",
+            help="... of one of these methods.",
+        ),
+        click.option(
+            "--steal-existing",
+            is_flag=True,
+            help="Close connections that are open, so that their clients come again.",
+        ),
+        click.option(
+            "--steal-probes",
+            is_flag=True,
+            help="The target's own probes too: a breakpoint may restart its pod.",
+        ),
+        click.option(
+            "--steal-local",
+            is_flag=True,
+            help="What comes over the target's loopback too, unless it asks ::1.",
+        ),
+        _many(
+            "--mesh-uid",
+            "mesh_uids",
+            metavar="UID",
+            type=click.IntRange(0, 2**32 - 2),
+            help="A mesh's proxy with this user id brings clients over loopback, as Istio's 1337 and Linkerd's 2102.",
+        ),
+        click.option(
+            "--on-app-gone",
+            type=click.Choice(list(stealing.ON_APP_GONE)),
+            default="target",
+            show_default=True,
+            help="A request whose app went away unanswered.",
+        ),
+        click.option(
+            "--on-link-lost-after",
+            type=Seconds(),
+            default="5s",
+            metavar="TIME",
+            show_default=True,
+            help="How long such a request waits for a way that is cut.",
+        ),
+        click.option(
+            "--drain",
+            type=Seconds(),
+            default="10m",
+            metavar="TIME",
+            show_default=True,
+            help="How long others' connections may go on through the agent after the end.",
+        ),
+    ],
+)
+
+FILES = Group(
+    "The target's files",
+    [
+        click.option(
+            "--fs-mode",
+            type=click.Choice(["local", "read", "write", "overrides"]),
+            help="Which of the target's files the app has; read, where nothing is said and they can be had.",
+        ),
+        _many("--fs-local", "fs_local", metavar="REGEX", help="Paths that stay the app container's."),
+        _many("--fs-read-only", "fs_read_only", metavar="REGEX", help="Paths that are read from the target."),
+        _many(
+            "--fs-read-write",
+            "fs_read_write",
+            metavar="REGEX",
+            help="Paths that are the target's, written too.",
+        ),
+        _many("--fs-not-found", "fs_not_found", metavar="REGEX", help="Paths that are not there."),
+        _many(
+            "--map-path",
+            "fs_mapped",
+            metavar="APP:TARGET",
+            help="A path of the app's is another of the target's.",
+        ),
+    ],
+)
+
+CLUSTER = Group(
+    "Cluster",
+    [
+        click.option(
+            "-n",
+            "--namespace",
+            "--target-namespace",
+            "namespace",
+            default="",
+            metavar="NS",
+            help="The target's namespace.",
+        ),
+        click.option("--context", default="", metavar="NAME", help="The context of the kubeconfig."),
+        click.option("--kubeconfig", default="", metavar="FILE", help="The kubeconfig; else $KUBECONFIG's."),
+        click.option(
+            "--as", "as_user", default="", metavar="USER", help="Act as this user, as kubectl --as."
+        ),
+        _many("--as-group", "as_groups", metavar="GROUP", help="And as one of these groups."),
+    ],
+)
+
+TARGET_IN_CLUSTER = Group(
+    "The target in the cluster",
+    [
+        click.option(
+            "-c", "--container", default="", metavar="NAME", help="The container of the target's pods."
+        ),
+        click.option("-l", "--selector", default="", metavar="LABELS", help="The pods with these labels."),
+        click.option("--pod", default="", metavar="NAME", help="Of the target's pods, this one alone."),
+        click.option("--targetless", is_flag=True, help="No target: only a place in the cluster's network."),
+        click.option(
+            "--pod-running-timeout",
+            type=Seconds(),
+            default="60s",
+            metavar="TIME",
+            show_default=True,
+            help="How long to wait for a pod of the target to be ready.",
+        ),
+        click.option(
+            "--mirror-rate",
+            type=Rate(),
+            default="25M",
+            metavar="RATE",
+            show_default=True,
+            help="Copies over a port-forward: octets for each second.",
+        ),
+    ],
+)
+
+AGENTS = Group(
+    "Agents in the cluster",
+    [
+        click.option(
+            "--agent",
+            type=click.Choice(["daemonset", "job", "ephemeral"]),
+            help="How agents get there; else the installed daemonset, else a job.",
+        ),
+        click.option("--ephemeral-container", is_flag=True, help="The same as --agent ephemeral."),
+        click.option("--agent-namespace", default="", metavar="NS", help="Where jobs with agents are made."),
+        click.option(
+            "--agent-image", default="", metavar="IMAGE", help="The agent's image, for the cluster."
+        ),
+        click.option(
+            "--agent-ttl",
+            type=Seconds(),
+            default="30s",
+            metavar="TIME",
+            show_default=True,
+            help="How long a finished job with an agent is kept.",
+        ),
+        _many(
+            "--agent-pull-secret",
+            "agent_pull_secrets",
+            metavar="NAME",
+            help="A secret of their namespace for pulling a job's image.",
+        ),
+        _many("--agent-label", "agent_labels", metavar="KEY=VALUE", help="A label of jobs with agents."),
+        _many("--agent-annotation", "agent_annotations", metavar="KEY=VALUE", help="An annotation of them."),
+    ],
+)
+
+ENGINE = Group(
+    "General",
+    [
+        click.option(
+            "--docker-context", default="", metavar="NAME", help="The docker context of the engine."
+        ),
+        click.option("-q", "--quiet", is_flag=True, help="Errors only."),
+        click.option("--verbose", is_flag=True, help="Say more (--log-level info)."),
+        click.option(
+            "--log-level", type=click.Choice(list(LEVELS)), help="What goes to stderr besides progress."
+        ),
+    ],
+)
 
 
 def run_options(given: dict[str, Any]) -> config.RunOptions:
@@ -358,9 +442,29 @@ def level(given: dict[str, Any]) -> int:
     return LEVELS[given["log_level"] or ("info" if given["verbose"] else "warning")]
 
 
+PROBING = Group(
+    "What is looked at",
+    [click.option("--probe", is_flag=True, help="In the cluster: make agents as a run would, and measure.")],
+)
+
+OUTPUT = Group(
+    "Output",
+    [
+        click.option(
+            "-o",
+            "--output",
+            type=click.Choice(["table", "json"]),
+            default="table",
+            show_default=True,
+            help="How: for people, or for programs.",
+        ),
+    ],
+)
+
+
 def screen(given: dict[str, Any]) -> Screen:
     """The screen that was asked for, with the log on it."""
-    made = Screen(quiet=given["quiet"])
+    made = Screen(quiet=given["quiet"], json=given.get("output") == "json")
     logging.basicConfig(level=level(given), handlers=[ScreenHandler(made)])
     if level(given) <= logging.DEBUG:
         for noisy in NOISY:

@@ -11,7 +11,7 @@ from runner import VERSION, contexts, images, plan
 from runner.config import Caller, ClusterOptions
 from runner.engine import Engine, EngineError, Json, connect
 from runner.errors import FAILED, Refusal
-from runner.finding import Finding, kernels, show
+from runner.finding import Finding, kernels, show, show_all
 from runner.labels import RELEASE, ROLE
 from runner.places import has_kubeconfig
 from runner.refusals import translated
@@ -28,21 +28,31 @@ async def examine(
     caller: Caller, context: str, cluster: ClusterOptions, screen: Screen, *, probe: bool
 ) -> int:
     """Look at everything that can be looked at; 0 if all is well. ``probe``: make agents too."""
-    well = True
+    found = []
+    async for finding in _everything(caller, context, cluster, screen, probe=probe):
+        found.append(finding)
+        if not screen.json:
+            show(screen, finding)
+    if screen.json:
+        show_all(screen, found)
+    return 0 if all(finding.well for finding in found) else FAILED
+
+
+async def _everything(
+    caller: Caller, context: str, cluster: ClusterOptions, screen: Screen, *, probe: bool
+) -> AsyncIterator[Finding]:
     engine = None
     try:
         engine = await connect(contexts.choose(caller.environ, caller.home, context))
         async for finding in _engines(engine):
-            show(screen, finding)
-            well = well and finding.well
+            yield finding
     except Refusal as refusal:
-        show(screen, Finding(False, refusal.what, refusal.next_step))
-        well = False
+        yield Finding(False, refusal.what, refusal.next_step)
     if cluster.named or has_kubeconfig(caller):
         async for finding in _clusters(caller, cluster, engine, screen, probe=probe):
-            show(screen, finding)
-            well = well and finding.well
-    return 0 if well else FAILED
+            yield finding
+    if engine:
+        engine.close()
 
 
 async def _engines(engine: Engine) -> AsyncIterator[Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from runner.errors import Refusal
 from runner.screen import Screen
@@ -48,6 +48,14 @@ def of_refusal(about: str, refusal: Refusal) -> Finding:
 
 
 def show(screen: Screen, finding: Finding) -> None:
+    """With -q only what is not well."""
+    if screen.quiet and finding.well:
+        return
     screen.say(f"{'ok  ' if finding.well else 'BAD '} {finding.sentence}")
     if finding.next_step:
         screen.say(f"     {finding.next_step}")
+
+
+def show_all(screen: Screen, findings: Sequence[Finding]) -> None:
+    """For programs, at the end."""
+    screen.data([{"well": one.well, "found": one.sentence, "next": one.next_step} for one in findings])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing, suppress
 
 from runner import agents, contexts, targets
 from runner.config import Caller, ClusterOptions
@@ -15,6 +16,7 @@ from runner.labels import AUTHOR, MODE, ROLE, SESSION, TARGET, WHERE
 from runner.places import has_kubeconfig
 from runner.refusals import translated
 from runner.screen import Screen
+from runner.together import together
 
 STOPS_WITHIN = 10.0
 """Seconds after SIGTERM, as of `docker stop`."""
@@ -24,9 +26,10 @@ async def targets_table(caller: Caller, context: str, cluster: ClusterOptions, s
     """Every target once, its containers' state, image and ports; or those of the cluster, if one is meant."""
     if cluster.named:
         return await _of_cluster(caller, cluster, screen)
-    engine = await connect(contexts.choose(caller.environ, caller.home, context))
+    with closing(await connect(contexts.choose(caller.environ, caller.home, context))) as engine:
+        containers = await engine.containers(everything=True)
     by_name: dict[str, list[targets.Container]] = defaultdict(list)
-    for container in targets.listed(await engine.containers(everything=True)):
+    for container in targets.listed(containers):
         by_name[targets.names([container])[0]].append(container)
     rows = []
     for name, found in by_name.items():
@@ -35,13 +38,23 @@ async def targets_table(caller: Caller, context: str, cluster: ClusterOptions, s
         if found[0].network_mode == "host":
             state += ", host network"
         rows.append(
-            (name, state, found[0].image, " ".join(sorted({port for one in found for port in one.ports})))
+            (
+                name,
+                state,
+                _short(found[0].image),
+                " ".join(sorted({port for one in found for port in one.ports})),
+            )
         )
     if not rows and has_kubeconfig(caller):
         screen.notice("no container of this engine can be a target; of the cluster:")
         return await _of_cluster(caller, cluster, screen)
-    screen.table(("TARGET", "STATE", "IMAGE", "PORTS"), rows)
+    screen.table(("TARGET", "STATE", "IMAGE", "PORTS"), rows, named=True)
     return 0
+
+
+def _short(image: str) -> str:
+    """An id as docker shows it."""
+    return image.removeprefix("sha256:")[:12] if image.startswith("sha256:") else image
 
 
 async def _of_cluster(caller: Caller, options: ClusterOptions, screen: Screen) -> int:
@@ -56,7 +69,7 @@ async def _of_cluster(caller: Caller, options: ClusterOptions, screen: Screen) -
     finally:
         await cluster.close()
     screen.notice(f"context {cluster.context}, namespace {cluster.namespace}")
-    screen.table(listing.HEADER, [row.cells for row in found.rows])
+    screen.table(listing.HEADER, [row.cells for row in found.rows], named=True)
     if found.unread:
         screen.notice(f"you may not list {', '.join(found.unread)} there: those are not shown")
     return 0
@@ -64,10 +77,11 @@ async def _of_cluster(caller: Caller, options: ClusterOptions, screen: Screen) -
 
 async def sessions_table(caller: Caller, context: str, screen: Screen) -> int:
     """Every session that has a container."""
-    engine = await connect(contexts.choose(caller.environ, caller.home, context))
+    with closing(await connect(contexts.choose(caller.environ, caller.home, context))) as engine:
+        sessions, draining = await together(_sessions(engine), _draining(engine))
     now = time.time()
     rows = []
-    for session, roles in sorted((await _sessions(engine)).items()):
+    for session, roles in sorted(sessions.items()):
         one = next(iter(roles.values()))
         labels = one["Labels"]
         app = roles.get("app")
@@ -76,8 +90,8 @@ async def sessions_table(caller: Caller, context: str, screen: Screen) -> int:
         rows.append(
             (session, _target(labels), mode, labels.get(AUTHOR, ""), _age(now - one["Created"]), state)
         )
-    screen.table(("SESSION", "TARGET", "MODE", "AUTHOR", "AGE", "STATE"), rows)
-    for line in await _draining(engine):
+    screen.table(("SESSION", "TARGET", "MODE", "AUTHOR", "AGE", "STATE"), rows, named=True)
+    for line in draining:
         screen.notice(line)
     return 0
 
@@ -116,10 +130,18 @@ def _target(labels: Json) -> str:
     return f"{labels.get(TARGET, '')}{where}"
 
 
-async def stop(session: str, caller: Caller, context: str, screen: Screen) -> int:
-    """SIGTERM to the command, so that its own runner ends the session; then whatever is left is removed."""
-    engine = await connect(contexts.choose(caller.environ, caller.home, context))
-    sessions = await _sessions(engine)
+async def stop(wanted: Sequence[str], caller: Caller, context: str, screen: Screen) -> int:
+    """SIGTERM to each command, so that its own runner ends the session; then whatever is left is removed. Nothing is
+    done if one of them is not there."""
+    with closing(await connect(contexts.choose(caller.environ, caller.home, context))) as engine:
+        sessions = await _sessions(engine)
+        found = dict.fromkeys(_session(one, sessions) for one in wanted)
+        await together(*(_stop(engine, one, sessions[one], screen) for one in found))
+    return 0
+
+
+def _session(session: str, sessions: Collection[str]) -> str:
+    """The one that is called so, or begins so."""
     like = [name for name in sessions if name.startswith(session)]
     if len(like) != 1:
         there = ", ".join(sessions) or "none"
@@ -129,7 +151,10 @@ async def stop(session: str, caller: Caller, context: str, screen: Screen) -> in
             else f"{session} is the beginning of {len(like)} sessions"
         )
         raise Refusal(what, f"the sessions: {there}")
-    roles = sessions[like[0]]
+    return like[0]
+
+
+async def _stop(engine: Engine, session: str, roles: Mapping[str, Json], screen: Screen) -> None:
     try:
         if app := roles.get("app"):
             with suppress(EngineError):
@@ -144,8 +169,7 @@ async def stop(session: str, caller: Caller, context: str, screen: Screen) -> in
                 await engine.remove(roles[role]["Id"])
     except EngineError as error:
         raise translated(error.sentence) from error
-    screen.notice(f"session {like[0]} is over")
-    return 0
+    screen.notice(f"session {session} is over")
 
 
 async def _sessions(engine: Engine) -> dict[str, dict[str, Json]]:

@@ -179,12 +179,6 @@ def bridge(
     ``way`` is what of HostConfig lets it reach the agents, ``config`` names the target in docker's words.
     """
     exposed, bindings = ports.published(options.publish)
-    network = options.network or ("bridge" if options.publish else "none")
-    if network == "host" or network.startswith("container:"):
-        raise Refusal(
-            f"--network {network}: the app has the target's network; another one may only be added to it",
-            "name a network of `docker network ls`, or leave the option out",
-        )
     return {
         "Image": image,
         "Hostname": options.hostname or config.get("Hostname", ""),
@@ -198,7 +192,7 @@ def bridge(
         "ExposedPorts": exposed,
         "HostConfig": {
             "AutoRemove": True,
-            "NetworkMode": network,
+            "NetworkMode": network(options),
             "PortBindings": bindings,
             "CapDrop": ["ALL"],
             "CapAdd": BRIDGE_CAPABILITIES + BRIDGE_FILES_CAPABILITIES * serves_files(options),
@@ -251,6 +245,29 @@ def app(
     }
 
 
+def understood(options: RunOptions, caller: Caller) -> None:
+    """Refusal for an option of docker's that says nothing: before anything is looked for or made."""
+    ports.published(options.publish)
+    ports.mapped(options.map_ports)
+    network(options)
+    _octets(options.memory)
+    for volume in options.volumes:
+        _bind(volume, caller)
+    for host in options.add_hosts:
+        _host(host)
+
+
+def network(options: RunOptions) -> str:
+    """Docker's network mode of the bridge."""
+    named = options.network or ("bridge" if options.publish else "none")
+    if named == "host" or named.startswith("container:"):
+        raise Refusal(
+            f"--network {named}: the app has the target's network; another one may only be added to it",
+            "name a network of `docker network ls`, or leave the option out",
+        )
+    return named
+
+
 def working_directory(
     options: RunOptions, caller: Caller, tree: WorkTree, own: str, *, commanded: bool
 ) -> str:
@@ -278,17 +295,7 @@ def command(options: RunOptions, config: Json) -> tuple[str, ...]:
 
 def with_hosts(identity: Identity, options: RunOptions) -> Identity:
     """The target's identity, with what --hostname and --add-host change of it."""
-    lines = []
-    for text in options.add_hosts:
-        host, found, address = text.partition(
-            "=" if "=" in text and ":" not in text.partition("=")[0] else ":"
-        )
-        if not (host and found and address):
-            raise Refusal(
-                f"--add-host {text}: no host and address",
-                "write HOST:IP, for example db.example:198.51.100.7",
-            )
-        lines.append(f"{address.strip('[]')}\t{host}\n".encode())
+    lines = [_host(text) for text in options.add_hosts]
     own = identity.hosts if identity.hosts.endswith(b"\n") or not identity.hosts else identity.hosts + b"\n"
     return Identity(
         hostname=options.hostname or identity.hostname,
@@ -296,6 +303,16 @@ def with_hosts(identity: Identity, options: RunOptions) -> Identity:
         hosts=own + b"".join(lines),
         resolv_conf=identity.resolv_conf,
     )
+
+
+def _host(text: str) -> bytes:
+    """--add-host, as a line of /etc/hosts."""
+    host, found, address = text.partition("=" if "=" in text and ":" not in text.partition("=")[0] else ":")
+    if not (host and found and address):
+        raise Refusal(
+            f"--add-host {text}: no host and address", "write HOST:IP, for example db.example:198.51.100.7"
+        )
+    return f"{address.strip('[]')}\t{host}\n".encode()
 
 
 def _labels(texts: Sequence[str]) -> dict[str, str]:

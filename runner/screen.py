@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
+from json import dumps
 from typing import TextIO
 
 from runner.errors import Refusal
@@ -17,10 +18,13 @@ PREFIX = "mirror-run: "
 
 
 class Screen:
-    """``quiet`` leaves errors only."""
+    """``quiet`` leaves errors only. ``json``: tables are for programs."""
 
-    def __init__(self, *, quiet: bool = False, out: TextIO | None = None, err: TextIO | None = None) -> None:
+    def __init__(
+        self, *, quiet: bool = False, json: bool = False, out: TextIO | None = None, err: TextIO | None = None
+    ) -> None:
         self.quiet = quiet
+        self.json = json
         self.raw = False
         self._out = sys.stdout if out is None else out
         self._err = sys.stderr if err is None else err
@@ -58,13 +62,27 @@ class Screen:
             self._write("\r\x1b[K")
             self._passing = False
 
-    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Columns on stdout, two spaces apart, as docker's and kubectl's."""
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], *, named: bool = False) -> None:
+        """Columns on stdout, two spaces apart, as docker's and kubectl's; for programs an array of objects, whose keys
+        are the headings in small letters. ``named``: the first column is a name; -q leaves nothing else, as docker's.
+        """
+        if self.json:
+            keys = [one.lower() for one in header]
+            self.data([dict(zip(keys, row, strict=True)) for row in rows])
+            return
+        if self.quiet and named:
+            for row in rows:
+                self.say(row[0])
+            return
         widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
         for row in [header, *rows]:
             cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             self._out.write("  ".join(cells).rstrip() + "\n")
         self._out.flush()
+
+    def data(self, value: object) -> None:
+        """An answer for programs, on stdout."""
+        self.say(dumps(value, indent=2, ensure_ascii=False))
 
     def say(self, text: str) -> None:
         """An answer to what was asked, on stdout."""

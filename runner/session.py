@@ -72,6 +72,7 @@ class Session:
     table: bytes = field(init=False)
 
     wishes: environ.Wishes = field(init=False)
+    given: tuple[bytes, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         options = self.options
@@ -117,11 +118,12 @@ class Session:
     # --- look: who is who, nothing is made yet ---------------------------------------------------------------------
 
     async def _look(self, undo: AsyncExitStack) -> None:
-        stealing.wish(self.options)  # what cannot be stolen is refused before anything is looked for
+        self._understand()
         seeker = places.Seeker(self.options, self.caller, self.screen, self.proof, undo)
         seeker.begin()
         found = contexts.choose(self.caller.environ, self.caller.home, self.options.docker_context)
         self.engine = await connect(found)
+        undo.callback(self.engine.close)
         seeker.engine.set_result(self.engine)
         tree = worktree.around(self.caller.cwd, self.caller.home)
         names = plan.names(self.proof.session, self.options)
@@ -167,6 +169,13 @@ class Session:
             ),
         )
         self.screen.step(f"starting beside {self.place.name}")
+
+    def _understand(self) -> None:
+        """What says nothing is refused before anything is looked for."""
+        options = self.options
+        stealing.wish(options)
+        plan.understood(options, self.caller)
+        self.given = environ.given(options.env, options.env_files, self.caller.environ)
 
     # --- make: containers and links, as much of it at once as can be -----------------------------------------------
 
@@ -218,7 +227,7 @@ class Session:
     async def _configure(self) -> None:
         chosen = environ.choose(
             self.founded.environ,
-            environ.given(self.options.env, self.options.env_files, self.caller.environ),
+            self.given,
             self.wishes,
             environ.configured(self.pair.image.config.get("Env")),
         )

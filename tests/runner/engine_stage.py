@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 Play = Callable[["Asked"], None]
 
@@ -58,6 +62,15 @@ class Stage:
             except OSError:
                 return
             threading.Thread(target=self.serve, args=(sock,), daemon=True).start()
+
+
+@pytest.fixture
+def sdks_sockets() -> Iterator[None]:
+    """The SDK leaves sockets that could not connect, or whose answer broke off, to whoever collects them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
 
 
 @contextmanager

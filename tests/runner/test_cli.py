@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import gc
-import warnings
+import json
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 
 from runner import cli, conduct
 from runner.config import ClusterOptions, RunOptions
 from runner.errors import Interrupted, Refusal
+
+from .engine_stage import Asked, on_unix, sdks_sockets
+
+__all__ = ["sdks_sockets"]
+
+pytestmark = pytest.mark.usefixtures("sdks_sockets")
 
 
 @pytest.fixture
@@ -193,9 +201,206 @@ def test_no_engine_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)  # the SDK leaves its socket that could not connect
-        assert cli.run_words(words) == 125
-        gc.collect()
+    assert cli.run_words(words) == 125
     captured = capsys.readouterr()
     assert "no container engine answers at unix:///nowhere/docker.sock" in captured.err + captured.out
+
+
+# --- what is asked of an engine, and how it is answered -----------------------------------------------------------
+
+CONTAINERS = [
+    {
+        "Id": "a" * 64,
+        "Names": ["/cart"],
+        "Image": "sha256:0123456789abcdef",
+        "State": "running",
+        "Created": 0,
+        "Ports": [{"PrivatePort": 80, "Type": "tcp"}],
+        "Labels": {},
+    },
+    {
+        "Id": "b" * 64,
+        "Names": ["/mirror-run-k3f-app"],
+        "Image": "cart:1",
+        "State": "running",
+        "Created": 0,
+        "Labels": {
+            "mirror-run.dev/session": "k3f",
+            "mirror-run.dev/role": "app",
+            "mirror-run.dev/target": "container/cart",
+        },
+    },
+]
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """One with a container and a session; every request to it."""
+
+    def play(asked: Asked) -> None:
+        lines.append(asked.line)
+        wanted = json.loads(parse_qs(asked.line.split()[1].partition("?")[2]).get("filters", ["{}"])[0])
+        label = wanted.get("label", [""])[0]
+        there = [one for one in CONTAINERS if not label or label in one["Labels"]]  # type: ignore[operator]
+        said = there if "/containers/json" in asked.line else {"ApiVersion": "1.41"}
+        asked.answer(json.dumps(said).encode())
+
+    lines: list[str] = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/engine.sock")
+    with on_unix(tmp_path / "engine.sock", play):
+        yield lines
+
+
+@pytest.mark.usefixtures("engine")
+def test_tables_for_people_and_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    def said(*words: str) -> str:
+        assert cli.run_words(list(words)) == 0
+        return capsys.readouterr().out
+
+    assert said("ls").splitlines()[1].split() == ["container/cart", "running", "0123456789ab", "80/tcp"]
+    assert said("ls", "-q") == "container/cart\n"
+    assert json.loads(said("ls", "-o", "json")) == [
+        {"target": "container/cart", "state": "running", "image": "0123456789ab", "ports": "80/tcp"}
+    ]
+    assert said("ps", "-q") == "k3f\n"
+    (session,) = json.loads(said("ps", "--output", "json"))
+    assert (session["session"], session["target"], session["state"]) == ("k3f", "container/cart", "running")
+    assert json.loads(said("explain", "-o", "json", "/etc/hosts"))[0].keys() == {"path", "where", "why"}
+
+
+def test_sessions_are_stopped_by_their_beginnings(
+    engine: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run_words(["stop", "k", "k3f"]) == 0
+    assert capsys.readouterr().err == "mirror-run: session k3f is over\n"
+    did = [line.split("?")[0] for line in engine if not line.startswith("GET")]
+    assert did == [f"{what}{'b' * 64}{end}" for what, end in (
+        ("POST /v1.41/containers/", "/kill"), ("POST /v1.41/containers/", "/wait"), ("DELETE /v1.41/containers/", "")
+    )]  # fmt: skip
+
+
+def test_nothing_is_stopped_if_one_is_not_there(
+    engine: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run_words(["stop", "k3f", "other"]) == 125
+    assert "there is no session other" in capsys.readouterr().err
+    assert all(line.startswith("GET") for line in engine)
+
+
+@pytest.mark.usefixtures("engine")
+def test_a_mistyped_command_is_guessed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run_words(["docter"]) == 125
+    assert "is `mirror-run doctor` meant?" in capsys.readouterr().err
+    assert cli.run_words(["carts", "--", "true"]) == 125
+    assert "meant?" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("-p abc", "-v nothing", "--memory much", "--map-port x", "--network host", "--add-host x", "-e =x"),
+        *("--env-file /nowhere/env", "--http-method=GET --http-header=("),
+    ],
+)
+def test_an_option_that_says_nothing_is_refused_before_anything_is_asked(
+    engine: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run_words([*words.split(), "container/cart", "--", "true"]) == 125
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    assert len(captured.err.splitlines()) == 2
+    assert engine == []
+
+
+def test_whose_help_to_read(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, whose in (
+        (["ps", "--nonsense"], "mirror-run ps"),
+        (["images", "push"], "mirror-run images push"),
+        (["-e"], "mirror-run run"),
+        (["--nonsense", "x"], "mirror-run run"),
+    ):
+        assert cli.run_words(words) == 125
+        assert f"`{whose} --help` shows what there is" in capsys.readouterr().err
+
+
+def test_without_a_word_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, one in (
+        ([], "completion"),
+        (["images"], "push"),
+        (["help"], "completion"),
+        (["help", "ps"], "-q:"),
+    ):
+        assert cli.run_words(words) == 0
+        captured = capsys.readouterr()
+        assert one in captured.out
+        assert captured.err == ""
+
+
+def test_help_has_headings_and_whole_sentences(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run_words(["--help"]) == 0
+    assert "..." not in capsys.readouterr().out.partition("Commands:")[2]
+    assert cli.run_words(["run", "--help"]) == 0
+    out = capsys.readouterr().out
+    headings = [line for line in out.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert "[default: 10m]" in " ".join(out.split())
+    assert "[COMMAND]" not in out.partition(headings[0])[2]
+    assert headings[0] == "Target and command:"
+    assert headings[-1] == "General:"
+    assert len(headings) == len(set(headings)) == 10
+
+
+# --- completion ---------------------------------------------------------------------------------------------------
+
+
+def tab(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str) -> list[str]:
+    """What bash would be offered at the end of the line."""
+    monkeypatch.setenv("_MIRROR_RUN_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
+    with pytest.raises(SystemExit):
+        cli.run_words([])
+    return capsys.readouterr().out.split()
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("mirror-run do", ["plain,doctor"]),
+        ("mirror-run con", ["plain,container/cart"]),
+        ("mirror-run comp", ["plain,completion"]),
+        ("mirror-run --fs-m", ["plain,--fs-mode"]),
+        ("mirror-run --fs-mode ov", ["plain,overrides"]),
+        ("mirror-run -n shop con", ["plain,container/cart"]),
+        ("mirror-run run con", ["plain,container/cart"]),
+        ("mirror-run --target con", ["plain,container/cart"]),
+        ("mirror-run container/cart -- ./a", ["file,./a"]),
+        ("mirror-run ps --out", ["plain,--output"]),
+        ("mirror-run images pu", ["plain,push"]),
+    ],
+)
+def test_completion(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str, offered: list[str]
+) -> None:
+    assert tab(monkeypatch, capsys, line) == offered
+
+
+def test_a_tab_says_nothing_where_something_is_wrong(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".mirror-run.yaml").write_text("nonsense: [")
+    assert tab(monkeypatch, capsys, "mirror-run -q con") == []
+
+
+@pytest.mark.parametrize(
+    ("shell", "word"), [("bash", "complete "), ("zsh", "#compdef"), ("fish", "complete ")]
+)
+def test_the_shells_scripts(capsys: pytest.CaptureFixture[str], shell: str, word: str) -> None:
+    assert cli.run_words(["completion", shell]) == 0
+    out = capsys.readouterr().out
+    assert word in out
+    assert "_MIRROR_RUN_COMPLETE" in out

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
-import warnings
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -16,7 +13,11 @@ from runner import engine
 from runner.contexts import Endpoint
 from runner.errors import Refusal
 
-from .engine_stage import Asked, on_unix
+from .engine_stage import Asked, on_unix, sdks_sockets
+
+__all__ = ["sdks_sockets"]
+
+pytestmark = pytest.mark.usefixtures("sdks_sockets")
 
 VERSION = b'{"ApiVersion": "1.41"}'
 
@@ -24,15 +25,6 @@ VERSION = b'{"ApiVersion": "1.41"}'
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     return tmp_path / "engine.sock"
-
-
-@pytest.fixture(autouse=True)
-def unclosed() -> Iterator[None]:
-    """The SDK leaves its sockets that could not connect, and those of answers that broke off."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        yield
-        gc.collect()
 
 
 def at(place: Path) -> Endpoint:
