@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
+from collections.abc import Sequence
 from typing import Any, Self
 
 from docker.models.containers import Container
@@ -75,9 +76,11 @@ def matched(scene: Scene, client: Container, user: str) -> dict[str, Any]:
 class Held:
     """A Python program in a client's container that answers each line with one, for as long as the block lasts."""
 
-    def __init__(self, client: Container, program: str) -> None:
+    def __init__(self, client: Container | Sequence[str], program: str) -> None:
+        """``client``: where, or the words that run a command there and pass its stdin on."""
+        into = ["docker", "exec", "-i", str(client.id)] if isinstance(client, Container) else client
         self._process = subprocess.Popen(
-            ["docker", "exec", "-i", str(client.id), "python3", "-c", program],
+            [*into, "python3", "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

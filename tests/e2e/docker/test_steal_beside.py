@@ -1,4 +1,4 @@
-"""Two sessions on one port of one engine's target: every pair of mirror, filter and whole port."""
+"""Two sessions on one port of one engine's target: every pair of mirror, choice, filter and whole port."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 from docker.models.containers import Container
 
 from tests.e2e import beside
-from tests.e2e.beside import MODES, USERS, Cell
+from tests.e2e.beside import MIRRORS, USERS, WITH_CHOICES, Cell
 
 from .scene import Run, Scene
 
@@ -25,7 +25,7 @@ def begin(scene: Scene, target: Container, mode: str, which: str) -> Run:
 
 
 def stands(run: Run, mode: str) -> None:
-    run.said(": mirroring 8080" if mode == "mirror" else ": stealing 8080")
+    run.said(": mirroring 8080" if mode in MIRRORS else ": stealing 8080")
 
 
 def asked(scene: Scene, client: Container, target: Container, user: str) -> tuple[str, str]:
@@ -38,22 +38,22 @@ def asked(scene: Scene, client: Container, target: Container, user: str) -> tupl
 
 
 def test_every_pair(scene: Scene, bystander: Container) -> None:
-    """Three first sessions, each with a target of its own, and nine that come after them."""
+    """Four first sessions, each with a target of its own, and sixteen that come after them."""
     server = ["python3", "/programs/shop.py", "target", "http"]
-    targets = {mode: scene.container(f"beside-{mode}", server) for mode in MODES}
+    targets = {mode: scene.container(f"beside-{mode}", server) for mode in WITH_CHOICES}
     for made in targets.values():
         scene.wait_inside(made, "nc", "-z", "127.0.0.1", "8080")
     firsts = {mode: begin(scene, target, mode, "first") for mode, target in targets.items()}
     for mode, run in firsts.items():
         stands(run, mode)
-    copied: set[str] = set()
+    copied: dict[str, set[str]] = {mode: set() for mode in targets}
     for mode, target in targets.items():
-        for second in MODES:
-            copied |= pair(scene, bystander, target, Cell(mode, second, together=True), firsts[mode])
+        for second in WITH_CHOICES:
+            copied[mode] |= pair(scene, bystander, target, Cell(mode, second, together=True), firsts[mode])
     scene.close_runs()
     for target in targets.values():
         scene.remove(target)
-    assert requests(firsts["mirror"]) == copied
+    assert {mode: requests(run) for mode, run in firsts.items()} == copied
 
 
 def pair(scene: Scene, client: Container, target: Container, cell: Cell, first: Run) -> set[str]:
@@ -77,8 +77,8 @@ def pair(scene: Scene, client: Container, target: Container, cell: Cell, first: 
     scene.runs.remove(second)
     assert requests(second) == seen["second"], cell
     by, path = asked(scene, client, target, "ada")
-    assert by == ("target" if cell.first == "mirror" else "first"), cell
-    return seen["first"] | ({path} if cell.first == "mirror" else set())
+    assert by == ("target" if cell.first in MIRRORS else "first"), cell
+    return seen["first"] | ({path} if cell.first in MIRRORS else set())
 
 
 def requests(run: Run) -> set[str]:

@@ -14,7 +14,7 @@ from docker.models.containers import Container
 
 from .load import Load
 from .scene import Run, Scene, part
-from .stealing import as_before, ask, network, stolen, until
+from .stealing import Held, as_before, ask, network, stolen, until
 
 
 def wrk(scene: Scene, client: Container, seconds: int, *words: str) -> tuple[threading.Thread, list[str]]:
@@ -77,6 +77,33 @@ def test_an_orderly_end(scene: Scene, target: Container, bystander: Container, e
     assert "Socket errors" not in said[0]
     assert "Non-2xx" not in said[0]
     as_before(scene, target, before)
+
+
+# One connection: a request and its answer for the first line; for the second, what its end is.
+IDLE = """
+import socket, sys
+c = socket.create_connection(("target", 8080))
+sys.stdin.readline()
+c.sendall(b"GET / HTTP/1.1\\r\\nHost: target\\r\\n\\r\\n")
+got = b""
+while not got.endswith(b"}\\n"): got += c.recv(65536)
+print("app" if b'"by": "app"' in got else got, flush=True)
+sys.stdin.readline()
+c.settimeout(20)
+try: print(c.recv(1), flush=True)
+except OSError as error: print(repr(error), flush=True)
+"""
+
+
+def test_who_is_idle_at_an_orderly_end(scene: Scene, target: Container, bystander: Container) -> None:
+    """By FIN, as a server's that keeps a connection no longer: its client opens another and nothing has failed."""
+    run = stolen(scene, target)
+    until(scene, bystander, "app")
+    with Held(bystander, IDLE) as client:
+        assert client.ask() == "app\n"
+        run.end()
+        assert client.ask() == "b''\n"
+    until(scene, bystander, "target")
 
 
 @pytest.mark.parametrize("end", SUDDEN)

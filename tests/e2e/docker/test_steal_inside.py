@@ -4,6 +4,7 @@ there asks the target, unless that is stolen too."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from docker.models.containers import Container
@@ -12,13 +13,13 @@ from .scene import LABEL, Scene
 from .stealing import as_before, ask, network, stolen, until
 
 
-@pytest.fixture(params=["istio", "linkerd"])
-def mesh(scene: Scene, target: Container, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A sidecar in the target's network; its name."""
+@contextmanager
+def sidecar_of(scene: Scene, target: Container, *words: str) -> Iterator[None]:
+    """In the target's network, for a while; see mesh.py."""
     before = network(scene, target)
     sidecar: Container = scene.client.containers.run(
         scene.image,
-        ["python3", "-u", "/programs/mesh.py", request.param],
+        ["python3", "-u", "/programs/mesh.py", *words],
         network_mode=f"container:{target.id}",
         cap_add=["NET_ADMIN"],
         labels={LABEL: scene.name},
@@ -27,12 +28,19 @@ def mesh(scene: Scene, target: Container, request: pytest.FixtureRequest) -> Ite
     )
     try:
         scene.wait_inside(sidecar, "nft", "list", "table", "ip", "mesh")
-        yield request.param
+        yield
     finally:
         scene.close_runs()
         scene.inside(sidecar, "nft", "delete", "table", "ip", "mesh")
         sidecar.remove(force=True, v=True)
     as_before(scene, target, before)
+
+
+@pytest.fixture(params=["istio", "linkerd"])
+def mesh(scene: Scene, target: Container, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A sidecar's name."""
+    with sidecar_of(scene, target, request.param):
+        yield str(request.param)
 
 
 def test_what_a_mesh_brings(scene: Scene, target: Container, bystander: Container, mesh: str) -> None:
@@ -50,6 +58,18 @@ def test_what_a_mesh_brings(scene: Scene, target: Container, bystander: Containe
     stolen(scene, target, "--http-header", "^x-user: ada$")
     for user, party in (("ada", "app"), ("ben", "target"), ("ada", "app")):
         assert ask(scene, bystander, own, "-H", f"x-user: {user}")["by"] == party
+
+
+def test_a_proxy_of_another_user(scene: Scene, target: Container, bystander: Container) -> None:
+    """What it brings is nobody's clients' before that is said (--mesh-uid), and theirs then."""
+    own = scene.address(target)
+    with sidecar_of(scene, target, "istio", "4242"):
+        run = stolen(scene, target)
+        assert ask(scene, bystander, own)["by"] == "target"
+        run.end()
+        run = stolen(scene, target, "--mesh-uid", "4242")
+        assert ask(scene, bystander, own)["by"] == "app"
+        assert ask(scene, target, "127.0.0.1")["by"] == "target"
 
 
 def test_whoever_is_inside(scene: Scene, target: Container, bystander: Container) -> None:

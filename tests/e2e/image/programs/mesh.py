@@ -1,9 +1,10 @@
 """A mesh's sidecar, as far as what arrives goes: its chains, and a relay that runs as the mesh's user.
 
-    mesh.py istio|linkerd
+    mesh.py istio|linkerd [UID]
 
 The chains are what istio-init and linkerd2-proxy-init make for one port, 8080. Istio's proxy connects to where the
-client wanted to, from 127.0.0.6; Linkerd's does so from the pod's own address. {"ready": …} is written once it relays.
+client wanted to, from 127.0.0.6; Linkerd's does so from the pod's own address. UID: an injector was told another than
+the mesh's own. {"ready": …} is written once it relays.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def relay(client: socket.socket, source: str) -> None:
 
 
 def main() -> None:
-    uid, port, source, chains = RULES[sys.argv[1]]
+    own, port, source, chains = RULES[sys.argv[1]]
+    uid = int(sys.argv[2]) if len(sys.argv) > 2 else own
+    chains = chains.replace(f"skuid {own}", f"skuid {uid}")
     listener = socket.create_server(("0.0.0.0", port), backlog=128)
     subprocess.run(["nft", "-f", "-"], input=f"table ip mesh {{ {chains}\n}}", text=True, check=True)
     os.setresuid(uid, uid, uid)
