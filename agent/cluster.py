@@ -143,6 +143,10 @@ class ClusterWarrant(Warrant):
         """An event, if that is another state than the last one that was told, and lasts."""
         self._word.gets(container, mirrored, stolen)
 
+    def drains(self, container: str, yes: bool, within: int) -> None:
+        """An event, from which `mirror-run ps` knows it."""
+        self._word.drains(container, yes, within)
+
     async def ended(self, account: Account) -> None:
         """Events, and one line of JSON."""
         await self._word.ended(account)

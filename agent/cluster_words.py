@@ -28,6 +28,9 @@ Json: TypeAlias = dict[str, Any]
 
 COMPONENT = "mirror-run-agent"
 
+DRAINS, DRAINED = "MirrorSessionDrains", "MirrorSessionDrained"
+"""Reasons; the runner knows them too (runner/kube/draining.py)."""
+
 PENDING = 64
 """Events on their way at a time; more are dropped."""
 
@@ -97,6 +100,20 @@ class Word:
         """Of that container the app gets these ports now."""
         self._announced.gets(self._pods[container], Gets(mirrored, stolen), self._now())
         self._wake()
+
+    def drains(self, container: str, yes: bool, within: int) -> None:
+        """After its end; a container that was never entered has no gate."""
+        uid = self._pods.get(container)
+        if uid is None:
+            return
+        words = (
+            "connections that clients began while {} stole from {} still go through the agent, {} s at most"
+            if yes
+            else "no connection that clients began while {} stole from {} goes through the agent any more"
+        )
+        reason = DRAINS if yes else DRAINED
+        message = words.format(self._judged.author, self._judged.target, within)
+        self._words.tell(self._judged.namespace, self._event(self._objects[uid], reason, message))
 
     async def ended(self, account: Account) -> None:
         """It is over, everywhere on this node."""

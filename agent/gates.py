@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 AGAIN_AFTER = 5.0
 """Seconds until a gate that could not begin, or died, is started again: another agent may have left the target."""
 
+DRAINS_AFTER = 1.0
+"""Seconds after which a gate that has not ended is said to drain: most have no connection left, and end at once."""
+
 LOOKS_WITHIN = 5.0
 """Seconds for a gate that is started only to see whether it can be."""
 
@@ -68,6 +71,7 @@ class Part:
     claim: Claim
     told: Callable[[Outcome], None]
     counted: Callable[[Counts], None]
+    drains: Callable[[bool], None]
     outcome: Outcome | None = None
     applied: bool = False  # of this claim, as it is
     wrong: str = ""  # why its gate does not take it
@@ -88,6 +92,8 @@ class Network:
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     again: asyncio.TimerHandle | None = None
     drain: int = 600
+    left: list[Callable[[bool], None]] = field(default_factory=list)  # the last parts', to be told of its drain
+    lasts: asyncio.TimerHandle | None = None  # until they are
 
 
 class Gates:
@@ -112,15 +118,21 @@ class Gates:
         return sum(network.gate is not None for network in self._networks.values())
 
     def claim(
-        self, netns: int, claim: Claim, told: Callable[[Outcome], None], counted: Callable[[Counts], None]
+        self,
+        netns: int,
+        claim: Claim,
+        told: Callable[[Outcome], None],
+        counted: Callable[[Counts], None],
+        drains: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        """From now on, in the place of what this session wanted of this target. ``netns`` stays the caller's."""
+        """From now on, in the place of what this session wanted of this target. ``netns`` stays the caller's.
+        ``drains``: whether clients' connections go on through its gate after the release of its last claims."""
         key = (claim.thief.number, claim.target)
         network = self._network(netns)
         former = network.parts.get(key)
         if former is not None and former.claim == claim:
             return
-        network.parts[key] = Part(claim, told, counted, former.outcome if former else None)
+        network.parts[key] = Part(claim, told, counted, drains, former.outcome if former else None)
         self._settle(network)
 
     def release(self, session: int, target: int | None = None) -> None:
@@ -128,7 +140,10 @@ class Gates:
         for network in list(self._networks.values()):
             keys = [key for key in network.parts if key[0] == session and target in (None, key[1])]
             for key in keys:
-                network.drain = network.parts.pop(key).claim.drain
+                part = network.parts.pop(key)
+                network.drain = part.claim.drain
+                if not network.parts:
+                    network.left.append(part.drains)
                 network.counted = {what: whose for what, whose in network.counted.items() if whose != key}
             if keys:
                 self._settle(network)
@@ -207,6 +222,22 @@ class Gates:
             self._want(network, rules, thieves)
         elif not network.gate.draining:
             network.gate.drain(network.drain)
+            network.lasts = asyncio.get_running_loop().call_later(DRAINS_AFTER, self._drains, network)
+
+    def _drains(self, network: Network) -> None:
+        network.lasts = None
+        for told in network.left:
+            told(True)
+
+    def _drains_no_more(self, network: Network) -> None:
+        """It has ended, or is wanted again."""
+        if network.lasts is not None:
+            network.lasts.cancel()
+        elif network.gate is not None and network.gate.draining:
+            for told in network.left:
+                told(False)
+        network.lasts = None
+        network.left.clear()
 
     def _rules(self, network: Network) -> tuple[list[Rule], list[Thief]]:
         """What the gate shall do; who is refused is told so."""
@@ -258,6 +289,7 @@ class Gates:
 
     def _want(self, network: Network, rules: list[Rule], thieves: list[Thief]) -> None:
         assert network.gate is not None
+        self._drains_no_more(network)
         parts = network.parts.values()
         wanted = Want(
             tuple(thieves),
@@ -343,6 +375,7 @@ class Gates:
     def _ended(self, gate: Gate, why: str) -> None:
         network = next(one for one in self._networks.values() if one.gate is gate)
         began = network.ready
+        self._drains_no_more(network)
         network.gate = None
         network.ready = False
         network.asked.clear()

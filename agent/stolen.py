@@ -108,6 +108,7 @@ class Thieving:
         """Of the ports that take part: those that are left to be mirrored, the others being claimed."""
         if self._asked is None:
             return chosen
+        asked = self._asked
         ports = tuple(port for port in chosen if port.proto == Proto.TCP and self._answers(target, port.target))
         if self._over:
             ports = ()
@@ -132,6 +133,7 @@ class Thieving:
                     claim,
                     lambda outcome: self._told(index, outcome),
                     lambda now: self._counted(index, now),
+                    lambda yes: self._warrant.drains(target.container, yes, asked.drain),
                 )
             except OSError as error:
                 log.warning("session %s: target %d: %s", self._owner.name, index, error.strerror)

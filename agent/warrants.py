@@ -74,6 +74,10 @@ class Warrant:
     ) -> None:
         """The app gets the traffic of these ports of it from now on, and of no others. Never waits."""
 
+    def drains(self, container: str, yes: bool, within: int) -> None:
+        """Clients' connections go on through a gate though nobody steals there any more, ``within`` seconds; or not
+        any more. Never waits."""
+
     async def ended(self, account: Account) -> None:
         """The session is over; its traffic has stopped already."""
 

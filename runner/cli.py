@@ -176,15 +176,20 @@ def ls(**given: Any) -> int:
 
 
 @mirror_run.command("ps", cls=Sectioned)
-@having(opt.OUTPUT, opt.ENGINE)
+@having(opt.OUTPUT, opt.CLUSTER, opt.ENGINE)
 def ps(**given: Any) -> int:
     """List the sessions on this engine.
 
-    -q: their names alone, as `mirror-run stop` takes them.
+    Below them: where connections of clients still go through an agent whose session is over; with -n, --context or
+    --kubeconfig in a namespace of the cluster too. -q: their names alone, as `mirror-run stop` takes them.
     """
     from runner import listing
 
-    return asyncio.run(listing.sessions_table(config.caller(), given["docker_context"], opt.screen(given)))
+    return asyncio.run(
+        listing.sessions_table(
+            config.caller(), given["docker_context"], opt.cluster_options(given), opt.screen(given)
+        )
+    )
 
 
 @mirror_run.command("stop", cls=Sectioned)

@@ -75,8 +75,8 @@ async def _of_cluster(caller: Caller, options: ClusterOptions, screen: Screen) -
     return 0
 
 
-async def sessions_table(caller: Caller, context: str, screen: Screen) -> int:
-    """Every session that has a container."""
+async def sessions_table(caller: Caller, context: str, cluster: ClusterOptions, screen: Screen) -> int:
+    """Every session that has a container; and who drains, on a cluster too if one is meant."""
     with closing(await connect(contexts.choose(caller.environ, caller.home, context))) as engine:
         sessions, draining = await together(_sessions(engine), _draining(engine))
     now = time.time()
@@ -93,7 +93,21 @@ async def sessions_table(caller: Caller, context: str, screen: Screen) -> int:
     screen.table(("SESSION", "TARGET", "MODE", "AUTHOR", "AGE", "STATE"), rows, named=True)
     for line in draining:
         screen.notice(line)
+    if cluster.named:
+        await _draining_of_cluster(caller, cluster, screen)
     return 0
+
+
+async def _draining_of_cluster(caller: Caller, options: ClusterOptions, screen: Screen) -> None:
+    from runner.kube import draining
+    from runner.kube.place import connected
+
+    cluster = await connected(options, caller)
+    try:
+        for line in await draining.drains(cluster, cluster.namespace):
+            screen.notice(line)
+    finally:
+        await cluster.close()
 
 
 DRAINS = "mirror-drains"

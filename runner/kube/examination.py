@@ -12,7 +12,7 @@ from runner.config import Caller, ClusterOptions
 from runner.engine import Engine
 from runner.errors import Refusal
 from runner.finding import Finding, kernels, of_refusal
-from runner.kube import agent_images, agent_rights
+from runner.kube import agent_images, agent_rights, draining
 from runner.kube.agent_rights import FORWARD, HOLD, SEE, Right
 from runner.kube.agent_state import Runs, of_pod
 from runner.kube.api import Cluster
@@ -59,6 +59,8 @@ async def examine(
     yield await _clock(cluster)
     yield await _way(cluster)
     yield await _kernels(cluster)
+    for line in await draining.drains(cluster, namespace):
+        yield Finding(True, f"draining: {line}")
     try:
         found = await installation(cluster)
     except Refusal as refusal:

@@ -223,6 +223,44 @@ async def test_a_gate_that_drains_is_called_back_or_had_ended(all_gates: Gates, 
     assert two.outcomes == [Outcome((port(80),))]
 
 
+async def test_a_drain_that_lasts_is_told_and_so_is_its_end(
+    all_gates: Gates, netns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that ends at once, or that is called back before it is told, is not."""
+    told: list[tuple[int, bool]] = []
+    said = asyncio.Event()
+
+    def claims(session: int) -> None:
+        def drains(yes: bool) -> None:
+            told.append((session, yes))
+            said.set()
+
+        all_gates.claim(netns, claim(session), lambda _: None, lambda _: None, drains)
+
+    claims(1)
+    claims(2)
+    MADE[0].says(Ready(4000))
+    MADE[0].applies()
+    all_gates.release(1)
+    monkeypatch.setattr(gates, "DRAINS_AFTER", 600)
+    all_gates.release(2)
+    claims(3)
+    MADE[0].draining = False
+    MADE[0].applies()
+    all_gates.release(3)
+    MADE[0].ended(MADE[0], "")
+    assert told == []
+    monkeypatch.setattr(gates, "DRAINS_AFTER", 0)
+    claims(4)
+    MADE[1].says(Ready(4000))
+    MADE[1].applies()
+    all_gates.release(4)
+    await asyncio.wait_for(said.wait(), 10)
+    assert told == [(4, True)]
+    MADE[1].ended(MADE[1], "")
+    assert told == [(4, True), (4, False)]
+
+
 async def test_a_session_that_wants_nothing_just_now_keeps_what_its_app_was_given(
     all_gates: Gates, netns: int
 ) -> None:
