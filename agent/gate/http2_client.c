@@ -92,6 +92,21 @@ static enum http2_done mine(struct http2 *h, const struct http2_frame *f, const 
     return HTTP2_DONE_SELF;
 }
 
+/* A client of gRPC measures by a ping what it has just been sent (its BDP probe), and a server of gRPC that has sent nothing
+ * since the last ones ends the connection (ENHANCE_YOUR_CALM, "too_many_pings"). So one that an app's octets brought about is
+ * answered here. */
+static enum http2_done ping(struct http2 *h, const uint8_t *p, size_t n, size_t *whole) {
+    uint8_t ack[HTTP2_HEAD + HTTP2_PING_N];
+    struct http2_frame f = {HTTP2_PING_N, HTTP2_PING, HTTP2_ACK, 0};
+    if (n < sizeof ack)
+        return HTTP2_DONE_WAIT;
+    http2_frame_write(ack, &f);
+    memcpy(ack + HTTP2_HEAD, p + HTTP2_HEAD, HTTP2_PING_N);
+    http2_octets_add(&h->control, ack, sizeof ack);
+    *whole = sizeof ack;
+    return HTTP2_DONE_SELF;
+}
+
 static enum http2_done frame(struct http2 *h, const uint8_t *p, size_t n, size_t *whole) {
     struct http2_frame f = http2_frame_read(p);
     bool complete = n >= HTTP2_HEAD + (size_t)f.length;
@@ -102,6 +117,8 @@ static enum http2_done frame(struct http2 *h, const uint8_t *p, size_t n, size_t
         return http2_block(h, p, n, whole);
     if (f.stream != 0 && http2_is_mine(h, f.stream))
         return mine(h, &f, p, n, whole);
+    if (f.type == HTTP2_PING && f.length == HTTP2_PING_N && !(f.flags & HTTP2_ACK) && h->apps_last)
+        return ping(h, p, n, whole);
     if (h->stuck)
         return HTTP2_DONE_WAIT;
     *whole = HTTP2_HEAD;

@@ -74,10 +74,11 @@ struct http2 {
     bool preface; /* has been passed */
     bool closing; /* our end is sent */
     bool client_ended, target_ended;
-    bool overrun; /* more settings are not acknowledged than are followed */
-    uint8_t why;  /* the client cannot be understood: enum exchange_why */
-    bool stuck;   /* the target does not read: the client's frames for it wait */
-    bool again;   /* there are such streams */
+    bool overrun;   /* more settings are not acknowledged than are followed */
+    uint8_t why;    /* the client cannot be understood: enum exchange_why */
+    bool stuck;     /* the target does not read: the client's frames for it wait */
+    bool again;     /* there are such streams */
+    bool apps_last; /* the last answer's octets that the client got were an app's */
     /* the client's side */
     uint32_t left; /* octets of the present frame's payload */
     uint8_t what;  /* enum http2_what */

@@ -130,6 +130,7 @@ static bool pump_one(struct http2_leg *leg) {
     if (data > 0 && (int64_t)data > h->room)
         return false;
     send_unit(h, leg->queue.p + leg->queue.from, n, f);
+    h->apps_last |= f.type == HTTP2_DATA || f.type == HTTP2_HEADERS;
     h->room -= (int64_t)data;
     h->debt += data;
     s->queued--;

@@ -97,6 +97,7 @@ static bool frame(struct http2 *h, const uint8_t *p, size_t n) {
     default:
         break;
     }
+    h->apps_last &= f.type != HTTP2_DATA && f.type != HTTP2_HEADERS;
     h->target_began = true;
     h->target_left = f.length;
     return true;

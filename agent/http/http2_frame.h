@@ -31,6 +31,8 @@ enum {
 
 enum { HTTP2_SET_TABLE = 1, HTTP2_SET_WINDOW = 4 };
 
+enum { HTTP2_PING_N = 8 };
+
 enum {
     HTTP2_NO_ERROR = 0,
     HTTP2_INTERNAL_ERROR = 2,

@@ -208,9 +208,15 @@ static void pings_and_resets_pass(void) {
     twin_ask(&client, "/a", "anna", 5, false);
     move();
     nghttp2_submit_ping(client.session, 0, (const uint8_t *)"abcdefgh");
+    move();
+    EXPECT(client.pings == 1 && target.pinged == 0 && app.pinged == 0); /* about an app's octets */
+    client.pings = 0;
+    twin_ask(&client, "/t", NULL, 5, false);
+    move();
+    nghttp2_submit_ping(client.session, 0, (const uint8_t *)"abcdefgh");
     nghttp2_submit_ping(target.session, 0, (const uint8_t *)"ijklmnop");
     move();
-    EXPECT(client.pings == 1 && target.pings == 1 && app.pings == 0);
+    EXPECT(client.pings == 1 && target.pinged == 1 && target.pings == 1 && app.pinged == 0);
     int32_t ids[2];
     for (unsigned k = 0; k < 2; k++) {
         ids[k] = twin_ask(&client, "/svc/Chat", k ? "anna" : NULL, 10, true);

@@ -73,6 +73,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     }
     if (frame->hd.type == NGHTTP2_PING && (frame->hd.flags & NGHTTP2_FLAG_ACK))
         t->pings++;
+    else if (frame->hd.type == NGHTTP2_PING)
+        t->pinged++;
     if (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)
         return 0;
     struct seen *s = twin_seen(t, frame->hd.stream_id);

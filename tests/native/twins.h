@@ -29,9 +29,9 @@ struct twin {
     struct seen stream[TWIN_STREAMS]; /* by id / 2 */
     struct octets sent;               /* all octets it ever said */
     size_t split;
-    bool silent;    /* answers nothing before twin_answer() */
-    unsigned going; /* GOAWAYs with an error */
-    unsigned pings;
+    bool silent;            /* answers nothing before twin_answer() */
+    unsigned going;         /* GOAWAYs with an error */
+    unsigned pings, pinged; /* answered, and asked for */
 };
 
 void twin_client(struct twin *t, struct play *y, const nghttp2_settings_entry *set, size_t n);
