@@ -26,6 +26,9 @@ T = TypeVar("T")
 LOOKS_EVERY = 1.0
 """Seconds of silence after which the agent's container is looked at."""
 
+GOING = 60.0
+"""Seconds that one which is going has, far more than it needs."""
+
 TRIES = 5
 """Each lost race is with another run that ended in just that moment."""
 
@@ -60,13 +63,26 @@ async def find(engine: Engine, name: str, config: dict[str, Any]) -> str:
         else:
             if found["State"]["Status"] in ("running", "created"):
                 return str(found["Id"])
-            await engine.gone(name)
+            await _gone(engine, name)
         try:
             return await engine.create(name, config)
         except EngineError as error:
             if not error.conflict:
                 raise
     raise Refusal(f"the agent {name} was there and gone {TRIES} times", f"`docker rm -f {name}`, then again")
+
+
+async def _gone(engine: Engine, name: str) -> None:
+    """Refusal: it does not go. The kernel ends no process of which a thread waits for a disk whose server is gone."""
+    try:
+        async with asyncio.timeout(GOING):
+            await engine.gone(name)
+    except TimeoutError:
+        raise Refusal(
+            f"the agent {name} is ending and has not ended for {GOING:.0f} s: the kernel holds it,"
+            " as it does while a disk of a target's hangs",
+            "it goes when that disk answers, or is unmounted by force (`umount -f`); then again",
+        ) from None
 
 
 async def dial(engine: Engine, container: str, proof: Proof) -> Link:

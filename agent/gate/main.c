@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -61,10 +62,26 @@ static struct table *enter(struct fault *f) {
     return keep_only_net_admin(f) == 0 ? table_new(f) : NULL;
 }
 
+/* Both ends of its own, so that each says it as if the agent had closed the other. */
+static void agent_gone(int number) {
+    (void)number;
+    shutdown(CONTROL_FD, SHUT_RDWR);
+    shutdown(HANDOVER_FD, SHUT_RDWR);
+}
+
+/* The agent's end is heard at its descriptors' end; but one thread that the kernel does not let go of (it asks a disk of a target's
+ * that hangs) keeps all of a process's descriptors open, killed or not. What is killed then is its thread that started us. */
+static void hear_of_the_agents_end(void) {
+    struct sigaction act = {.sa_handler = agent_gone, .sa_flags = SA_RESTART};
+    sigaction(SIGHUP, &act, NULL);
+    prctl(PR_SET_PDEATHSIG, SIGHUP);
+}
+
 static int serve(struct gate *g, struct table *table, const char *comment, struct fault *f) {
     struct loop *loop = loop_new(f);
     if (!loop)
         return -1;
+    hear_of_the_agents_end();
     loop_be_patient(loop, LOOK);
     int result = gate_open(g, loop, table, comment, CONTROL_FD, HANDOVER_FD, f);
     if (result != 0)

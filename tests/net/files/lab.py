@@ -71,7 +71,16 @@ def build(name: str, flags: tuple[str, ...]) -> Path:
 
 
 def plant(root: Path) -> None:
-    """What every target here has."""
+    """What every target here has, for its user to read whatever the umask of who runs the tests."""
+    before = os.umask(0o022)
+    try:
+        planted(root)
+    finally:
+        os.umask(before)
+
+
+def planted(root: Path) -> None:
+    """With the umask that is usual."""
     for folder in ("etc", "proc", "dev", "data", "many", "closed", "volume/..2024"):
         (root / folder).mkdir(parents=True)
     (root / "etc/hosts").write_text("198.18.0.1 target\n")

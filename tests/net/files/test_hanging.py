@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -49,6 +50,8 @@ def test_other_files_are_served_beside_a_disk_that_hangs(
     asks = hang(own, stack, Hanging(target, "/hung"), 20)
     began = time.monotonic()
     large = (target.root / "data/large").read_bytes()
+    modes = [stat.S_IMODE((target.root / name).stat().st_mode) for name in (".", "data", "data/large")]
+    assert modes == [0o755, 0o755, 0o644], "the target's user may read it"
     assert hashlib.sha256(own.door.read("/data/large")).digest() == hashlib.sha256(large).digest()
     for _ in range(20):
         assert own.door.read("/etc/hosts") == b"198.18.0.1 target\n"

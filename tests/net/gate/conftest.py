@@ -27,7 +27,9 @@ def optimized() -> Path:
 
 
 def gates(program: Path, stage: Lab) -> Iterator[Start]:
-    yield from started(lambda _, comment="anna since 14:02 (session k3f)": Gate(program, stage, comment))
+    yield from started(
+        lambda _, comment="anna since 14:02 (session k3f)", program=program: Gate(program, stage, comment)
+    )
 
 
 @pytest.fixture

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import subprocess
 import time
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +66,37 @@ def all_reset(socks: list[socket.socket], within: float) -> None:
 def read_to_the_end(sock: socket.socket) -> None:
     while sock.recv(1 << 20):
         pass
+
+
+STARTS = """#!/bin/sh
+{gate} "$@" &
+wait
+"""
+
+
+def test_the_end_of_an_agent_whose_descriptors_stay_open(
+    lab: Lab, fast_gate: Start, optimized: Path, tmp_path: Path
+) -> None:
+    """As those of one do that is killed while a thread of its waits for a disk that hangs. Its part is played by two: a
+    shell that starts the gate, and is killed; and this process, which has what the agent has of the gate's sockets.
+    """
+    starts = tmp_path / "starts"
+    starts.write_text(STARTS.format(gate=optimized))
+    starts.chmod(0o755)
+    with lab.listen(TARGET4) as listener:
+        port = listener.getsockname()[1]
+        before = state(lab)
+        made = fast_gate("anna since 14:02", starts)
+        made.want(Rule(port=port))
+        with lab.connect(TARGET4, port) as caller:
+            made.offered().accept()
+            gate = int(Path(f"/proc/{made.pid}/task/{made.pid}/children").read_text())
+            ended = os.pidfd_open(gate)
+            made.kill()
+            all_reset([caller], 2)
+        assert select.select([ended], [], [], 20)[0], "the gate has ended too"
+        os.close(ended)
+        settled(lab, before)
 
 
 @pytest.mark.parametrize("target", FAMILIES)
