@@ -1,5 +1,5 @@
-/* The table of nodes as its two files see it: nodes_table.c, who is known and whose descriptor is kept, and nodes.c, how they are
- * opened and told of. Everything here is called with the table's lock held. */
+/* The table of nodes as its three files see it: nodes_table.c, who is known and whose descriptor is kept, nodes_open.c, how they are
+ * opened, and nodes.c, how the bridge is told of them. What is named table_ is called with the table's lock held. */
 #pragma once
 
 #include "agent/files/nodes.h"
@@ -44,3 +44,6 @@ void table_unpin(struct nodes *t, struct node *n);
 void table_idle(struct nodes *t, struct node *n);
 /* Frees those of a line of parents that nobody knows any more. */
 void table_release(struct nodes *t, struct node *n);
+
+/* With the time of birth, by which one is told from another that has its number. */
+int node_stat(int fd, struct statx *st);

@@ -1,4 +1,5 @@
-/* A service as its two files see it: desk.c, where services are opened and end, and service.c, what one does. */
+/* A service as its three files see it: desk.c, where services are opened and end, service.c, what one does with requests, and
+ * service_answers.c, what becomes of their answers. */
 #pragma once
 
 #include "agent/files/files.h"
@@ -37,7 +38,22 @@ struct files_desk {
 
 /* service.c: what it does with its stream and its threads, from now on. */
 void service_init(struct service *s);
+void service_begin_more(struct service *s);
+
+/* service_answers.c */
 void service_take(struct post *p, struct post_item *item); /* an answer of a file thread's */
+/* From any thread: the channel ends with this, soon, but not inside what is going on. */
+void service_doom(struct service *s, int error);
+/* On the loop's thread. Refuses in a message or, without memory for one, by the channel's end. */
+void service_answer_error(struct service *s, uint64_t unique, int error);
+/* On a file thread, as the pool calls them: a request; and that the thread cannot be the target's process, of which the peer hears the
+ * errno. */
+void service_serve(struct pool *p, struct message *request);
+void service_refused(struct pool *p, const struct fault *why);
+
+static inline const struct fuse_in_header *service_head(const struct message *m) {
+    return (const void *)m->data;
+}
 
 /* desk.c: one of the references that it is known by. */
 void service_let_go(struct service *s);

@@ -1,45 +1,15 @@
-#include "layer/files/runs.h"
+#include "layer/files/runs_table.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 #define FRESH 1000000000ull /* ns */
-#define PAGE  4096u
-
-struct piece {
-    struct piece *next;
-    uint64_t offset, unique;
-    uint64_t at;             /* ns: when it was asked for; when it came */
-    struct content *content; /* NULL: it is on its way */
-};
-
-struct run {
-    struct run *next;
-    uint64_t node, handle;
-    uint64_t expected; /* where the next READ begins if it follows */
-    uint64_t end;      /* of the pieces, which follow each other */
-    uint64_t took;     /* ns: the piece that came last */
-    uint32_t window;
-    bool over;  /* the file's end has come, or an error: no more is asked for */
-    bool stale; /* no more is given; READs still wait */
-    struct piece *first, **last;
-    struct messages waiting; /* the kernel's READs */
-};
 
 static uint64_t now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static const struct fuse_in_header *head_of(const struct message *m) {
-    return (const void *)m->data;
-}
-
-static const struct fuse_read_in *body_of(const struct message *m) {
-    return (const void *)(head_of(m) + 1);
 }
 
 void runs_init(struct runs *r, struct spares *spares,
@@ -49,107 +19,9 @@ void runs_init(struct runs *r, struct spares *spares,
     pthread_mutex_init(&r->lock, NULL);
 }
 
-/* --- pieces ------------------------------------------------------------------------------------------------------------- */
-
-static void drop_first(struct runs *r, struct run *run) {
-    struct piece *p = run->first;
-    if (!(run->first = p->next))
-        run->last = &run->first;
-    r->octets -= FILES_IO;
-    if (p->content)
-        content_drop(p->content);
-    free(p);
-}
-
-static bool is_short(const struct piece *p) {
-    return content_len(p->content) < FILES_IO;
-}
-
-/* What of `size` octets at `offset` the pieces have: RUNS_HERE and the parts; RUNS_WAITS: some are on their way; RUNS_NOT. */
-static enum runs_result gather(const struct run *run, uint64_t offset, uint32_t size,
-                               struct runs_answer *out) {
-    out->count = 0;
-    for (const struct piece *p = run->first; p && size > 0; p = p->next) {
-        if (offset >= p->offset + FILES_IO)
-            continue;
-        if (offset < p->offset)
-            return RUNS_NOT;
-        if (!p->content)
-            return RUNS_WAITS;
-        uint32_t from = (uint32_t)(offset - p->offset), len = content_len(p->content);
-        uint32_t take = from >= len ? 0 : size < len - from ? size : len - from;
-        if (take > 0 && out->count == ANSWER_PARTS)
-            return RUNS_NOT;
-        if (take > 0)
-            out->parts[out->count++] = (struct part){p->content, from, take};
-        size -= take;
-        offset += take;
-        if (is_short(p)) /* the kernel asks for whole pages, the last one beyond the file's end */
-            return out->count > 0 && size < PAGE ? RUNS_HERE : RUNS_NOT;
-    }
-    return size == 0 ? RUNS_HERE : RUNS_NOT;
-}
-
 static void use(struct runs_answer *a) {
     for (uint32_t i = 0; i < a->count; i++)
         atomic_fetch_add(&a->parts[i].content->uses, 1);
-}
-
-/* --- the table ---------------------------------------------------------------------------------------------------------- */
-
-/* Out of the table; as long as READs wait, when they have been answered. */
-static void end_run(struct runs *r, struct run **at) {
-    struct run *run = *at;
-    run->stale = true;
-    if (run->waiting.first)
-        return;
-    *at = run->next;
-    r->count--;
-    while (run->first)
-        drop_first(r, run);
-    free(run);
-}
-
-/* The handle's, moved to the front; NULL. */
-static struct run *find(struct runs *r, uint64_t handle) {
-    for (struct run **at = &r->all; *at; at = &(*at)->next) {
-        struct run *run = *at;
-        if (run->handle != handle || run->stale)
-            continue;
-        *at = run->next;
-        run->next = r->all;
-        return r->all = run;
-    }
-    return NULL;
-}
-
-static struct run *make(struct runs *r, uint64_t node, uint64_t handle) {
-    if (r->count >= RUNS_MAX) {
-        struct run **at = &r->all;
-        while (*at && (*at)->next)
-            at = &(*at)->next;
-        if (*at)
-            end_run(r, at);
-    }
-    struct run *run = r->count < RUNS_MAX ? calloc(1, sizeof *run) : NULL;
-    if (!run)
-        return NULL;
-    *run = (struct run){.node = node, .handle = handle, .window = RUNS_FIRST, .next = r->all};
-    run->last = &run->first;
-    messages_init(&run->waiting);
-    r->count++;
-    return r->all = run;
-}
-
-/* The run with the piece of this number. */
-static struct run **with_piece(struct runs *r, uint64_t unique, struct piece **piece) {
-    for (struct run **at = &r->all; *at; at = &(*at)->next)
-        for (struct piece *p = (*at)->first; p; p = p->next)
-            if (p->unique == unique) {
-                *piece = p;
-                return at;
-            }
-    return NULL;
 }
 
 /* --- the kernel's READs ------------------------------------------------------------------------------------------------- */
@@ -184,19 +56,19 @@ static void drop_old(struct runs *r, struct run *run, uint64_t offset) {
     const struct message *oldest = run->waiting.first;
     uint64_t needed = oldest ? body_of(oldest)->offset : offset;
     while (run->first && run->first->offset + FILES_IO <= needed && run->first->content)
-        drop_first(r, run);
+        run_drop_first(r, run);
     if (oldest || !run->first || !run->first->content || now() - run->first->at <= FRESH)
         return;
     run->window = run->window / 2 > RUNS_FIRST ? run->window / 2 : RUNS_FIRST;
     while (run->first && run->first->content)
-        drop_first(r, run);
+        run_drop_first(r, run);
 }
 
 static enum runs_result follow(struct runs *r, struct run *run, struct message *request,
                                struct runs_answer *answer) {
     const struct fuse_read_in *in = body_of(request);
     drop_old(r, run, in->offset);
-    enum runs_result result = gather(run, in->offset, in->size, answer);
+    enum runs_result result = run_gather(run, in->offset, in->size, answer);
     if (result == RUNS_HERE)
         use(answer);
     if (result != RUNS_WAITS)
@@ -217,14 +89,14 @@ enum runs_result runs_ask(struct runs *r, struct message *request, struct runs_a
         return result;
     answer->unique = head_of(request)->unique;
     pthread_mutex_lock(&r->lock);
-    struct run *run = find(r, in->fh);
+    struct run *run = run_find(r, in->fh);
     bool follows = run ? run->expected == in->offset : in->offset == 0;
     if (run && !follows) {
-        end_run(r, &r->all); /* find has put it there */
+        run_end(r, &r->all); /* find has put it there */
         run = NULL;
     }
     if (!run)
-        run = make(r, head_of(request)->nodeid, in->fh);
+        run = run_make(r, head_of(request)->nodeid, in->fh);
     if (run) {
         run->expected = in->offset + in->size;
         if (follows && in->size >= RUNS_LEAST) {
@@ -238,31 +110,13 @@ enum runs_result runs_ask(struct runs *r, struct message *request, struct runs_a
 
 /* --- what comes --------------------------------------------------------------------------------------------------------- */
 
-/* Its pieces from `p` on are none. */
-static void cut_off(struct runs *r, struct run *run, const struct piece *p) {
-    struct piece **at = &run->first;
-    while (*at != p)
-        at = &(*at)->next;
-    run->last = at;
-    run->end = p->offset;
-    for (struct piece *gone = *at, *next; gone; gone = next) {
-        next = gone->next;
-        r->octets -= FILES_IO;
-        if (gone->content)
-            content_drop(gone->content);
-        free(gone);
-    }
-    *at = NULL;
-    run->over = true;
-}
-
 static void arrived(struct runs *r, struct run *run, struct piece *p, struct content *content) {
     uint64_t t = now();
     run->took = t - p->at;
     r->least = run->took < r->least ? run->took : r->least + r->least / 256;
     p->content = content;
     p->at = t;
-    run->over = run->over || is_short(p);
+    run->over = run->over || piece_is_short(p);
 }
 
 /* READs that wait for nothing any more and cannot be answered. */
@@ -272,7 +126,7 @@ static void give_back(struct run *run, struct messages *back) {
     messages_init(&kept);
     for (struct message *m; (m = messages_take(&run->waiting));) {
         const struct fuse_read_in *in = body_of(m);
-        bool lost = gather(run, in->offset, in->size, &none) == RUNS_NOT;
+        bool lost = run_gather(run, in->offset, in->size, &none) == RUNS_NOT;
         messages_put(lost ? back : &kept, m);
     }
     for (struct message *m; (m = messages_take(&kept));)
@@ -287,7 +141,7 @@ void runs_came(struct runs *r, uint64_t unique, struct message *answer, struct m
     else
         free(answer);
     pthread_mutex_lock(&r->lock);
-    struct run **at = with_piece(r, unique, &p);
+    struct run **at = run_with_piece(r, unique, &p);
     if (!at) {
         pthread_mutex_unlock(&r->lock);
         if (content)
@@ -298,11 +152,11 @@ void runs_came(struct runs *r, uint64_t unique, struct message *answer, struct m
     if (content) {
         arrived(r, run, p, content);
     } else {
-        cut_off(r, run, p);
+        run_cut_off(r, run, p);
     }
     give_back(run, back);
     if (run->stale)
-        end_run(r, at);
+        run_end(r, at);
     pthread_mutex_unlock(&r->lock);
 }
 
@@ -313,14 +167,14 @@ bool runs_next(struct runs *r, struct runs_answer *answer) {
         struct run *run = *at;
         struct message *m = run->waiting.first;
         const struct fuse_read_in *in = m ? body_of(m) : NULL;
-        if (!m || gather(run, in->offset, in->size, answer) != RUNS_HERE)
+        if (!m || run_gather(run, in->offset, in->size, answer) != RUNS_HERE)
             continue;
         found = true;
         use(answer);
         answer->unique = head_of(m)->unique;
         free(messages_take(&run->waiting));
         if (run->stale) {
-            end_run(r, at);
+            run_end(r, at);
             break;
         }
     }
@@ -353,7 +207,7 @@ static void end_those(struct runs *r, uint64_t node, uint64_t handle) {
     for (struct run **at = &r->all; *at;) {
         struct run *run = *at;
         if (run->node == node || run->handle == handle)
-            end_run(r, at);
+            run_end(r, at);
         if (*at == run)
             at = &run->next;
     }
@@ -374,7 +228,7 @@ void runs_clear(struct runs *r, struct messages *waiting) {
         struct run *run = r->all;
         for (struct message *m; (m = messages_take(&run->waiting));)
             messages_put(waiting, m);
-        end_run(r, &r->all);
+        run_end(r, &r->all);
     }
     pthread_mutex_unlock(&r->lock);
 }

@@ -4,7 +4,7 @@
  * The input is a sequence of requests: opcode, node, octets of body (u8 each), then the body. The root is a folder of a tmpfs
  * of this process's own, so that nothing of it is left.
  *
- * Sources: native agent/files/serve.c agent/files/look.c agent/files/content.c agent/files/folder.c agent/files/change.c agent/files/names.c agent/files/walk.c agent/files/nodes.c agent/files/nodes_table.c agent/files/handles.c agent/files/socket.c
+ * Sources: native agent/files/serve.c agent/files/look.c agent/files/content.c agent/files/folder.c agent/files/change.c agent/files/names.c agent/files/walk.c agent/files/nodes.c agent/files/nodes_open.c agent/files/nodes_table.c agent/files/handles.c agent/files/socket.c
  */
 #include "agent/files/serve.h"
 

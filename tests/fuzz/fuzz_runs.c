@@ -3,7 +3,7 @@
  *
  * The input: a sequence of deeds, three octets each: which, of what, where.
  *
- * Sources: native layer/files/runs.c layer/files/answers.c
+ * Sources: native layer/files/runs.c layer/files/runs_table.c layer/files/answers.c
  */
 #include "layer/files/runs.h"
 
