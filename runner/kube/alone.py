@@ -16,7 +16,7 @@ from contextlib import aclosing
 from itertools import count
 
 from runner.errors import Refusal
-from runner.kube import agent_rights, agent_state, manifests, names
+from runner.kube import agent_jobs, agent_rights, manifests, names
 from runner.kube.agent_start import pod_of_job
 from runner.kube.agents import PORTS, AgentPod, AgentWishes, FounderSays, Provide
 from runner.kube.api import Cluster
@@ -25,7 +25,7 @@ from runner.kube.manifests import Json, Marks
 from runner.kube.members import Members
 from runner.kube.pod import Pod, read
 from runner.kube.pods import Listed, Seen, events
-from runner.kube.refused import lacks_right, refused
+from runner.kube.refused import refused
 from runner.kube.workloads import KubeTarget
 from runner.labels import SESSION
 from runner.screen import Screen
@@ -70,7 +70,7 @@ class Alone:
         self._marks = marks
         self._screen = screen
         self._provide = provide
-        self._jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        self._jobs = agent_jobs.jobs(namespace)
         self._pods = names.POD.path(namespace)
         self._numbers = count()
         self._current: asyncio.Task[AgentPod] | None = None
@@ -230,30 +230,15 @@ class Alone:
     # --- asking -----------------------------------------------------------------------------------------------------
 
     async def _try_admission(self) -> None:
-        """A Job's pod is refused by an event long after the Job was made; one that is only tried, at once."""
-        pod = manifests.pod_of(self._manifest(f"mirror-run-{self.founder.session}", PORTS[0]))
-        try:
-            await self._cluster.create(self._pods, pod, dryRun="All")
-        except KubeError as error:
-            if not lacks_right(error):
-                raise refused(error, "an agent's pod", self.namespace) from error
+        job = self._manifest(f"mirror-run-{self.founder.session}", PORTS[0])
+        await agent_jobs.try_admission(self._cluster, self.namespace, job)
 
     async def _runs(self, agent: AgentPod) -> bool:
-        try:
-            pod = await self._cluster.get(f"{self._pods}/{agent.pod}")
-        except KubeError as error:
-            if error.missing:
-                return False
-            raise error.refusal() from error
-        return isinstance(agent_state.of_pod(pod, manifests.CONTAINER), agent_state.Runs)
+        return await agent_jobs.runs(self._cluster, self.namespace, agent)
 
     async def _delete(self, name: str) -> None:
-        try:
-            await self._cluster.delete(f"{self._jobs}/{name}", propagationPolicy="Background")
-        except KubeError as error:
-            log.info("job %s: %s", name, error)
-            return
-        self._left.discard(name)
+        if await agent_jobs.delete(self._cluster, self.namespace, name):
+            self._left.discard(name)
 
 
 def _waiting(image: str) -> Json:

@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from runner.errors import Refusal
-from runner.kube import agent_rights, agent_state, manifests
+from runner.kube import agent_jobs, agent_rights, manifests
 from runner.kube.agent_start import pod_of_job
 from runner.kube.agents import PORTS, AgentPod, AgentWishes, FounderSays, Provide, agent_of, failed
 from runner.kube.api import Cluster
 from runner.kube.errors import KubeError
 from runner.kube.manifests import Json, Marks
 from runner.kube.pod import Pod
-from runner.kube.refused import lacks_right, refused
+from runner.kube.refused import refused
 from runner.plan import AGENT_CAPABILITIES
 from runner.screen import Screen
 from runner.together import never, together
@@ -71,7 +71,7 @@ class Jobs:
         self._marks = marks
         self._screen = screen
         self._provide = provide
-        self._jobs = f"/apis/batch/v1/namespaces/{namespace}/jobs"
+        self._jobs = agent_jobs.jobs(namespace)
         self._pods = f"/api/v1/namespaces/{namespace}/pods"
         self._numbers = count()
         self._coming: dict[str, asyncio.Task[AgentPod]] = {}  # by pod uid
@@ -218,33 +218,15 @@ class Jobs:
         if self._may_patch:
             await self._cluster.patch(f"{self._jobs}/{name}", {"spec": {"activeDeadlineSeconds": None}})
 
-    # --- asking ----------------------------------------------------------------------------------------------------
+    # --- asking -----------------------------------------------------------------------------------------------------
 
     async def _try_admission(self) -> None:
-        """A Job's pod is refused long after the Job was made, by an event that not everybody may read. A pod that is
-        only tried is judged at once; who may make Jobs but no pods learns it from the event."""
-        name = f"mirror-run-{self.founder.session}"
-        pod = manifests.pod_of(self._manifest(name, "", PORTS[0], []))
-        try:
-            await self._cluster.create(self._pods, pod, dryRun="All")
-        except KubeError as error:
-            if not lacks_right(error):
-                raise refused(error, "an agent's pod", self.namespace) from error
+        job = self._manifest(f"mirror-run-{self.founder.session}", "", PORTS[0], [])
+        await agent_jobs.try_admission(self._cluster, self.namespace, job)
 
     async def _runs(self, agent: AgentPod) -> bool:
-        try:
-            pod = await self._cluster.get(f"{self._pods}/{agent.pod}")
-        except KubeError as error:
-            if error.missing:
-                return False
-            raise error.refusal() from error
-        return isinstance(agent_state.of_pod(pod, manifests.CONTAINER), agent_state.Runs)
+        return await agent_jobs.runs(self._cluster, self.namespace, agent)
 
     async def _delete(self, name: str) -> None:
-        """With its pod, in the background. One that is not there is as good as deleted."""
-        try:
-            await self._cluster.delete(f"{self._jobs}/{name}", propagationPolicy="Background")
-        except KubeError as error:
-            log.info("job %s: %s", name, error)
-            return
-        self._names.discard(name)
+        if await agent_jobs.delete(self._cluster, self.namespace, name):
+            self._names.discard(name)

@@ -9,7 +9,8 @@
  *   files_load getc PATH OCTETS     octet by octet of a stream; prints the seconds of the quickest of five turns
  *   files_load beside PATH...       each read again and again by a process of its own, its pages dropped before each pass, until
  *                                   SIGTERM; then prints "seconds octets" of all */
-#define _GNU_SOURCE
+#include "timed.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
@@ -23,17 +24,6 @@
 #include <unistd.h>
 
 enum { PIECE = 128 * 1024, SMALL = 64 * 1024 }; /* as cat(1) reads; more than a small file has */
-
-static void die(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static int opened(const char *path) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import compileall
 import contextlib
-import hashlib
 import os
 import signal
 import socket
@@ -55,35 +54,22 @@ class Given:
 # --- what is compiled -----------------------------------------------------------------------------------------------
 
 
-def compiled(name: str, sources: list[Path], words: list[str], watched: list[Path]) -> Path:
-    """A program or library, made once for each text of its sources."""
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted({*sources, *watched})))
-    made = peers.CACHE / f"{name}-{digest.hexdigest()[:16]}"
-    if not made.exists():
-        made.parent.mkdir(parents=True, exist_ok=True)
-        partial = made.with_suffix(f".{os.getpid()}")
-        command = ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", f"-I{ROOT}", f"-I{ROOT / 'native'}"]
-        checked([*command, "-o", str(partial), *map(str, sources), *words])
-        partial.rename(made)
-    return made
-
-
 def load_program() -> Path:
     """files_load.c."""
-    return compiled("files_load", [HERE / "files_load.c"], [], [])
+    return peers.compiled("files_load", [HERE / "files_load.c"], [], [peers.TIMED])
 
 
 def link_program() -> Path:
     """link.c, over the product's own multiplexer."""
     native = sorted((ROOT / "native").glob("*.c"))
     headers = sorted((ROOT / "native").glob("*.h"))
-    return compiled("link", [HERE / "link.c", *native], ["-lpthread"], headers)
+    return peers.compiled("link", [HERE / "link.c", *native], ["-lpthread"], [*headers, peers.TIMED])
 
 
 def passthrough_program() -> Path:
     """passthrough.c, with Debian's libfuse."""
     flags = checked(["pkg-config", "--cflags", "--libs", "fuse3"]).split()
-    return compiled("passthrough", [HERE / "passthrough.c"], flags, [])
+    return peers.compiled("passthrough", [HERE / "passthrough.c"], flags, [])
 
 
 def layer(folder: Path) -> Path:
@@ -106,7 +92,7 @@ def layer(folder: Path) -> Path:
 
 def static_program() -> Path:
     """files_load.c, linked statically."""
-    return compiled("files_load-static", [HERE / "files_load.c"], ["-static"], [])
+    return peers.compiled("files_load-static", [HERE / "files_load.c"], ["-static"], [peers.TIMED])
 
 
 def supervised(folder: Path) -> Path:

@@ -55,7 +55,8 @@ def gate(where: Space, cpus: str, *rules: Rule) -> Iterator[Gate]:
     netns = os.open(where.path, os.O_RDONLY | os.O_CLOEXEC)
     with control, controls, handed, handovers:
         given = [
-            fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (controls.fileno(), handovers.fileno(), netns)
+            fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64)
+            for fd in (controls.fileno(), handovers.fileno(), netns)
         ]
         actions = [(os.POSIX_SPAWN_DUP2, fd, at) for at, fd in enumerate(given, start=3)]
         words = ["taskset", "-c", cpus, program(), "the benchmark"]

@@ -5,6 +5,8 @@
  *     link pull FD SECONDS [keep]       prints octets per second that came
  *     link trips FD COUNT [keep]        prints "p50_us p99_us" of 64 octets there and as many back
  */
+#include "timed.h"
+
 #include "native/mux.h"
 
 #include <errno.h>
@@ -24,12 +26,6 @@ struct end {
     bool pulls;
     uint64_t began, lasts, octets, left, *took, count;
 };
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static void gone(void *owner, const struct fault *why) {
     (void)why;

@@ -20,7 +20,8 @@
  *                                          of any head and so many octets, not http-serve's
  *   load http-trips HOST PORT COUNT BODY   one connection, one request after another; prints "p50_us p99_us"
  */
-#define _GNU_SOURCE
+#include "timed.h"
+
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
@@ -50,17 +51,6 @@ enum { WARM = 2 };
 static const char ANSWER[] =
     "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok";
 static const char GET[] = "GET /bench HTTP/1.1\r\nHost: target\r\nUser-Agent: load\r\n\r\n";
-
-static void die(const char *what) {
-    perror(what);
-    exit(1);
-}
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 static struct sockaddr_in at(const char *host, const char *port, int plus) {
     struct sockaddr_in sa = {.sin_family = AF_INET,
@@ -524,7 +514,8 @@ static int http_drive(const struct sockaddr_in *sa, double rate, double seconds,
         uint64_t now = now_ns();
         while (sent < total && idles > 0) {
             uint64_t due = start + (uint64_t)((double)sent / rate * 1e9);
-            if (due > now) { /* a clock that ticked by itself would add its phase to every latency */
+            if (due >
+                now) { /* a clock that ticked by itself would add its phase to every latency */
                 wake_at(clock, due);
                 break;
             }

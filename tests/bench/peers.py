@@ -14,6 +14,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+TIMED = Path(__file__).with_name("timed.h")
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "mirror-run" / "bench"
 
 PACKAGES = {
@@ -68,16 +71,22 @@ def go_program(module: tuple[str, str, list[str]]) -> Path:
     return program
 
 
+def compiled(name: str, sources: list[Path], words: list[str], watched: list[Path]) -> Path:
+    """A program or library, made once for each text of its sources: several trees share the folder."""
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted({*sources, *watched})))
+    made = CACHE / f"{name}-{digest.hexdigest()[:16]}"
+    if not made.exists():
+        made.parent.mkdir(parents=True, exist_ok=True)
+        partial = made.with_suffix(f".{os.getpid()}")
+        command = ["gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", f"-I{ROOT}", f"-I{ROOT / 'native'}"]
+        subprocess.run([*command, "-o", str(partial), *map(str, sources), *words], check=True)
+        partial.rename(made)
+    return made
+
+
 def load_program() -> Path:
-    """tests/bench/load.c, compiled once for each text of it: several trees share the folder."""
-    source = Path(__file__).with_name("load.c")
-    program = CACHE / f"load-{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
-    if not program.exists():
-        program.parent.mkdir(parents=True, exist_ok=True)
-        partial = program.with_suffix(f".{os.getpid()}")
-        subprocess.run(["gcc", "-std=gnu11", "-O2", "-o", str(partial), str(source)], check=True)
-        partial.rename(program)
-    return program
+    """load.c."""
+    return compiled("load", [TIMED.with_name("load.c")], [], [TIMED])
 
 
 def install(packages: list[str]) -> None:

@@ -90,7 +90,9 @@ def session(
     with space("mr-bench-app") as app, bridge_end, agent_end, files_near, files_far:
         python = [*pin, sys.executable, "-m"]
         both = [*kept, *([f"files={files_near.fileno()}"] if files else [])]
-        bridge_words = app.command(*python, "tests.bench.product_bridge", address, str(bridge_end.fileno()), *both)
+        bridge_words = app.command(
+            *python, "tests.bench.product_bridge", address, str(bridge_end.fileno()), *both
+        )
         more = [*kept, *ports, *([f"files={files}:{files_far.fileno()}"] if files else [])]
         agent_words = [*python, "tests.bench.product_agent", str(agent_end.fileno()), target.path, *more]
         with (

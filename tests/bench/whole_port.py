@@ -37,13 +37,6 @@ BODY = 2  # octets of what `load http-serve` answers
 DIRECT, HAPROXY, STOLEN = "direct", "HAProxy", "stolen"
 
 CONFIGURATION = """
-global
-  nbthread 1
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
 frontend f
   bind :{port}
   default_backend app
@@ -128,7 +121,9 @@ def haproxy(target: Container, app: str, cpus: str) -> Iterator[None]:
     try:
         with tempfile.TemporaryDirectory(prefix="mr-bench-haproxy-") as folder:
             page = Path(folder, "haproxy.cfg")
-            page.write_text(CONFIGURATION.format(port=HAPROXY_PORT, address=app, app=PORT))
+            page.write_text(
+                routers.HAPROXY_ALONE + CONFIGURATION.format(port=HAPROXY_PORT, address=app, app=PORT)
+            )
             with routers.started(where, cpus, HAPROXY_PORT, "haproxy", "-f", str(page)):
                 yield
     finally:

@@ -7,13 +7,18 @@ import select
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from tests.net.layer.space import Space
 from wire import frames
 from wire.messages import InitHello, Start, User
 
 SELF = User(0, 0)
+
+C = TypeVar("C", bound="Container")
 
 
 class Container:
@@ -91,3 +96,10 @@ class Container:
         if hasattr(self, "visitor"):
             self.visitor.close()
         self.door.close()
+
+
+@contextmanager
+def placed(kind: type[C], program: Path, tmp: Path) -> Iterator[C]:
+    """One in a network of its own, closed behind the block."""
+    with closing(Space()) as space, closing(kind(program, space, tmp)) as made:
+        yield made

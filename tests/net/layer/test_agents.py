@@ -187,9 +187,7 @@ async def test_each_cut_is_told_once(stage: Stage) -> None:
 
 async def with_files(stage: Stage) -> None:
     """Configured, and a Configured says so: links that keep, and the target's files."""
-    assert isinstance(
-        await stage.runner.call(stage.configure(keeps=True, files=FilesMode.READ)), Configured
-    )
+    assert isinstance(await stage.runner.call(stage.configure(keeps=True, files=FilesMode.READ)), Configured)
 
 
 async def test_files_have_a_link_of_their_own(stage: Stage) -> None:

@@ -4,7 +4,6 @@ and how it ends.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pty
 import select
@@ -18,8 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.net.layer.container import Container
-from tests.net.layer.space import Space
+from tests.net.layer.container import Container, placed
 from wire.messages import User
 
 pytestmark = pytest.mark.net
@@ -48,11 +46,7 @@ int main(void)
 
 @pytest.fixture
 def container(program: Path, tmp_path: Path) -> Iterator[Container]:
-    with contextlib.ExitStack() as stack:
-        space = Space()
-        stack.callback(space.close)
-        made = Container(program, space, tmp_path)
-        stack.callback(made.close)
+    with placed(Container, program, tmp_path) as made:
         yield made
 
 

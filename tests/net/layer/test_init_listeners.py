@@ -4,7 +4,6 @@ no listener can be had.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import struct
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from runner.files.rules import Mode, Rules, Wishes
-from tests.net.layer.container import Container
+from tests.net.layer.container import Container, placed
 from tests.net.layer.space import Space
 from tests.net.preload.standin import StandIn
 from wire.messages import User
@@ -64,11 +63,7 @@ class Scratch(Container):
 
 @pytest.fixture
 def scratch(program: Path, tmp_path: Path) -> Iterator[Scratch]:
-    with contextlib.ExitStack() as stack:
-        space = Space()
-        stack.callback(space.close)
-        made = Scratch(program, space, tmp_path)
-        stack.callback(made.close)
+    with placed(Scratch, program, tmp_path) as made:
         yield made
 
 
