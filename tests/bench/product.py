@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent import gate_words
 from tests.bench import peers
 from tests.bench.carriers import Carried
 from tests.bench.spaces import APP_ADDRESS, Space, space
+from wire.messages import Filter
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -76,12 +78,14 @@ def session(
     ports: tuple[str, ...] = (),
     cpus: str = "",
     *,
+    filters: tuple[Filter, ...] = (),
     files: int = 0,
     link: tuple[socket.socket, socket.socket] | None = None,
 ) -> Iterator[Session]:
     """The product between a namespace of its own and ``target``; ``address`` is what tun0 gets. ``cpus``:
-    taskset's list. ``files``: the process whose files are served. ``link``: the ends of a way of its own for
-    these, which is kept as one to a pod is; else there is nothing between bridge and agent.
+    taskset's list. ``filters``: which requests of these ports are copied. ``files``: the process whose files are
+    served. ``link``: the ends of a way of its own for these, which is kept as one to a pod is; else there is nothing
+    between bridge and agent.
     """
     pin = ["taskset", "-c", cpus] if cpus else []
     bridge_end, agent_end = socket.socketpair()
@@ -93,7 +97,8 @@ def session(
         bridge_words = app.command(
             *python, "tests.bench.product_bridge", address, str(bridge_end.fileno()), *both
         )
-        more = [*kept, *ports, *([f"files={files}:{files_far.fileno()}"] if files else [])]
+        chosen = [f"choose={gate_words.filters_alone(filters).hex()}"] if filters else []
+        more = [*kept, *ports, *chosen, *([f"files={files}:{files_far.fileno()}"] if files else [])]
         agent_words = [*python, "tests.bench.product_agent", str(agent_end.fileno()), target.path, *more]
         with (
             part(bridge_words, "bridge", bridge_end, files_near) as bridge,

@@ -3,10 +3,10 @@
     python3 tests/bench/run.py [--out FILE] [--runs 5] [--seconds 2] [--only SECTION ...] [--no-go]
     [--patience 60]
 
-Sections: ways (bulk, round trips, connections, memory), crowd (what 10,000 idle connections cost), mirror, steal
-(what a gate costs bystanders, and the way to the app), files (what the target's files cost), start, pods (a pod as the
-target, on the cluster of `make cluster`). Each run passes through all carriers in turn, so that what the machine does
-meanwhile falls on all of them alike. Needs root.
+Sections: ways (bulk, round trips, connections, memory), crowd (what 10,000 idle connections cost), mirror (all that is
+asked, and what a filter chooses), steal (what a gate costs bystanders, and the way to the app), files (what the
+target's files cost), start, pods (a pod as the target, on the cluster of `make cluster`). Each run passes through all
+carriers in turn, so that what the machine does meanwhile falls on all of them alike. Needs root.
 docs/benchmarks.md has the record and its reading.
 """
 
@@ -25,6 +25,7 @@ if __name__ == "__main__":
 
 from tests.bench import (
     carriers,
+    choosing,
     filing,
     machine,
     mirroring,
@@ -304,7 +305,7 @@ def main() -> None:
     sections = {
         "ways": (ways,),
         "crowd": (crowd,),
-        "mirror": (mirror,),
+        "mirror": (mirror, choosing.figures),
         "steal": (stealing.figures, whole_port.figures),
         "files": (filing.figures,),
         "start": (start.figures,),
