@@ -2,6 +2,8 @@
  *
  * Descends by name, with one directory open for each level. */
 #include "hook.h"
+#include "open.h"
+#include "stat.h"
 
 #include <dirent.h>
 #include <ftw.h>
@@ -26,13 +28,15 @@ typedef int visit_old(const char *, const struct stat *, int);
 struct walk {
     visit_new *visit;
     visit_old *old;
-    int flags;
+    int flags,
+        from; /* where relative paths begin: with FTW_CHDIR a descriptor of where it was called */
     dev_t device;
     char path[PATH_MAX];
 };
 
 struct level {
     const struct level *above;
+    DIR *folder;
     dev_t dev;
     ino_t ino;
 };
@@ -44,9 +48,10 @@ static int visited(struct walk *w, const struct stat *s, int type, int base, int
 
 /* What nftw(3) calls it. */
 static int type_of(const struct walk *w, struct stat *s) {
-    if ((w->flags & FTW_PHYS ? lstat : stat)(w->path, s) == 0)
+    if (stat_by_rules(w->from, w->path, s, w->flags & FTW_PHYS ? AT_SYMLINK_NOFOLLOW : 0) == 0)
         return S_ISDIR(s->st_mode) ? FTW_D : S_ISLNK(s->st_mode) ? FTW_SL : FTW_F;
-    if (!(w->flags & FTW_PHYS) && lstat(w->path, s) == 0 && S_ISLNK(s->st_mode))
+    if (!(w->flags & FTW_PHYS) && stat_by_rules(w->from, w->path, s, AT_SYMLINK_NOFOLLOW) == 0 &&
+        S_ISLNK(s->st_mode))
         return w->old ? FTW_NS : FTW_SLN;
     return FTW_NS;
 }
@@ -83,13 +88,33 @@ static int entries(struct walk *w, DIR *d, size_t len, int depth, const struct l
     return result;
 }
 
+static DIR *opened(const struct walk *w) {
+    int fd = open_by_rules(w->from, w->path, O_RDONLY | O_DIRECTORY | O_NONBLOCK | O_CLOEXEC, 0);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (fd >= 0 && !d)
+        raw(SYS_close, fd);
+    return d;
+}
+
+static bool ends(const struct walk *w, int result) {
+    return result == -1 || (w->flags & FTW_ACTIONRETVAL ? result == FTW_STOP : result != 0);
+}
+
+/* With FTW_CHDIR, back to where the entries beside this directory are seen from. */
+static void leave(const struct walk *w, const struct level *self, int result) {
+    if (w->flags & FTW_CHDIR && self->above && !ends(w, result))
+        (void)!fchdir(dirfd(self->above->folder));
+}
+
 static int directory(struct walk *w, const struct stat *s, size_t len, int base, int depth,
                      const struct level *above) {
-    struct level self = {above, s->st_dev, s->st_ino};
-    DIR *d = opendir(w->path);
+    DIR *d = opened(w);
+    struct level self = {above, d, s->st_dev, s->st_ino};
     if (!d)
         return visited(w, s, FTW_DNR, base, depth);
     int result = w->flags & FTW_DEPTH ? 0 : visited(w, s, FTW_D, base, depth);
+    if (result == 0 && w->flags & FTW_CHDIR && fchdir(dirfd(d)) < 0)
+        result = -1;
     if (result == 0)
         result = entries(w, d, len, depth, &self);
     else if (w->flags & FTW_ACTIONRETVAL && result == FTW_SKIP_SUBTREE)
@@ -99,6 +124,7 @@ static int directory(struct walk *w, const struct stat *s, size_t len, int base,
     errno = why;
     if (result == 0 && w->flags & FTW_DEPTH)
         result = visited(w, s, FTW_DP, base, depth);
+    leave(w, &self, result);
     return result;
 }
 
@@ -116,6 +142,15 @@ static int step(struct walk *w, size_t len, int base, int depth, const struct le
     return loops(above, &s) ? 0 : directory(w, &s, len, base, depth, above);
 }
 
+/* The directory that the whole is in. */
+static bool enter(const struct walk *w, int base) {
+    char above[PATH_MAX];
+    size_t n = base > 1 ? (size_t)base - 1 : 1;
+    memcpy(above, w->path, n);
+    above[n] = '\0';
+    return chdir(above) == 0;
+}
+
 static int walked(struct walk *w, const char *path) {
     size_t len = strlen(path);
     if (len == 0 || len >= sizeof w->path) {
@@ -126,21 +161,44 @@ static int walked(struct walk *w, const char *path) {
     while (len > 1 && w->path[len - 1] == '/')
         w->path[--len] = '\0';
     const char *last = strrchr(w->path, '/');
-    return step(w, len, last && last[1] ? (int)(last + 1 - w->path) : 0, 0, NULL);
+    int base = last && last[1] ? (int)(last + 1 - w->path) : 0;
+    if (w->flags & FTW_CHDIR && base > 0 && !enter(w, base))
+        return -1;
+    return step(w, len, base, 0, NULL);
 }
 
-/* FTW_CHDIR is libc's: it needs the working directory, which is the process's and not ours to move about in the target. */
+#ifdef __GLIBC__
+/* FTW_CHDIR: each entry is seen from the directory that it is in, and in the end the caller is back. */
+static int moving(struct walk *w, const char *path) {
+    w->from = (int)raw(SYS_openat, AT_FDCWD, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (w->from < 0)
+        return -1;
+    int result = walked(w, path), why = errno;
+    bool back = fchdir(w->from) == 0;
+    why = back ? why : errno;
+    raw(SYS_close, w->from);
+    errno = why;
+    return back ? result : -1;
+}
+#endif
+
 EXPORT int nftw(const char *path, visit_new *visit, int most, int flags) {
-    if (!place_active() || flags & FTW_CHDIR)
+    if (!place_active())
         return REAL(nftw)(path, visit, most, flags);
-    struct walk w = {.visit = visit, .flags = flags};
+    struct walk w = {.visit = visit, .flags = flags, .from = AT_FDCWD};
+#ifdef __GLIBC__
+    if (flags & FTW_CHDIR)
+        return moving(&w, path);
+#else
+    w.flags &= ~FTW_CHDIR; /* musl moves nowhere */
+#endif
     return walked(&w, path);
 }
 
 EXPORT int ftw(const char *path, visit_old *visit, int most) {
     if (!place_active())
         return REAL(ftw)(path, visit, most);
-    struct walk w = {.old = visit};
+    struct walk w = {.old = visit, .from = AT_FDCWD};
     return walked(&w, path);
 }
 

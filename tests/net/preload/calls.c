@@ -371,6 +371,35 @@ static int walked(const char *path, const struct stat *s, int type, struct FTW *
     return 0;
 }
 
+/* With FTW_CHDIR: where it is called, and that the entry is seen from there. */
+static int seen_from(const char *path, const struct stat *s, int type, struct FTW *where) {
+    struct stat again;
+    char cwd[PATH_MAX] = "";
+    (void)s;
+    printf("  nftw %s %d seen %d ", *path == '/' ? path + strlen(dir) : path, type,
+           lstat(path + where->base, &again));
+    bool below = getcwd(cwd, sizeof cwd) && strncmp(cwd, dir, strlen(dir)) == 0;
+    texts("from", "", below ? cwd : "elsewhere");
+    return strcmp(path + where->base, "leaf") == 0 && where->level == 3 ? 5 : 0;
+}
+
+static void moves_about(void) {
+    char back[PATH_MAX], now[PATH_MAX];
+    if (!getcwd(back, sizeof back))
+        abort();
+    SAY("nftw chdir", "sub", nftw(in("sub"), seen_from, 8, FTW_PHYS | FTW_CHDIR));
+    SAY("nftw chdir", "depth", nftw(in("sub"), seen_from, 8, FTW_PHYS | FTW_CHDIR | FTW_DEPTH));
+    SAY("nftw chdir", "file", nftw(in("file"), seen_from, 8, FTW_CHDIR));
+    SAY("nftw chdir", "linkdir", nftw(in("linkdir"), seen_from, 8, FTW_CHDIR));
+    SAY("nftw chdir", "nothing", nftw(in("no/thing"), seen_from, 8, FTW_CHDIR));
+    SAY("nftw chdir", "back", strcmp(getcwd(now, sizeof now), back));
+    SAY("chdir", "sub", chdir(in("sub")));
+    SAY("nftw chdir", "relative", nftw("deep", seen_from, 8, FTW_CHDIR));
+    SAY("nftw chdir", "above", nftw("../sub", seen_from, 8, FTW_CHDIR | FTW_PHYS));
+    texts("getcwd", "sub", getcwd(now, sizeof now));
+    SAY("chdir", "back", chdir(back));
+}
+
 static int stopped(const char *path, const struct stat *s, int type) {
     (void)path, (void)s;
     return type == FTW_D ? 0 : 7;
@@ -384,6 +413,7 @@ static void walks(void) {
     SAY("nftw", "nothing", nftw(in("nothing"), walked, 8, 0));
     SAY("nftw", "dangling", nftw(in("dangling"), walked, 8, 0));
     SAY("ftw", "sub", ftw(in("sub"), stopped, 8));
+    moves_about();
 }
 
 #ifdef __GLIBC__
