@@ -96,6 +96,18 @@ static size_t room_to_read(struct joint *j) {
     return least < READ_AT_ONCE ? least : READ_AT_ONCE;
 }
 
+/* As recv(2). A Unix socket's peer may pass descriptors along, which the kernel closes here: they mean nothing at the channel's
+ * other end, and to lose them in silence would be worse. */
+static ssize_t receive(const struct joint *j, size_t ask) {
+    struct iovec part = {j->desk->scratch, ask};
+    struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1};
+    ssize_t n = recvmsg(j->io.fd, &m, MSG_DONTWAIT);
+    if (n < 0 || !(m.msg_flags & MSG_CTRUNC))
+        return n;
+    errno = EOPNOTSUPP;
+    return -1;
+}
+
 /* Socket to channel. `j` may be over afterwards. */
 static void pump(struct joint *j) {
     struct dial_desk *desk = j->desk;
@@ -103,7 +115,7 @@ static void pump(struct joint *j) {
         size_t ask = room_to_read(j);
         if (!ask)
             return;
-        ssize_t n = recv(j->io.fd, desk->scratch, ask, MSG_DONTWAIT);
+        ssize_t n = receive(j, ask);
         if (n > 0) {
             passed(j->reads, j->read, (size_t)n);
             j->asked = true;

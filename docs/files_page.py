@@ -56,6 +56,15 @@ which rule decides. Patterns are Python's without what needs a second look at th
 references to groups, word boundaries.
 """
 
+SOCKETS = """\
+A Unix socket whose path is the target's (a database's, an engine's, a log's) is connected to from inside the target, as
+its process, and only where the session may go out from the target at all: streams and packets (SOCK_SEQPACKET, 208 KiB
+each) both ways, datagrams there (connected, sendto, sendmsg), of which none comes back. Descriptors (SCM_RIGHTS) mean
+nothing there: sendmsg is EOPNOTSUPP, and where the layer does not see them the connection is reset, also by those that
+a server of the target's passes. A socket that is bound stays in the container, and hides one of the target's by that
+name.
+"""
+
 BARE = """\
 What is different for such a program and what it starts:
 
@@ -67,6 +76,7 @@ What is different for such a program and what it starts:
   has another file by that name it is EACCES.
 - A socket that is connected or bound to a path of the target's is another one by that number: it has O_NONBLOCK and
   close-on-exec as the first had, and nothing else that was set before.
+- sendto and sendmsg to a path find the container's socket; one that is connected reaches the target's.
 - Who inherits an inotify adds the container's files to it.
 """
 
@@ -87,10 +97,10 @@ def page() -> str:
         parts.append(f"**{family}**\n{listed}\n")
     parts.append(
         "Programs of the target's are run where one of your own rules names their path: with the loader and the"
-        " libraries of the\ncontainer. Else the container's own is meant, and where it has none, it is EACCES.\n\n"
-        "A Unix socket whose path is the target's (a database's, an engine's) is connected to from inside the target,"
-        " as its process;\nonly streams, only octets, and only where the session may go out from the target at all."
-        " One that is bound stays\nin the container, and hides one of the target's by that name.\n\n"
+        " libraries of the\ncontainer. Else the container's own is meant, and where it has none, it is EACCES.\n"
+    )
+    parts.append(SOCKETS)
+    parts.append(
         "inotify(7) says what becomes of the target's files within a second or so: made, written, renamed, removed, and"
         " other\nattributes; not who opens or reads them. 512 paths of a session, 4,096 names in a folder; more are"
         " ENOSPC.\n"

@@ -11,7 +11,8 @@
  *   WALK   a path from the root, resolved as the bridge's kernel will resolve it. The answer is a sequence of records
  *          (struct files_record), each a request that the kernel is about to make and its answer, so that open, read and
  *          close of a small file cost one round trip: the look-ups, the links' texts, OPEN, and the file's first octets
- *   CONNECT  a path, and a NUL: that Unix socket is connected, a stream. The answer is a handle, as OPEN's: either RELEASE
+ *   CONNECT  a path, a NUL, and, if it is no stream, its type (u32: SOCK_DGRAM, SOCK_SEQPACKET; an agent that knows none is
+ *          EINVAL): that Unix socket is connected. The answer is a handle, as OPEN's: either RELEASE
  *          closes it, or a channel UNIX whose destination says it carries what is said over it, both ways, to its end
  *
  * Integers are little-endian, as both ends' machines are (x86_64, aarch64). A side that sees a length, opcode or unique that

@@ -21,6 +21,7 @@ NAMES = (
     "stream.c",
     "spares.c",
     "backlog.c",
+    "packets.c",
     "mux_frame.c",
     "mux_queue.c",
     "mux_kept.c",

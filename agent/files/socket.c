@@ -1,14 +1,14 @@
 /* A Unix socket of the target's, connected: by a file thread, so as the target's process, which is whom the server sees.
  *
- * The connection is a handle until the bridge opens a channel for it (joined.c), or releases it. Only streams: a datagram's or a
- * packet's borders would be lost on the channel, and what is passed on with octets (descriptors, credentials) means nothing at
- * the other end. */
+ * The connection is a handle until the bridge opens a channel for it (joined.c), or releases it. What is passed on with octets
+ * (descriptors, credentials) means nothing at the other end. */
 #include "agent/files/serve.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -34,11 +34,11 @@ static int reach(int root, const char *path) {
     return fd < 0 ? -errno : (int)fd;
 }
 
-static int connected(int path) {
+static int connected(int path, int type) {
     struct sockaddr_un name = {.sun_family = AF_UNIX};
     const struct timeval patience = {.tv_sec = PATIENCE};
     snprintf(name.sun_path, sizeof name.sun_path, "/proc/self/fd/%d", path);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
@@ -51,7 +51,7 @@ static int connected(int path) {
 }
 
 /* What connect(2) says of the path. */
-static int dial(int root, const char *path) {
+static int dial(int root, const char *path, int type) {
     struct stat st;
     int fd = reach(root, path);
     if (fd < 0)
@@ -60,15 +60,23 @@ static int dial(int root, const char *path) {
     if (result == 0 && fstat(fd, &st) < 0)
         result = -errno;
     if (result == 0)
-        result = S_ISSOCK(st.st_mode) ? connected(fd) : -ECONNREFUSED;
+        result = S_ISSOCK(st.st_mode) ? connected(fd, type) : -ECONNREFUSED;
     close(fd);
     return result;
 }
 
+/* Behind the path, if it is no stream; 0: it is none of those. */
+static int type_asked(struct ask *a) {
+    uint32_t type = SOCK_STREAM;
+    if (a->left >= sizeof type)
+        memcpy(&type, ask_take(a, sizeof type), sizeof type);
+    return type == SOCK_STREAM || type == SOCK_SEQPACKET || type == SOCK_DGRAM ? (int)type : 0;
+}
+
 int serve_connect(struct ask *a) {
     const char *path;
-    int err = ask_text(a, &path);
-    if (err || path[0] != '/')
+    int err = ask_text(a, &path), type = err ? 0 : type_asked(a);
+    if (err || path[0] != '/' || !type)
         return err ? err : -EINVAL;
     if (!a->tree->connects)
         return -EACCES;
@@ -76,7 +84,7 @@ int serve_connect(struct ask *a) {
     struct node *root = out ? nodes_pin(a->tree->nodes, NODES_ROOT) : NULL;
     if (!root)
         return out ? -errno : -ENOMEM;
-    int fd = dial(node_fd(root), path);
+    int fd = dial(node_fd(root), path, type);
     if (fd < 0) {
         nodes_unpin(a->tree->nodes, root);
         return fd;

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -108,9 +109,15 @@ static int do_open(struct door_ask_parts *a) {
 /* --- connecting ------------------------------------------------------------------------------------------------------------ */
 
 static int do_connect(struct door_ask_parts *a) {
-    uint64_t handle;
-    int err = walk_connect(a->fs, a->path, &handle);
-    return err ? err : sockets_offer(a->fs, handle, a->body, &a->made);
+    uint64_t handle = 0;
+    int type = a->ask->size ? (int)a->ask->size : SOCK_STREAM;
+    if (type != SOCK_STREAM && type != SOCK_SEQPACKET && type != SOCK_DGRAM)
+        return -EPROTOTYPE;
+    if (type == SOCK_DGRAM && sockets_known(a->fs, a->path, a->body, &a->made))
+        return 0;
+    int err = walk_connect(a->fs, a->path, type, &handle);
+    const struct sockets_wish wish = {handle, type, a->path};
+    return err ? err : sockets_offer(a->fs, &wish, a->body, &a->made);
 }
 
 static int do_watch(struct door_ask_parts *a) {

@@ -30,6 +30,9 @@
 #define DOOR_NAME_LEN (sizeof(DOOR_NAME) - 1)
 #define DOOR_VERSION  1
 #define DOOR_PATH     (PATH_MAX - 1)
+/* As the names of CONNECT's answers begin. */
+#define DOOR_SOCKET     "\0mirror-run/socket/"
+#define DOOR_SOCKET_LEN (sizeof(DOOR_SOCKET) - 1)
 /* An extended attribute's value, or the list of their names: XATTR_SIZE_MAX, XATTR_LIST_MAX. */
 #define DOOR_VALUE    65536
 #define DOOR_PATIENCE 1000
@@ -63,8 +66,9 @@
  *   WITHOUT_LAYER a program of the app's is executed that will see the container's own files alone; path: its, or "/".
  *                Nothing is done but that it is counted
  *   WATCH        flags: NOFOLLOW -> nothing, and a descriptor (O_PATH) of what inotify(7) is to watch in place of the path
- *   CONNECT      -> as sun_path, the name of a stream socket (abstract) that stands for that of the target's: connected to
- *                already, so that its errors are the answer's; whoever asked connects to the name now
+ *   CONNECT      size: the type of the asker's socket, 0 is SOCK_STREAM -> as sun_path, the name of such a socket (abstract) that
+ *                stands for that of the target's: connected to already, so that its errors are the answer's; whoever asked
+ *                connects to the name now
  */
 enum door_op {
     DOOR_OPEN = 1,

@@ -1,269 +1,123 @@
+#include "layer/files/sockets.h"
+
+#include "layer/files/door_words.h"
 #include "layer/files/inner.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-#define PATIENCE (10ull * 1000 * 1000 * 1000) /* ns for who was told a name to connect to it */
+/* What a name says behind its beginning: enough that two are never the same. */
+enum { DIGITS = 16 };
 
-/* WAITING (fd listens) --accept--> JOINED (fd is the app's) --both ends--> freed. The channel is there from the beginning. */
-struct relay {
-    struct channel channel;
-    struct loop_fd io;
-    struct filesystem *fs;
-    struct relay *next;
-    struct timer patience;
-    struct backlog out; /* a window at most */
-    bool joined, open;
-    bool socket_eof, channel_eof, wants_room;
-};
+_Static_assert(DOOR_SOCKET_LEN + DIGITS < SOCKETS_NAME, "a name is an address");
 
-/* --- its end ---------------------------------------------------------------------------------------------------------- */
-
-static void end(struct relay *r) {
-    struct filesystem *fs = r->fs;
-    struct relay **at = &fs->sockets.first;
-    while (*at != r)
-        at = &(*at)->next;
-    *at = r->next;
-    fs->sockets.count--;
-    timer_cancel(fs->loop, &r->patience);
-    loop_del(fs->loop, &r->io);
-    close(r->io.fd);
-    backlog_clear(&r->out, &fs->sockets.pool);
-    free(r);
-}
-
-static void fail(struct relay *r, int err) {
-    channel_reset(&r->channel, err);
-    end(r);
-}
-
-/* Both directions are done and written: true, and it is no more. */
-static bool finished(struct relay *r) {
-    if (!r->socket_eof || !r->channel_eof || r->out.len)
-        return false;
-    end(r);
-    return true;
-}
-
-static void watch(struct relay *r) {
-    uint32_t events = 0;
-    if (!r->joined || (r->open && !r->socket_eof && !r->wants_room))
-        events |= EPOLLIN;
-    if (r->joined && r->out.len)
-        events |= EPOLLOUT;
-    if (r->socket_eof)
-        events |= EPOLLERR;
-    loop_watch(r->fs->loop, &r->io, events);
-}
-
-/* --- app to channel ----------------------------------------------------------------------------------------------------- */
-
-static void pump(struct relay *r) {
-    uint8_t *scratch = r->fs->sockets.scratch;
-    size_t room = channel_room(&r->channel);
-    if (!room) {
-        r->wants_room = true;
-        channel_want_room(&r->channel);
-        watch(r);
-        return;
-    }
-    size_t most = room < sizeof r->fs->sockets.scratch ? room : sizeof r->fs->sockets.scratch;
-    ssize_t n = recv(r->io.fd, scratch, most, MSG_DONTWAIT);
-    if (n > 0) {
-        channel_send(&r->channel, scratch, (size_t)n);
-    } else if (n == 0) {
-        r->socket_eof = true;
-        channel_eof(&r->channel);
-        if (!finished(r))
-            watch(r);
-    } else if (errno != EAGAIN && errno != EINTR) {
-        fail(r, errno);
-    }
-}
-
-/* --- channel to app ----------------------------------------------------------------------------------------------------- */
-
-/* False: it is no more. */
-static bool flush(struct relay *r) {
-    long n = backlog_flush(&r->out, &r->fs->sockets.pool, r->io.fd);
-    if (n < 0) {
-        fail(r, errno);
-        return false;
-    }
-    channel_grant(&r->channel, (size_t)n);
-    if (!r->out.len && r->channel_eof) {
-        shutdown(r->io.fd, SHUT_WR);
-        if (finished(r))
-            return false;
-    }
-    watch(r);
-    return true;
-}
-
-static void on_data(struct channel *c, const uint8_t *p, size_t n) {
-    struct relay *r = container_of(c, struct relay, channel);
-    if (!backlog_push(&r->out, &r->fs->sockets.pool, p, n))
-        fail(r, ENOMEM);
-    else if (r->joined)
-        flush(r);
-}
-
-static void on_eof(struct channel *c) {
-    struct relay *r = container_of(c, struct relay, channel);
-    r->channel_eof = true;
-    if (r->joined)
-        flush(r);
-}
-
-static void on_opened(struct channel *c) {
-    struct relay *r = container_of(c, struct relay, channel);
-    r->open = true;
-    watch(r);
-}
-
-static void on_room(struct channel *c) {
-    struct relay *r = container_of(c, struct relay, channel);
-    r->wants_room = false;
-    watch(r);
-}
-
-static void on_reset(struct channel *c, int err) {
-    (void)err; /* who is at the socket sees its end, as of a server that has gone */
-    end(container_of(c, struct relay, channel));
-}
-
-static const struct channel_ops ops = {
-    .opened = on_opened, .data = on_data, .room = on_room, .eof = on_eof, .reset = on_reset};
-
-/* --- the app comes ------------------------------------------------------------------------------------------------------ */
-
-static bool may_come(const struct relay *r, int fd) {
-    struct ucred who;
-    socklen_t len = sizeof who;
-    uid_t app = r->fs->settings.uid;
-    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 &&
-           (who.uid == 0 || who.uid == app || app == 0);
-}
-
-static void come(struct relay *r) {
-    struct fault f;
-    int fd = accept4(r->io.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
-        return;
-    if (!may_come(r, fd)) {
-        close(fd);
-        return;
-    }
-    struct loop *l = r->fs->loop;
-    timer_cancel(l, &r->patience);
-    loop_del(l, &r->io);
-    close(r->io.fd);
-    r->io.fd = fd;
-    r->joined = true;
-    if (loop_add(l, &r->io, 0, &f) < 0)
-        fail(r, f.err);
-    else
-        flush(r);
-}
-
-static void ready(struct loop_fd *self, uint32_t events) {
-    struct relay *r = container_of(self, struct relay, io);
-    if (!r->joined) {
-        come(r);
-        return;
-    }
-    if (r->out.len && !flush(r))
-        return;
-    if (r->socket_eof && events & (EPOLLERR | EPOLLHUP))
-        fail(r, ECONNRESET);
-    else if (r->open && !r->wants_room && !r->socket_eof)
-        pump(r);
-}
-
-static void on_patience(struct timer *t) {
-    fail(container_of(t, struct relay, patience), ETIMEDOUT);
-}
-
-/* --- offering ------------------------------------------------------------------------------------------------------------- */
-
-struct offer {
-    struct filesystem *fs;
-    struct loop *loop;
-    uint64_t handle;
-    int listener, result;
-};
-
-/* On the loop's thread. */
-static void begin(void *arg) {
-    struct offer *o = arg;
-    struct filesystem *fs = o->fs;
-    struct fault f;
-    o->result = -EAGAIN;
-    if (fs->loop != o->loop) /* it has gone to another since: that is told as want of room is */
-        return;
-    struct relay *r = fs->mux && fs->sockets.count < SOCKETS_MOST ? calloc(1, sizeof *r) : NULL;
-    o->result = fs->mux ? -EAGAIN : -EIO;
-    if (!r)
-        return;
-    *r = (struct relay){.fs = fs, .io = {.fd = o->listener, .ready = ready}};
-    r->patience.fire = on_patience;
-    if (loop_add(fs->loop, &r->io, EPOLLIN, &f) < 0) {
-        free(r);
-        return;
-    }
-    struct channel_open open = {.kind = CHANNEL_UNIX,
-                                .window = SOCKETS_WINDOW,
-                                .source = {.addr = {.family = 4}},
-                                .destination = files_socket_name(o->handle),
-                                .target = fs->target};
-    channel_open(fs->mux, &r->channel, &ops, &open);
-    r->next = fs->sockets.first;
-    fs->sockets.first = r;
-    fs->sockets.count++;
-    timer_set(fs->loop, &r->patience, loop_now(fs->loop) + PATIENCE);
-    o->result = 0;
-    o->listener = -1; /* the relay's */
-    if (!channel_attached(&r->channel))
-        end(r); /* the link has just ended: whoever connects finds nobody */
-}
-
-/* A name of the kernel's choice (unix(7), autobind). */
-static int listen_somewhere(uint8_t name[SOCKETS_NAME], uint32_t *n) {
+/* A listening socket, or one for datagrams; or -errno. */
+static int named(int type, uint8_t name[SOCKETS_NAME], uint32_t *n) {
     struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    socklen_t len = sizeof sa;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&sa, sizeof sa.sun_family) == 0 &&
-        listen(fd, 4) == 0 && getsockname(fd, (struct sockaddr *)&sa, &len) == 0) {
-        *n = (uint32_t)(len - offsetof(struct sockaddr_un, sun_path));
-        memcpy(name, sa.sun_path, *n);
+    uint64_t number;
+    if (getrandom(&number, sizeof number, 0) != sizeof number)
+        return -EAGAIN;
+    memcpy(sa.sun_path, DOOR_SOCKET, DOOR_SOCKET_LEN);
+    snprintf(sa.sun_path + DOOR_SOCKET_LEN, DIGITS + 1, "%016llx", (unsigned long long)number);
+    *n = DOOR_SOCKET_LEN + DIGITS;
+    memcpy(name, sa.sun_path, *n);
+    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + *n);
+    int fd = socket(AF_UNIX, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&sa, len) == 0 &&
+        (type == SOCK_DGRAM || listen(fd, 4) == 0))
         return fd;
-    }
     int err = errno;
     if (fd >= 0)
         close(fd);
     return -err;
 }
 
-int sockets_offer(struct filesystem *fs, uint64_t handle, uint8_t name[SOCKETS_NAME], uint32_t *n) {
-    struct offer o = {.fs = fs, .loop = fs->loop, .handle = handle};
-    o.result = o.listener = listen_somewhere(name, n);
+bool sockets_may_come(const struct filesystem *fs, int fd) {
+    struct ucred who;
+    socklen_t len = sizeof who;
+    uid_t app = fs->settings.uid;
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &len) == 0 &&
+           (who.uid == 0 || who.uid == app || app == 0);
+}
+
+void sockets_channel(struct filesystem *fs, struct channel *c, const struct channel_ops *ops,
+                     uint64_t handle) {
+    struct channel_open open = {.kind = CHANNEL_UNIX,
+                                .window = SOCKETS_WINDOW,
+                                .source = {.addr = {.family = 4}},
+                                .destination = files_socket_name(handle),
+                                .target = fs->target};
+    channel_open(fs->mux, c, ops, &open);
+}
+
+/* --- offering, on the loop's thread ------------------------------------------------------------------------------------------ */
+
+struct offer {
+    struct filesystem *fs;
+    struct loop *loop;
+    const char *path;
+    uint64_t handle;
+    int listener, type, result;
+    uint8_t *name;
+    uint32_t *len;
+};
+
+static void begin(void *arg) {
+    struct offer *o = arg;
+    struct filesystem *fs = o->fs;
+    o->result = -EIO;
+    if (!fs->mux)
+        return;
+    o->result = -EAGAIN;
+    if (fs->loop != o->loop) /* it has gone to another since: that is told as want of room is */
+        return;
+    if (fs->sockets.count >= SOCKETS_MOST)
+        return;
+    if (o->type == SOCK_STREAM)
+        o->result = stream_relay_begin(fs, o->handle, o->listener);
+    else
+        o->result = packet_relay_begin(fs, o->handle, o->type, o->listener, o->path);
+    if (o->result == 0)
+        o->listener = -1; /* the relay's */
+}
+
+static void look(void *arg) {
+    struct offer *o = arg;
+    bool known = o->fs->loop == o->loop && packet_relay_known(o->fs, o->path, o->name, o->len);
+    o->result = known ? 0 : -ENOENT;
+}
+
+bool sockets_known(struct filesystem *fs, const char *path, uint8_t name[SOCKETS_NAME],
+                   uint32_t *n) {
+    struct offer o = {.fs = fs, .loop = fs->loop, .path = path, .name = name, .len = n};
+    loop_call(o.loop, look, &o);
+    return o.result == 0;
+}
+
+int sockets_offer(struct filesystem *fs, const struct sockets_wish *w, uint8_t name[SOCKETS_NAME],
+                  uint32_t *n) {
+    struct offer o = {.fs = fs,
+                      .loop = fs->loop,
+                      .handle = w->handle,
+                      .type = w->type,
+                      .path = w->path};
+    o.result = o.listener = named(w->type, name, n);
     if (o.listener >= 0)
         loop_call(o.loop, begin, &o);
     if (o.listener >= 0)
         close(o.listener);
     if (o.result < 0)
-        filesystem_release(fs, FUSE_ROOT_ID, handle);
+        filesystem_release(fs, FUSE_ROOT_ID, w->handle);
     return o.result;
 }
 
 void sockets_end(struct filesystem *fs) {
-    while (fs->sockets.first)
-        fail(fs->sockets.first, ENETRESET);
+    packet_relays_end(fs);
+    stream_relays_end(fs);
     chunk_pool_free(&fs->sockets.pool);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 struct message *filesystem_own(struct filesystem *fs, uint32_t opcode, uint64_t node, size_t body) {
     struct message *m = message_new(sizeof(struct fuse_in_header) + body);
@@ -68,13 +69,18 @@ uint64_t walk_ahead(struct filesystem *fs, const char *path, bool open, int flag
     return answered(fs, m, &w) ? w.number : 0;
 }
 
-int walk_connect(struct filesystem *fs, const char *path, uint64_t *handle) {
+int walk_connect(struct filesystem *fs, const char *path, int type, uint64_t *handle) {
     size_t n = strlen(path) + 1;
-    struct message *m = filesystem_own(fs, FILES_CONNECT, FUSE_ROOT_ID, n);
+    uint32_t kind = (uint32_t)type;
+    bool stream = type == SOCK_STREAM; /* is not said: agents knew nothing else */
+    struct message *m =
+        filesystem_own(fs, FILES_CONNECT, FUSE_ROOT_ID, n + (stream ? 0 : sizeof kind));
     if (!m)
         return -ENOMEM;
     struct fuse_in_header *head = (void *)m->data;
     memcpy(head + 1, path, n);
+    if (!stream)
+        memcpy((uint8_t *)(head + 1) + n, &kind, sizeof kind);
     struct walk w = {.number = head->unique};
     if (!answered(fs, m, &w))
         return -EIO;

@@ -18,5 +18,5 @@ void walk_store(struct filesystem *fs, uint64_t walk);
 /* Before a path is resolved: the kernel lets go of what an agent told that is gone. */
 void walk_refresh(struct filesystem *fs);
 /* That Unix socket, connected by the agent: 0 and its handle, or -errno. */
-int walk_connect(struct filesystem *fs, const char *path, uint64_t *handle);
+int walk_connect(struct filesystem *fs, const char *path, int type, uint64_t *handle);
 void walk_over(struct filesystem *fs, uint64_t walk);

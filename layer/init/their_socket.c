@@ -79,8 +79,7 @@ int their_socket_connect(int fd, const void *address, size_t len) {
     if (own < 0)
         return -1;
     place_waits(); /* a server of the app's may let it wait */
-    return done(own, route == ROUTE_HERE ? socket_call_here(SYS_connect, own, &p)
-                                         : socket_call_target(own, type, &p));
+    return done(own, socket_call(SYS_connect, own, &p, route, type));
 }
 
 /* The mode that its name gets is the socket's own without the binder's umask. */
@@ -99,5 +98,5 @@ int their_socket_bind(int fd, const void *address, size_t len) {
     if (own < 0)
         return -1;
     raw(SYS_fchmod, own, 0777 & ~place_mask());
-    return done(own, socket_call_here(SYS_bind, own, &p));
+    return done(own, socket_call(SYS_bind, own, &p, ROUTE_HERE, type));
 }

@@ -19,11 +19,10 @@ bool socket_path_of(const void *address, size_t len, struct socket_path *out) {
     return true;
 }
 
-/* A path that is too long for an address goes by its folder's descriptor. *folder: to be closed. */
-static bool address_of(const struct place *p, struct sockaddr_un *sa, int *folder) {
+static bool address_here(const struct place *p, struct socket_address *out) {
     char above[PATH_MAX];
-    *folder = -1;
-    *sa = (struct sockaddr_un){.sun_family = AF_UNIX};
+    struct sockaddr_un *sa = &out->sa;
+    out->len = sizeof *sa;
     if (p->len < sizeof sa->sun_path) {
         memcpy(sa->sun_path, p->path, p->len + 1);
         return true;
@@ -31,41 +30,49 @@ static bool address_of(const struct place *p, struct sockaddr_un *sa, int *folde
     const char *last = strrchr(p->path, '/');
     memcpy(above, p->path, (size_t)(last - p->path));
     above[last - p->path] = '\0';
-    *folder = (int)raw(SYS_openat, AT_FDCWD, above, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    struct fd_name name = fd_name(*folder);
+    out->folder = (int)raw(SYS_openat, AT_FDCWD, above, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    struct fd_name name = fd_name(out->folder);
     size_t n = strlen(name.text), rest = strlen(last);
-    if (*folder >= 0 && n + rest < sizeof sa->sun_path) {
+    if (out->folder >= 0 && n + rest < sizeof sa->sun_path) {
         memcpy(sa->sun_path, name.text, n);
         memcpy(sa->sun_path + n, last, rest + 1);
         return true;
     }
-    errno = *folder < 0 ? errno : ENAMETOOLONG;
+    errno = out->folder < 0 ? errno : ENAMETOOLONG;
+    socket_address_done(out);
     return false;
 }
 
-int socket_call_here(long number, int fd, const struct place *p) {
-    struct sockaddr_un sa;
-    int folder, result = -1;
-    if (address_of(p, &sa, &folder))
-        result = (int)raw(number, fd, &sa, sizeof sa);
-    int why = errno;
-    if (folder >= 0)
-        raw(SYS_close, folder);
-    errno = why;
-    return result;
+static bool address_there(const struct place *p, int type, struct socket_address *out) {
+    struct ask a = {.head = {.op = DOOR_CONNECT, .size = (uint32_t)type},
+                    .path = p->path,
+                    .body = out->sa.sun_path,
+                    .room = sizeof out->sa.sun_path};
+    if (ask_door(&a) < 0)
+        return false;
+    out->len = (socklen_t)(SOCKET_HEAD + a.got);
+    return true;
 }
 
-int socket_call_target(int fd, int type, const struct place *p) {
-    struct sockaddr_un sa = {.sun_family = AF_UNIX};
-    if (type != SOCK_STREAM) {
-        errno = EPROTOTYPE; /* as connect(2) has it where a stream listens */
+bool socket_address(const struct place *p, enum route route, int type, struct socket_address *out) {
+    *out = (struct socket_address){.sa.sun_family = AF_UNIX, .folder = -1};
+    return route == ROUTE_TARGET ? address_there(p, type, out) : address_here(p, out);
+}
+
+void socket_address_done(struct socket_address *a) {
+    int why = errno;
+    if (a->folder >= 0)
+        raw(SYS_close, a->folder);
+    errno = why;
+}
+
+int socket_call(long number, int fd, const struct place *p, enum route route, int type) {
+    struct socket_address a;
+    if (!socket_address(p, route, type, &a))
         return -1;
-    }
-    struct ask a = {
-        .head.op = DOOR_CONNECT, .path = p->path, .body = sa.sun_path, .room = sizeof sa.sun_path};
-    if (ask_door(&a) < 0)
-        return -1;
-    return (int)raw(SYS_connect, fd, &sa, SOCKET_HEAD + a.got);
+    int result = (int)raw(number, fd, &a.sa, a.len);
+    socket_address_done(&a);
+    return result;
 }
 
 enum route socket_place_to_bind(struct place *p, const char *path) {

@@ -21,3 +21,8 @@ def make(*targets: str) -> None:
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_native(compiler: str, name: str) -> None:
     make(f"{compiler}/{name}")
+
+
+def test_native_on_the_other_machine() -> None:
+    """What needs no libraries of that machine: loop, multiplexer, lwIP's glue, the agent's dialler; emulated."""
+    make("check-foreign")

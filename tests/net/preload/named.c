@@ -1,6 +1,6 @@
 /* Sockets and watches by a path, one deed a run, each saying what it saw: linked statically it has no layer, else it has one.
  *
- * usage: named serve PATH | talk PATH | watch DIR */
+ * usage: named serve PATH | talk PATH | packets PATH | watch DIR | send PATH TEXT | pass PATH | pass-to PATH */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -83,6 +83,54 @@ static int watch(const char *dir) {
     return unlink(path);
 }
 
+/* sendto(2), sendmsg(2) and a connected socket, each a datagram. */
+static int send_each(const char *path, const char *text) {
+    struct sockaddr_un name = named(path);
+    struct iovec part = {(void *)text, strlen(text)};
+    struct msghdr m = {
+        .msg_name = &name, .msg_namelen = sizeof name, .msg_iov = &part, .msg_iovlen = 1};
+    int fd = socket(AF_UNIX, SOCK_DGRAM, 0);
+    long n = sendto(fd, text, strlen(text), 0, (struct sockaddr *)&name, sizeof name);
+    printf("sendto %ld errno %d, ", n, n < 0 ? errno : 0);
+    n = sendmsg(fd, &m, 0);
+    printf("sendmsg %ld errno %d, ", n, n < 0 ? errno : 0);
+    int done = connect(fd, (struct sockaddr *)&name, sizeof name), why = done ? errno : 0;
+    n = send(fd, text, strlen(text), 0);
+    printf("connect %d errno %d, send %ld\n", done, why, n);
+    return 0;
+}
+
+/* A descriptor, over a connection or with a datagram. */
+static int pass(const char *path, int connected) {
+    union {
+        struct cmsghdr align;
+        char octets[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct sockaddr_un name = named(path);
+    struct iovec part = {"x", 1};
+    struct msghdr m = {.msg_iov = &part,
+                       .msg_iovlen = 1,
+                       .msg_control = &control,
+                       .msg_controllen = sizeof control};
+    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    int fd = socket(AF_UNIX, connected ? SOCK_STREAM : SOCK_DGRAM, 0);
+    if (connected && connect(fd, (struct sockaddr *)&name, sizeof name) != 0)
+        return 1;
+    if (!connected) {
+        m.msg_name = &name;
+        m.msg_namelen = sizeof name;
+    }
+    long n = sendmsg(fd, &m, MSG_NOSIGNAL);
+    printf("pass %ld errno %d\n", n, n < 0 ? errno : 0);
+    char greeting[64];
+    while (connected && read(fd, greeting, sizeof greeting) > 0)
+        ;
+    return 0;
+}
+
 int main(int argc, char **argv) {
     if (argc < 3)
         return 98;
@@ -90,5 +138,11 @@ int main(int argc, char **argv) {
         return serve(argv[2]);
     if (strcmp(argv[1], "talk") == 0)
         return talk(argv[2], SOCK_STREAM);
+    if (strcmp(argv[1], "packets") == 0)
+        return talk(argv[2], SOCK_SEQPACKET);
+    if (strcmp(argv[1], "pass") == 0 || strcmp(argv[1], "pass-to") == 0)
+        return pass(argv[2], strcmp(argv[1], "pass") == 0);
+    if (strcmp(argv[1], "send") == 0)
+        return send_each(argv[2], argc > 3 ? argv[3] : "");
     return strcmp(argv[1], "watch") == 0 ? watch(argv[2]) : 98;
 }

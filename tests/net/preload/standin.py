@@ -70,6 +70,13 @@ def carry(listener: socket.socket, there: socket.socket) -> None:
                         ways.pop(one).shutdown(socket.SHUT_WR)
 
 
+def pass_on(named: socket.socket, there: socket.socket) -> None:
+    """One datagram."""
+    with named, there:
+        named.settimeout(30)
+        there.send(named.recv(65536))
+
+
 class StandIn:
     """Serves from ``with`` to its end. ``asked`` counts the asks by op."""
 
@@ -221,7 +228,7 @@ class StandIn:
                     raise OSError(errno.EINVAL, "")
                 return 0, os.readlink(b"", dir_fd=fd)
             case _ if op == CONNECT:
-                return 0, self._joined(name)
+                return 0, self._joined(name, size or socket.SOCK_STREAM)
             case _ if op == STATFS:
                 s = os.statvfs(fd)
                 sizes = (s.f_bsize, s.f_blocks, s.f_bfree, s.f_bavail, s.f_files, s.f_ffree, s.f_namemax, s.f_frsize)
@@ -252,19 +259,23 @@ class StandIn:
                 raise OSError(errno.EINVAL, "")
         return 0, b""
 
-    def _joined(self, name: str) -> bytes:
+    def _joined(self, name: str, kind: int) -> bytes:
         """A name that stands for this socket of the tree's, and a thread that carries what is said."""
-        there = socket.socket(socket.AF_UNIX)
+        there = socket.socket(socket.AF_UNIX, kind)
         try:
             there.connect(name)
         except OSError:
             there.close()
             raise
         with self._space.inside():
-            listener = socket.socket(socket.AF_UNIX)
-        listener.bind("")
-        listener.listen()
-        thread = threading.Thread(target=carry, args=(listener, there), name="stand-in's socket")
+            listener = socket.socket(socket.AF_UNIX, kind)
+        listener.bind("\0mirror-run/socket/" + os.urandom(8).hex())
+        if kind == socket.SOCK_DGRAM:
+            carrier: Callable[[socket.socket, socket.socket], None] = pass_on
+        else:
+            listener.listen()
+            carrier = carry
+        thread = threading.Thread(target=carrier, args=(listener, there), name="stand-in's socket")
         thread.start()
         self._carriers.append(thread)
         said: bytes = listener.getsockname()

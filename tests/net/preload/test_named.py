@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,51 @@ def test_a_server_of_the_target_s(app: App, supervised: Path, named: Path) -> No
         said = either(app, supervised, named, "talk", "/srv/d/socket")
     assert said == "connect 0 errno 0, nonblock 1 cloexec 0, uid 0, said hello\n\n"
     assert "errno 111" in either(app, supervised, named, "talk", "/srv/d/file")
+
+
+def test_packets(app: App, supervised: Path, named: Path) -> None:
+    """Over a connection that keeps them apart."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+        server.bind(str(app.tree / "srv/d/packets"))
+        server.listen()
+
+        def greet() -> None:
+            for _ in range(2):
+                visitor, _ = server.accept()
+                with visitor:
+                    visitor.send(b"a packet")
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        said = either(app, supervised, named, "packets", "/srv/d/packets")
+        thread.join()
+    assert said == "connect 0 errno 0, nonblock 1 cloexec 0, uid 0, said a packet\n"
+
+
+def test_datagrams(app: App, supervised: Path, named: Path) -> None:
+    """By each way to send one; without a layer only a connected socket reaches the target."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(app.tree / "srv/d/log"))
+        server.settimeout(20)
+        said = app.run(str(named), "send", "/srv/d/log", "a line").stdout
+        assert said == "sendto 6 errno 0, sendmsg 6 errno 0, connect 0 errno 0, send 6\n"
+        assert [server.recv(100) for _ in range(3)] == [b"a line"] * 3
+        said = supervise(app, supervised, str(named.with_name("static")), "send", "/srv/d/log", "a line")
+        assert said == "sendto -1 errno 2, sendmsg -1 errno 2, connect 0 errno 0, send 6\n"
+        assert server.recv(100) == b"a line"
+        said = app.run(str(named), "send", "/srv/d/none", "a line").stdout
+        assert said == "sendto -1 errno 2, sendmsg -1 errno 2, connect -1 errno 2, send -1\n"
+
+
+def test_descriptors_are_refused(app: App, named: Path) -> None:
+    """Sent over a connection to the target's, or with a datagram to it; one to the container's own passes."""
+    with greeting(app.tree):
+        assert app.run(str(named), "pass", "/srv/d/socket").stdout == "pass -1 errno 95\n"
+        assert app.run(str(named), "pass-to", "/srv/d/socket").stdout == "pass -1 errno 95\n"
+    own = app.tmp / "own"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
+        server.bind(str(own))
+        assert app.run(str(named), "pass-to", str(own)).stdout == "pass 1 errno 0\n"
 
 
 def test_watches(app: App, supervised: Path, named: Path) -> None:
