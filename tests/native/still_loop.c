@@ -40,6 +40,10 @@ void loop_stop(struct loop *l) {
     (void)l;
 }
 
+void loop_give_way(struct loop *l) {
+    (void)l;
+}
+
 void loop_call(struct loop *l, void (*fn)(void *arg), void *arg) {
     (void)l;
     fn(arg);
