@@ -71,6 +71,8 @@ SHOWN = Group(
     ],
 )
 
+TOLD = Group("Dry run", [click.option("--dry-run", is_flag=True, help="Say what would go, and leave it.")])
+
 CLUSTER = Group("Cluster", opt.CLUSTER[1:])
 """Without -n, which here is about the agents."""
 
@@ -111,7 +113,7 @@ def upgrade(**given: Any) -> int:
 
 
 @click.command("uninstall", cls=Sectioned)
-@having(WHERE, CLUSTER, SAYING)
+@having(WHERE, TOLD, CLUSTER, SAYING)
 def uninstall(**given: Any) -> int:
     """Remove everything that install made.
 
@@ -119,7 +121,9 @@ def uninstall(**given: Any) -> int:
     """
     from runner.kube.install import uninstall as remove
 
-    return _at_cluster(given, lambda cluster, say: remove(cluster, given["namespace"], say))
+    return _at_cluster(
+        given, lambda cluster, say: remove(cluster, given["namespace"], say, dry=given["dry_run"])
+    )
 
 
 def _given(given: dict[str, Any]) -> dict[str, Any]:

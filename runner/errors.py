@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 FAILED = 125
 """Exit code when mirror-run itself failed, as of `docker run` (docker-run(1), "Exit Status")."""
 
@@ -25,3 +27,9 @@ class Interrupted(Exception):
     def __init__(self, signal: int) -> None:
         super().__init__(f"signal {signal}")
         self.code = 128 + signal
+
+
+def there_is(names: Sequence[str], most: int = 5) -> str:
+    """ "there is a"; "there are a, b and 3 more": what a name could have been."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"there {'is' if len(names) == 1 else 'are'} {', '.join(names[:most])}{more}"

@@ -49,6 +49,8 @@ async def targets_table(caller: Caller, context: str, cluster: ClusterOptions, s
         screen.notice("no container of this engine can be a target; of the cluster:")
         return await _of_cluster(caller, cluster, screen)
     screen.table(("TARGET", "STATE", "IMAGE", "PORTS"), rows, named=True)
+    if not rows:
+        screen.notice("no container of this engine can be a target")
     return 0
 
 
@@ -70,6 +72,8 @@ async def _of_cluster(caller: Caller, options: ClusterOptions, screen: Screen) -
         await cluster.close()
     screen.notice(f"context {cluster.context}, namespace {cluster.namespace}")
     screen.table(listing.HEADER, [row.cells for row in found.rows], named=True)
+    if not found.rows:
+        screen.notice(f"nothing in namespace {cluster.namespace} can be a target")
     if found.unread:
         screen.notice(f"you may not list {', '.join(found.unread)} there: those are not shown")
     return 0

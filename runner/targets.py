@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from runner.errors import Refusal
+from runner.errors import Refusal, there_is
 from runner.labels import ROLE
 from wire.record import record
 
@@ -176,9 +176,7 @@ def _missing(text: str, everything: Sequence[Container]) -> Refusal:
     if like:
         return Refusal(f"there is no {text}", f"did you mean {' or '.join(like[:3])}?")
     if choices:
-        return Refusal(
-            f"there is no {text}", f"there are {', '.join(choices[:5])}; `mirror-run ls` shows all"
-        )
+        return Refusal(f"there is no {text}", f"{there_is(choices)}; `mirror-run ls` shows all")
     return Refusal(f"there is no {text}: no container runs on this engine", "start the target first")
 
 

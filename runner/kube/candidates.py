@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Awaitable
 from typing import Any
 
-from runner.errors import Refusal
+from runner.errors import Refusal, there_is
 from runner.kube import names
 from runner.kube.api import Cluster
 from runner.kube.errors import KubeError
@@ -74,10 +74,8 @@ async def missing(cluster: Cluster, namespace: str, kind: Kind | None, name: str
     if found := _found_in([one for one in elsewhere if one != namespace], text):
         hints.append(found)
     if not hints:
-        shown = _some(choices)
-        hints.append(
-            f"there are {shown}" if choices else f"there is nothing in {namespace} that can be a target"
-        )
+        nothing = f"there is nothing in {namespace} that can be a target"
+        hints.append(there_is(choices, SHOWN) if choices else nothing)
         hints.append("-n names another namespace")
     return Refusal(f"there is no {text} in namespace {namespace}", "; ".join(hints).replace("?; ", "? "))
 

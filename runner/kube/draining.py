@@ -56,7 +56,9 @@ def by_events(began: Iterable[Json], ended: Iterable[Json], now: float) -> list[
         late = within is not None and now > _at(event) + int(within[1])
         if _whose(event) not in over and not late:
             node = (event.get("source") or {}).get("host", "")
-            said.append(f"pod/{event['involvedObject']['name']}: {event['message']} (installed, on node {node})")
+            said.append(
+                f"pod/{event['involvedObject']['name']}: {event['message']} (installed, on node {node})"
+            )
     return said
 
 

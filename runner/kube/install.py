@@ -99,18 +99,21 @@ async def upgrade(cluster: Cluster, given: dict[str, Any], say: Say) -> None:
     await install(cluster, replace(before, **(given | {"namespace": namespace})), say)
 
 
-async def uninstall(cluster: Cluster, namespace: str, say: Say) -> None:
-    """Until nothing of it is left. Running sessions end first."""
+async def uninstall(cluster: Cluster, namespace: str, say: Say, *, dry: bool = False) -> None:
+    """Until nothing of it is left. Running sessions end first. ``dry``: only what would go is said."""
     namespace = namespace or await installed_in(cluster) or "mirror-run"
     sessions = await _all_sessions(cluster)
+    keep_namespace = not await _namespace_is_ours(cluster, namespace)
+    objects = manifests(InstallOptions(image="", namespace=namespace, connect=("",)))
+    going = [one for one in reversed(objects) if one["kind"] != "Namespace" or not keep_namespace]
+    if dry:
+        await _say_what_goes(cluster, sessions, going, say)
+        return
     if sessions:
         say(f"ends {len(sessions)} session{'' if len(sessions) == 1 else 's'}")
     for one in sessions:
         metadata = one["metadata"]
         await cluster.delete(kinds.sessions_path(metadata["namespace"], metadata["name"]))
-    keep_namespace = not await _namespace_is_ours(cluster, namespace)
-    objects = manifests(InstallOptions(image="", namespace=namespace, connect=("",)))
-    going = [one for one in reversed(objects) if one["kind"] != "Namespace" or not keep_namespace]
     agents = [one for one in going if one["kind"] == "DaemonSet"]
     await _remove(cluster, agents)  # they end before their rights do
     await _remove(cluster, [one for one in going if one not in agents])
@@ -118,6 +121,19 @@ async def uninstall(cluster: Cluster, namespace: str, say: Say) -> None:
         f"uninstalled from {namespace}: nothing is left"
         + (f" but the namespace {namespace}" if keep_namespace else "")
     )
+
+
+async def _say_what_goes(
+    cluster: Cluster, sessions: Sequence[Json], objects: Sequence[Json], say: Say
+) -> None:
+    for one in sessions:
+        say(f"would end the session {one['metadata']['namespace']}/{one['metadata']['name']}")
+    there = [one for one in objects if not await _is_gone(cluster, path_of(one))]
+    for one in there:
+        inside = f" in {one['metadata']['namespace']}" if one["metadata"].get("namespace") else ""
+        say(f"would delete {one['kind']} {one['metadata']['name']}{inside}")
+    if not there:
+        say("nothing is installed")
 
 
 async def _remove(cluster: Cluster, objects: Sequence[Json]) -> None:

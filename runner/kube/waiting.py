@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from runner.errors import Refusal
+from runner.errors import Refusal, there_is
 from runner.kube import names
 from runner.kube.api import Cluster
 from runner.kube.locate import Located
@@ -143,7 +143,7 @@ class Waiting:
         )
         like = [pod["metadata"]["name"] for pod in others if members.has(pod)]
         of = "" if members.kind == names.POD.word else f" of {self._located.name}"
-        hint = f"there are {', '.join(like[:6])}" if like else "there is none"
+        hint = there_is(like) if like else "there is none"
         return Refusal(f"there is no pod {members.pod}{of} in namespace {members.namespace}", hint)
 
 

@@ -45,10 +45,16 @@ def test_an_installed_agent_drains_until_it_says_so_or_its_time_is_over(
 
 def test_a_sessions_own_agent_drains_while_its_pod_is_terminating() -> None:
     labels = {ROLE: "agent"}
-    meta = {"name": "mirror-run-k3f-x", "labels": labels, "annotations": {TARGET: "deploy/cart", AUTHOR: "anna"}}
+    meta = {
+        "name": "mirror-run-k3f-x",
+        "labels": labels,
+        "annotations": {TARGET: "deploy/cart", AUTHOR: "anna"},
+    }
     other = {"name": "web", "labels": {}, "deletionTimestamp": BEGAN}
     pods = [{"metadata": meta}, {"metadata": other}]
     assert by_pods(pods) == []
     (line,) = by_pods([{"metadata": {**meta, "deletionTimestamp": BEGAN}}, *pods])
-    assert line.startswith("deploy/cart: connections that clients began while anna stole from it may still go")
+    assert line.startswith(
+        "deploy/cart: connections that clients began while anna stole from it may still go"
+    )
     assert "pod/mirror-run-k3f-x, which is Terminating" in line
