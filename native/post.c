@@ -11,6 +11,7 @@ static void take_all(struct post *p) {
     struct post_item *item = p->first;
     p->first = NULL;
     p->last = &p->first;
+    p->told = false;
     pthread_mutex_unlock(&p->lock);
     while (item) {
         struct post_item *next = item->next;
@@ -62,17 +63,39 @@ void post_join(struct post *p, struct loop *l) {
     CHECK(loop_add(l, &p->io, EPOLLIN, &f) == 0); /* it fails for want of memory only */
 }
 
-bool post_put(struct post *p, struct post_item *item) {
+/* Locked. */
+static void tell(struct post *p) {
+    uint64_t one = 1;
+    ssize_t n = p->told ? 0 : write(p->io.fd, &one, sizeof one);
+    (void)n;
+    p->told = true;
+}
+
+static bool put(struct post *p, struct post_item *item, bool now) {
     item->next = NULL;
     pthread_mutex_lock(&p->lock);
-    bool open = !p->closed, first = p->first == NULL;
+    bool open = !p->closed;
     if (open) {
         *p->last = item;
         p->last = &item->next;
     }
-    uint64_t one = 1;
-    ssize_t n = open && first ? write(p->io.fd, &one, sizeof one) : 0;
-    (void)n;
+    if (open && now)
+        tell(p);
     pthread_mutex_unlock(&p->lock);
     return open;
+}
+
+bool post_put(struct post *p, struct post_item *item) {
+    return put(p, item, true);
+}
+
+bool post_put_later(struct post *p, struct post_item *item) {
+    return put(p, item, false);
+}
+
+void post_tell(struct post *p) {
+    pthread_mutex_lock(&p->lock);
+    if (!p->closed && p->first)
+        tell(p);
+    pthread_mutex_unlock(&p->lock);
 }

@@ -20,6 +20,7 @@ struct post {
     pthread_mutex_t lock;
     struct post_item *first, **last;
     bool closed;
+    bool told; /* the eventfd, and nothing has been taken since */
     void (*take)(struct post *self, struct post_item *item);
 };
 
@@ -35,3 +36,6 @@ void post_join(struct post *p, struct loop *l);
 
 /* From any thread. false: it is closed, the item stays the caller's. */
 bool post_put(struct post *p, struct post_item *item);
+/* The same, for what is in no hurry: it is taken with what is put next, or after post_tell. */
+bool post_put_later(struct post *p, struct post_item *item);
+void post_tell(struct post *p);

@@ -19,6 +19,13 @@ bool filesystem_post(struct filesystem *fs, struct message *m) {
     return false;
 }
 
+bool filesystem_post_later(struct filesystem *fs, struct message *m) {
+    if (post_put_later(&fs->post, &m->post))
+        return true;
+    free(m);
+    return false;
+}
+
 static void on_forget(struct pages *p, uint64_t node) {
     filesystem_forget(container_of(p, struct filesystem, pages), node);
 }
@@ -156,7 +163,7 @@ free_fs:
 int filesystem_attach(struct filesystem *fs, struct loop *l, struct fault *f) {
     if (post_open(&fs->post, l, asking_take, f) < 0)
         return -1;
-    if (kernel_start(&fs->kernel, fs->device, &fs->spares, known_ask, f) < 0)
+    if (kernel_start(&fs->kernel, fs->device, &fs->spares, known_ask, known_idle, f) < 0)
         goto close_post;
     if (door_open(fs->door, f) < 0)
         goto stop_kernel;

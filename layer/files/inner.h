@@ -68,6 +68,8 @@ struct filesystem {
 struct message *filesystem_own(struct filesystem *fs, uint32_t opcode, uint64_t node, size_t body);
 /* Takes it. From any thread. false: there is nobody to take it any more, and it is freed. */
 bool filesystem_post(struct filesystem *fs, struct message *m);
+/* The same for what nobody waits for: it goes with what is posted next, so that no thread is woken for it alone. */
+bool filesystem_post_later(struct filesystem *fs, struct message *m);
 void filesystem_forget(struct filesystem *fs, uint64_t node);
 void filesystem_release(struct filesystem *fs, uint64_t node, uint64_t handle);
 bool filesystem_is_there(const struct filesystem *fs); /* a channel */
@@ -80,8 +82,9 @@ static inline bool asked_is_own(uint64_t unique) {
     return unique & FILESYSTEM_OWN;
 }
 
-/* known.c; the first two on the kernel's reading thread */
+/* known.c; the first three on the kernel's reading thread */
 void known_ask(struct kernel *k, struct message *m);
+void known_idle(struct kernel *k);
 struct message *known_read(struct runs *r, uint64_t node, const struct fuse_read_in *in);
 void known_give(struct filesystem *fs, const struct runs_answer *a,
                 bool here); /* cut from what came ahead */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { BACKGROUND = 64, STACK = 256 * 1024 };
@@ -116,16 +117,37 @@ static bool may_read(struct kernel *k) {
     return !ended;
 }
 
+static uint64_t now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+void kernel_later(struct kernel *k) {
+    if (!k->later)
+        k->later = now() + KERNEL_LATER;
+}
+
+/* Until there is a request, or what was put off is due. */
+static void wait_for_request(struct kernel *k) {
+    struct pollfd fds[] = {{.fd = k->device, .events = POLLIN}, {.fd = k->stop, .events = POLLIN}};
+    uint64_t t = k->later ? now() : 0;
+    int left = !k->later ? -1 : t < k->later ? (int)((k->later - t) / 1000000 + 1) : 0;
+    if (poll(fds, 2, left) != 0 && left != 0)
+        return;
+    k->later = 0;
+    k->idle(k);
+}
+
 static void *read_requests(void *arg) {
     struct kernel *k = arg;
     thread_gives_way();
-    struct pollfd fds[] = {{.fd = k->device, .events = POLLIN}, {.fd = k->stop, .events = POLLIN}};
     while (may_read(k)) {
         ssize_t n = read(k->device, k->room, FILES_MESSAGE);
         if (n >= 0)
             hand_on(k, (size_t)n);
         else if (errno == EAGAIN)
-            poll(fds, 2, -1);
+            wait_for_request(k);
         else if (errno != EINTR && errno != ENOENT) /* ENOENT: it was taken back meanwhile */
             break;                                  /* ENODEV: the mount is gone */
     }
@@ -143,8 +165,9 @@ static void end(struct kernel *k) {
 }
 
 int kernel_start(struct kernel *k, int device, struct spares *spares,
-                 void (*ask)(struct kernel *, struct message *), struct fault *f) {
-    *k = (struct kernel){.device = device, .ask = ask};
+                 void (*ask)(struct kernel *, struct message *), void (*idle)(struct kernel *),
+                 struct fault *f) {
+    *k = (struct kernel){.device = device, .ask = ask, .idle = idle};
     pthread_mutex_init(&k->lock, NULL);
     pthread_cond_init(&k->changed, NULL);
     k->stop = eventfd(0, EFD_CLOEXEC);

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define KERNEL_LATER (50ull * 1000 * 1000) /* ns */
+
 struct kernel {
     int device, stop; /* an eventfd */
     uint8_t *room;    /* for one request; the reading thread's */
@@ -20,13 +22,20 @@ struct kernel {
     bool ended;
     /* On the reading thread: takes a request. */
     void (*ask)(struct kernel *k, struct message *request);
+    /* On the reading thread: what kernel_later said is due. */
+    void (*idle)(struct kernel *k);
+    uint64_t later; /* ns: when it is; 0: nothing is. The reading thread's */
 };
 
 /* `device` stays the caller's, until kernel_stop has returned. 0, or -1: nothing runs. */
 int kernel_start(struct kernel *k, int device, struct spares *spares,
-                 void (*ask)(struct kernel *, struct message *), struct fault *f);
+                 void (*ask)(struct kernel *, struct message *), void (*idle)(struct kernel *),
+                 struct fault *f);
 /* Joins its threads; kernel_answer drops what it is given from now on. Not on the loop's thread. */
 void kernel_stop(struct kernel *k);
+
+/* On the reading thread: `idle` is called in KERNEL_LATER, if not before for what was put off before. */
+void kernel_later(struct kernel *k);
 
 /* Takes the answer: a fuse_out_header first, its len and error such that the kernel ends the request. Any thread. */
 void kernel_answer(struct kernel *k, struct message *answer);

@@ -2,6 +2,7 @@
 #include "layer/files/inner.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -139,6 +140,27 @@ static bool claimed(struct filesystem *fs, const struct message *m) {
     return true;
 }
 
+/* A RELEASE of what was opened to be read, which nobody at the target waits for either: it goes with what is asked next, as that of
+ * one small file with the next one's WALK, or a moment later. */
+static bool is_in_no_hurry(const struct message *m) {
+    const struct fuse_in_header *head = asked_head(m);
+    const struct fuse_release_in *in = (const void *)(head + 1);
+    return head->opcode == FUSE_RELEASEDIR ||
+           (head->opcode == FUSE_RELEASE && m->len >= sizeof *head + sizeof *in &&
+            (in->flags & O_ACCMODE) == O_RDONLY);
+}
+
+static bool post_when_due(struct filesystem *fs, struct message *m) {
+    if (!is_in_no_hurry(m))
+        return filesystem_post(fs, m);
+    kernel_later(&fs->kernel);
+    return filesystem_post_later(fs, m);
+}
+
+void known_idle(struct kernel *k) {
+    post_tell(&container_of(k, struct filesystem, kernel)->post);
+}
+
 void known_ask(struct kernel *k, struct message *m) {
     struct filesystem *fs = container_of(k, struct filesystem, kernel);
     uint64_t unique = asked_head(m)->unique;
@@ -161,7 +183,7 @@ void known_ask(struct kernel *k, struct message *m) {
         known_count(fs, asked_head(m)->opcode, asked_head(m)->nodeid, known);
         free(m);
         kernel_answer(k, known);
-    } else if (!filesystem_post(fs, m) && awaits) {
+    } else if (!post_when_due(fs, m) && awaits) {
         kernel_error(k, unique, -ENOTCONN);
     }
 }

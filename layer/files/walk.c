@@ -119,7 +119,7 @@ static void forget_all(struct forgotten *f) {
         return; /* the agent remembers them for as long as the channel lives */
     memcpy(m->data + sizeof(struct fuse_in_header), &in, sizeof in);
     memcpy(m->data + sizeof(struct fuse_in_header) + sizeof in, f->all, n);
-    filesystem_post(f->fs, m);
+    filesystem_post_later(f->fs, m); /* the next walk's takes it along */
 }
 
 static void forget(struct forgotten *f, uint64_t node) {

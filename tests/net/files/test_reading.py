@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,14 @@ def test_a_small_file_costs_one_round_trip(files: Files, target: Target) -> None
         (target.root / name[1:]).write_text("small")
         asked.append(files.asked(partial(deed, name)))
     assert min(asked) <= 2  # WALK, and the RELEASE that nobody waits for
+
+
+def test_what_was_closed_is_released_though_nobody_asks_on(files: Files) -> None:
+    fd = files.door.open("/etc/hosts")
+    wait_until(lambda: files.asked(lambda: time.sleep(0.1)) == 0, 5)  # those of before are out
+    before = files.tell("counters")["asked"]
+    os.close(fd)
+    wait_until(lambda: files.tell("counters")["asked"] == before + 1, 5)
 
 
 def test_through_links_too_and_again_for_what_is_known(files: Files) -> None:
@@ -295,8 +304,6 @@ def test_nothing_can_be_changed(door: Door) -> None:
 
 def wait_until(true: object, seconds: float) -> None:
     """The cache's own time is the fact tested: asked again until it is over."""
-    import time
-
     deadline = time.monotonic() + seconds
     while not true():  # type: ignore[operator]
         assert time.monotonic() < deadline
