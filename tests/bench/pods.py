@@ -146,7 +146,7 @@ def window() -> int:
 
 def starts(stage: Stage, options: argparse.Namespace) -> list[Figure]:
     """Seconds to the command's first line, with installed agents and with one made for the session."""
-    environment = stage.kubectl.environment()
+    environment = start.installed(stage.kubectl.environment())
     target = ["-q", "-n", stage.namespace, "--target", "deploy/cart"]
     image = ["--agent", "job", "--agent-namespace", stage.namespace, "--agent-image", stage.agent]
     installed = [start.MIRROR_RUN, *target, "--agent", "daemonset", "--", "echo", "first"]
