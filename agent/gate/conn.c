@@ -100,6 +100,7 @@ static struct conn *make(struct port *port, const struct door_caller *caller) {
     c->relay = (struct relay){.desk = &g->desk, .over = over};
     c->relay.end[CLIENT].io.fd = caller->fd;
     c->relay.end[OTHER].io.fd = -1;
+    c->relay.end[OTHER].sized = true; /* conn_target.c */
     c->next = g->conns;
     c->link = &g->conns;
     if (c->next)

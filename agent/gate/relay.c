@@ -134,6 +134,9 @@ static bool read_end(struct relay *r, struct relay_end *from) {
             break;
         if (!to->pipe && !to->broken && !to->out.len)
             to->pipe = splice_take(r->desk->pipes);
+        if (to->pipe && !from->sized && !from->pair)
+            splice_from(from->io.fd);
+        from->sized |= to->pipe != NULL;
     }
     if (to->pipe && !to->pipe->len) /* it has come to a pause; others may have the pipe */
         drop_pipe(r, to);

@@ -29,6 +29,7 @@ struct relay_end {
     struct loop_fd io;        /* `fd` is set by the owner, and closed by it */
     struct splice_pipe *pipe; /* through which it gets what comes in whole buffers; or NULL */
     struct backlog out;       /* for this end, not taken yet */
+    bool sized;               /* how much may lie in its socket is settled; else splice_from() */
     bool pair;                /* one end of a socket pair: gone without a word is broken, not EOF */
     bool eof;                 /* it has said EOF */
     bool ended;               /* of a pair: that it ends in order was said */

@@ -3,8 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
+
+#define NEAR        200 /* us: in so long less comes than NEAR_BUFFER, at 40 Gbit/s */
+#define NEAR_BUFFER (1024 * 1024)
 
 static void destroy(struct splice_pipe *p) {
     close(p->in);
@@ -70,4 +76,15 @@ int splice_drain(struct splice_pipe *p, int to) {
         p->len -= (size_t)n;
     }
     return 0;
+}
+
+void splice_from(int from) {
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    static const int room = NEAR_BUFFER;
+    if (getsockopt(from, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 || info.tcpi_min_rtt == 0 ||
+        info.tcpi_min_rtt > NEAR)
+        return;
+    /*privileged CAP_NET_ADMIN: SO_RCVBUFFORCE; net.core.rmem_max may be less. */
+    setsockopt(from, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
 }
