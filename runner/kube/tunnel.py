@@ -121,6 +121,8 @@ class Leg(asyncio.Protocol):
         self._tunnel = tunnel
         self._near: asyncio.Transport | None = None
         self._far: asyncio.Transport | None = None
+        self._early = b""
+        """What came before the agent was reached: one read of asyncio's at most, since the next is not asked for."""
         self._task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -140,8 +142,11 @@ class Leg(asyncio.Protocol):
             self._far = await self._tunnel.dial(_FarSide(self))
             if near.is_closing():
                 self._far.abort()
-            else:
-                near.resume_reading()
+                return
+            if self._early:
+                self._pass_on(self._early)
+                self._early = b""
+            near.resume_reading()
         except (KubeError, Refusal, OSError) as error:
             self._tunnel.failed(str(error))
             near.close()
@@ -162,8 +167,18 @@ class Leg(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._far is not None:
-            self._tunnel.up += len(data)
-            self._far.write(data)
+            self._pass_on(data)
+        elif self._near is not None:
+            # asyncio of 3.11.2, Debian 12's, forgets a pause that connection_made asks for, and takes it for made: only
+            # after a resume is it made. 3.11.7 heeds it.
+            self._early += data
+            self._near.resume_reading()
+            self._near.pause_reading()
+
+    def _pass_on(self, data: bytes) -> None:
+        assert self._far is not None
+        self._tunnel.up += len(data)
+        self._far.write(data)
 
     def pause_writing(self) -> None:
         if self._far is not None:
