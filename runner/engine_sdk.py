@@ -1,6 +1,7 @@
 """The Docker SDK: the client of one engine, or why there is none; its errors as ours; whose account docker has.
 
-The only file that imports it (100 ms: it is imported when an engine is needed, so that --help is quick).
+The only file that imports it, but for what reads -p (100 ms: it is imported when an engine is needed, so that --help
+is quick).
 """
 
 from __future__ import annotations

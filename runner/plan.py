@@ -10,10 +10,9 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
 from typing import Any
 
-from runner import VERSION, ports
+from runner import VERSION, docker_words, ports
 from runner.config import Caller, RunOptions
 from runner.errors import Refusal
 from runner.files import asked
@@ -192,7 +191,7 @@ def bridge(
         "ExposedPorts": exposed,
         "HostConfig": {
             "AutoRemove": True,
-            "NetworkMode": network(options),
+            "NetworkMode": docker_words.network(options),
             "PortBindings": bindings,
             "CapDrop": ["ALL"],
             "CapAdd": BRIDGE_CAPABILITIES + BRIDGE_FILES_CAPABILITIES * serves_files(options),
@@ -222,7 +221,7 @@ def app(
         "Image": image,
         "Entrypoint": [INIT],
         "User": "0:0",
-        "Labels": marks.of("app") | _labels(options.labels),
+        "Labels": marks.of("app") | docker_words.labels(options.labels),
         "Tty": carried.terminal,
         "OpenStdin": carried.stdin,
         "StdinOnce": carried.stdin,
@@ -234,38 +233,15 @@ def app(
         "HostConfig": {
             "AutoRemove": True,
             "NetworkMode": f"container:{bridge_name}",
-            "Binds": [_bind(volume, caller) for volume in options.volumes],
+            "Binds": [docker_words.bind(volume, caller) for volume in options.volumes],
             "Mounts": mounts,
-            "Memory": _octets(options.memory),
+            "Memory": docker_words.octets(options.memory),
             "NanoCpus": round(options.cpus * 1e9),
             "CapAdd": list(options.cap_add),
             # What the app prints is its caller's: no copy of it on the engine's disk.
             "LogConfig": {"Type": "none"},
         },
     }
-
-
-def understood(options: RunOptions, caller: Caller) -> None:
-    """Refusal for an option of docker's that says nothing: before anything is looked for or made."""
-    ports.published(options.publish)
-    ports.mapped(options.map_ports)
-    network(options)
-    _octets(options.memory)
-    for volume in options.volumes:
-        _bind(volume, caller)
-    for host in options.add_hosts:
-        _host(host)
-
-
-def network(options: RunOptions) -> str:
-    """Docker's network mode of the bridge."""
-    named = options.network or ("bridge" if options.publish else "none")
-    if named == "host" or named.startswith("container:"):
-        raise Refusal(
-            f"--network {named}: the app has the target's network; another one may only be added to it",
-            "name a network of `docker network ls`, or leave the option out",
-        )
-    return named
 
 
 def working_directory(
@@ -295,7 +271,7 @@ def command(options: RunOptions, config: Json) -> tuple[str, ...]:
 
 def with_hosts(identity: Identity, options: RunOptions) -> Identity:
     """The target's identity, with what --hostname and --add-host change of it."""
-    lines = [_host(text) for text in options.add_hosts]
+    lines = [docker_words.host(text) for text in options.add_hosts]
     own = identity.hosts if identity.hosts.endswith(b"\n") or not identity.hosts else identity.hosts + b"\n"
     return Identity(
         hostname=options.hostname or identity.hostname,
@@ -303,46 +279,6 @@ def with_hosts(identity: Identity, options: RunOptions) -> Identity:
         hosts=own + b"".join(lines),
         resolv_conf=identity.resolv_conf,
     )
-
-
-def _host(text: str) -> bytes:
-    """--add-host, as a line of /etc/hosts."""
-    host, found, address = text.partition("=" if "=" in text and ":" not in text.partition("=")[0] else ":")
-    if not (host and found and address):
-        raise Refusal(
-            f"--add-host {text}: no host and address", "write HOST:IP, for example db.example:198.51.100.7"
-        )
-    return f"{address.strip('[]')}\t{host}\n".encode()
-
-
-def _labels(texts: Sequence[str]) -> dict[str, str]:
-    split = (text.partition("=") for text in texts)
-    return {name: value for name, _, value in split}
-
-
-def _bind(volume: str, caller: Caller) -> str:
-    """docker's -v, with a relative source made absolute as docker's client does."""
-    source, colon, rest = volume.partition(":")
-    if not colon:
-        raise Refusal(
-            f"-v {volume}: no source and destination", "write SOURCE:DESTINATION[:ro], as for docker"
-        )
-    if source.startswith((".", "~")):
-        source = os.path.normpath(caller.cwd / os.path.expanduser(source))
-    return f"{source}:{rest}"
-
-
-def _octets(text: str) -> int:
-    """docker's sizes: a number and b, k, m, g."""
-    if not text:
-        return 0
-    number, unit = text.lower().rstrip("b"), 1
-    if number and number[-1] in "kmgt":
-        number, unit = number[:-1], 1024 ** (1 + "kmgt".index(number[-1]))
-    try:
-        return int(float(number) * unit)
-    except ValueError:
-        raise Refusal(f"--memory {text}: no size", "write a number and a unit, for example 512m") from None
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from runner import (
     app_image,
     config,
     contexts,
+    docker_words,
     environ,
     images,
     pair,
@@ -174,7 +175,7 @@ class Session:
         """What says nothing is refused before anything is looked for."""
         options = self.options
         stealing.wish(options)
-        plan.understood(options, self.caller)
+        docker_words.understood(options, self.caller)
         self.given = environ.given(options.env, options.env_files, self.caller.environ)
 
     # --- make: containers and links, as much of it at once as can be -----------------------------------------------
