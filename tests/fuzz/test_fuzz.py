@@ -19,10 +19,10 @@ FEWER = {
 }
 """Whole connections between four sessions of nghttp2 in each run; a file system made for each."""
 
-NAMES = [
-    pytest.param(name, marks=[pytest.mark.slow] if name.endswith(".c") else []) for name in run.fuzzers()
-]
-"""Those in C are compiled with sanitizers first, all of native's files each."""
+OF_C = (pytest.mark.slow, pytest.mark.timeout(400))
+"""Compiled with sanitizers first, all of native's files each: minutes where others are busy."""
+
+NAMES = [pytest.param(name, marks=OF_C if name.endswith(".c") else ()) for name in run.fuzzers()]
 
 
 @pytest.mark.parametrize("name", NAMES)

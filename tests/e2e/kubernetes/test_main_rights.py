@@ -14,7 +14,9 @@ import pytest
 from runner.kube.install_manifests import AGENT
 from tests.cluster.kubectl import Kubectl
 from tests.cluster.users import Rule
-from tests.e2e.docker.stealing import APP
+from tests.e2e.docker.scene import MIRROR_RUN
+from tests.e2e.docker.stealing import APP, Held
+from tests.e2e.docker.test_steal import SLOW
 
 from .installation import AGENTS, Standing
 from .scene import ROLE, Images, Scene
@@ -182,6 +184,27 @@ def test_what_is_stolen_keeps_to_the_policy_too(scene: Scene, user: Callable[...
     assert float(seconds) >= (VALUE - RATE / 8) / RATE
 
 
+READS = """
+import hashlib, time
+began = time.monotonic()
+octets = open("/srv/large", "rb").read()
+print(time.monotonic() - began, hashlib.sha256(octets).hexdigest())
+"""
+
+
+def test_what_is_read_of_files_keeps_to_the_policy_too(scene: Scene, user: Callable[..., Kubectl]) -> None:
+    dev = user("dev", {scene.namespace: "mirror-run-develop"}, CONNECT)
+    make = f"head -c {VALUE} /dev/urandom > /srv/large && sha256sum /srv/large"
+    digest = scene.inside(scene.names("cart")[0], "sh", "-c", make).split()[0]
+    scene.kubectl(*PATCH, json.dumps({"spec": {"bytesPerSecond": RATE}}))
+    try:
+        seconds, seen = scene.run("deploy/cart", "python3", "-c", READS, user=dev).split()[-2:]
+    finally:
+        scene.kubectl(*PATCH, json.dumps({"spec": {"bytesPerSecond": 0}}))
+    assert seen == digest
+    assert float(seconds) >= (VALUE - RATE / 8) / RATE
+
+
 def ended(scene: Scene, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """An agent's line about a session of this namespace; it is written after the runner was told goodbye."""
     deadline = time.monotonic() + 20
@@ -222,6 +245,31 @@ def test_agents_that_are_replaced_take_the_run_up(scene: Scene, user: Callable[.
         time.sleep(0.2)
     assert run.process.poll() is None
     assert len(scene.kubectl.items("get", "mirrorsessions", "-n", scene.namespace)) == 1
+
+
+def test_who_drains_is_named_by_ps_and_by_doctor(scene: Scene, user: Callable[..., Kubectl]) -> None:
+    """A client in the midst of a request outlives the session: an agent that goes on serves it still."""
+    tia = user("tia", {scene.namespace: "mirror-run-full"}, CONNECT)
+
+    def listed(command: str) -> str:
+        words = [str(MIRROR_RUN), command, "-n", scene.namespace]
+        done = subprocess.run(words, env=scene.kubectl.environment(), capture_output=True, text=True, check=False)
+        return done.stderr + done.stdout
+
+    options = ("--steal", "--http-header", "^x-user: ada$")
+    run = scene.start("deploy/cart", "python3", "-c", APP, "tia", options=options, user=tia, stdin=subprocess.PIPE)
+    run.said("stealing 8080")
+    into = scene.kubectl.command("-n", scene.namespace, "exec", "-i", "client", "--")
+    with Held(into, SLOW.replace('"target"', '"cart"')) as held:
+        assert held.ask() == "begun\n"
+        run.end()
+        words = "connections that clients began while tia stole from deploy/cart still go through the agent"
+        scene.until(lambda event: words in event["message"], "events", "--field-selector", "reason=MirrorSessionDrains")
+        assert words in listed("ps")
+        assert f"draining: pod/{scene.names('cart')[0]}: {words}" in listed("doctor")
+        assert held.ask("end") == "the target answers\n"
+    scene.until(lambda _: True, "events", "--field-selector", "reason=MirrorSessionDrained")
+    assert words not in listed("ps")
 
 
 def test_who_may_steal(scene: Scene, user: Callable[..., Kubectl]) -> None:
