@@ -302,6 +302,8 @@ static void link_add(void *arg) {
     }
     session_unlink(s);
     c->result = -1;
+    if (c->engine->beside)
+        mux_wide(c->fd);
     s->mux = mux_new(c->engine->loop, c->fd, false, &mux_ops, s, c->fault);
     if (!s->mux)
         return;
@@ -368,6 +370,8 @@ static void link_resume(void *arg) {
         close(c->fd);
         return;
     }
+    if (c->engine->beside)
+        mux_wide(c->fd);
     c->result = mux_resume(s->mux, c->fd, c->received, c->fault);
     s->cut = c->result != 0;
     gates_session(s);

@@ -324,6 +324,13 @@ static void ready(struct loop_fd *h, uint32_t events) {
 
 /* --- life ----------------------------------------------------------------------------------------------------------- */
 
+void mux_wide(int fd) {
+    int domain = 0, room = MUX_WIDE;
+    socklen_t len = sizeof domain;
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX)
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room); /* no more than wmem_max */
+}
+
 int mux_socket(struct mux *m, int fd, struct fault *f) {
     int flags = fcntl(fd, F_GETFL);
     if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)

@@ -35,6 +35,7 @@
 #define MUX_FRAME_MAX  (65536 + 128)
 #define MUX_QUEUE      (1024 * 1024)
 #define MUX_GRANT_STEP (256 * 1024)
+#define MUX_WIDE       (1024 * 1024)
 
 /* Of a link that is kept: what the peer has not acknowledged before no channel has room; after how many octets, or how much
  * time (ns), it is acknowledged; and the silence (ns) that is a cut: three acknowledgements missing. */
@@ -110,6 +111,9 @@ struct mux_ops {
 /* Takes `fd` (made non-blocking; closed by mux_free, also on failure). `odd`: this side's channels are odd (the bridge). */
 struct mux *mux_new(struct loop *l, int fd, bool odd, const struct mux_ops *ops, void *owner,
                     struct fault *f);
+/* For a link on which nobody waits by the microsecond: more may lie in its socket at a time (MUX_WIDE), so that its two ends take turns
+ * less often. A Unix socket alone: TCP finds by itself what its way holds, unless it is told. */
+void mux_wide(int fd);
 /* Resets what is still open (ops->reset, ENETRESET), sends nothing more, closes. `gone` is not called. */
 void mux_free(struct mux *m);
 

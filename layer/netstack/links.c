@@ -120,6 +120,8 @@ static void do_link_add(void *arg) {
         return;
     }
     l->set = s;
+    if (s == &s->ns->filing)
+        mux_wide(c->fd);
     l->mux = mux_new(s->loop, c->fd, true, &link_ops, l, c->f);
     if (!l->mux || (c->keeps && mux_keep(l->mux, c->f) < 0)) {
         mux_free(l->mux);
@@ -179,6 +181,8 @@ static void do_link_resume(void *arg) {
     struct link *l = link_kept(c);
     if (!l)
         return;
+    if (c->set == &l->set->ns->filing)
+        mux_wide(c->fd);
     c->result = mux_resume(l->mux, c->fd, c->received, c->f);
     c->fd = -1;
 }

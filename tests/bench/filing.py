@@ -103,7 +103,7 @@ def ours(root: Path, host: Space, runs: Runs) -> None:
         calls(given, OURS, runs)
         small(given, runs, "small", SMALLS)
         many(given, OURS, runs)
-        beside(given, runs)
+        beside(root, given, runs)
 
 
 def nearer(root: Path, host: Space, runs: Runs) -> None:
@@ -155,23 +155,34 @@ def many(given: Given, name: str, runs: Runs) -> None:
     runs[name, "import"].append(float(given.run(*words)))
 
 
-def beside(given: Mirrored, runs: Runs) -> None:
-    """Round trips through the tunnel without and with files that are read at full speed. Who reads gives way to
-    whoever else can run (nice 19): measured is what the files' way costs the packets', not what a program costs that
-    does nothing but read.
+def beside(root: Path, given: Mirrored, runs: Runs) -> None:
+    """Round trips through the tunnel without and with files that are read at full speed; and beside as many readers of
+    this machine's own files, which is what the scheduler makes of them. Who reads gives way to whoever else can run
+    (nice 19): measured is what the files' way costs the packets', not what a program costs that does nothing but read.
     """
     assert given.session is not None
+    app = given.session.app
     with machine.awake():
-        runs[OURS, "p99 without"].append(load(given.session.app, "rtt", SERVER, str(PORT), str(TRIPS))[1])
-        paths = [f"{given.path}/beside/{number}" for number in range(files_stage.BESIDE)]
-        words = [*given.words, "nice", "-n", "19", str(files_stage.load_program()), "beside", *paths]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as readers:
-            runs[OURS, "p99 beside"].append(load(given.session.app, "rtt", SERVER, str(PORT), str(TRIPS))[1])
-            readers.terminate()
-            seconds, octets = map(float, readers.communicate()[0].split())
+        runs[OURS, "p99 without"].append(load(app, "rtt", SERVER, str(PORT), str(TRIPS))[1])
+        for name, tree in ((ITSELF, Given(str(root / "srv"))), (OURS, given)):
+            with reading(tree) as rate:
+                runs[name, "p99 beside"].append(load(app, "rtt", SERVER, str(PORT), str(TRIPS))[1])
+            runs[name, "beside"] += rate
+
+
+@contextlib.contextmanager
+def reading(given: Given) -> Iterator[list[float]]:
+    """Files are read meanwhile; then holds the MB/s."""
+    paths = [f"{given.path}/beside/{number}" for number in range(files_stage.BESIDE)]
+    words = [*given.words, "nice", "-n", "19", str(files_stage.load_program()), "beside", *paths]
+    rate: list[float] = []
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as readers:
+        yield rate
+        readers.terminate()
+        seconds, octets = map(float, readers.communicate()[0].split())
     if not octets:
         raise RuntimeError("nothing was read beside the packets")
-    runs[OURS, "beside"].append(octets / seconds / 1e6)
+    rate.append(octets / seconds / 1e6)
 
 
 @contextlib.contextmanager
@@ -285,6 +296,8 @@ def table(runs: Runs) -> list[Figure]:
     add(OURS, "p99 without", "files, a packet's p99 with none read", "µs", "less")
     without = median(OURS, "p99 without")
     title = "files, a packet's p99 while 8 are read"
+    add(ITSELF, "p99 beside", title, "µs", "less")
     add(OURS, "p99 beside", title, "µs", "less", against="without", baseline=without, reach="<= 2")
-    add(OURS, "beside", "files, 8 that are read at once", "MB/s")
+    for name in (ITSELF, OURS):
+        add(name, "beside", "files, 8 that are read at once", "MB/s")
     return made
