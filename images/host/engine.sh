@@ -68,7 +68,10 @@ up() {
         say "no engine answers, and only root on Linux can start one here: start Docker and try again"
         exit 1
     }
-    mkdir -p "$state"
+    mkdir -p "$state" 2>/dev/null || {
+        say "$state cannot be made: name a folder that can, by XDG_CACHE_HOME"
+        exit 1
+    }
     if [ -d /run/systemd/system ]; then
         if [ ! -e "$configuration" ]; then # before the package, whose installation starts the engine
             mkdir -p "${configuration%/*}"

@@ -60,7 +60,12 @@ class ClusterError(Exception):
 @contextmanager
 def locked() -> Iterator[None]:
     """One at a time may start or stop it."""
-    CACHE.mkdir(parents=True, exist_ok=True)
+    try:
+        CACHE.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ClusterError(
+            f"{CACHE} cannot be made ({error.strerror}): name a folder that can, by XDG_CACHE_HOME"
+        ) from error
     with (CACHE / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
