@@ -56,6 +56,11 @@ which rule decides. Patterns are Python's without what needs a second look at th
 references to groups, word boundaries.
 """
 
+SPAWNS = """\
+posix_spawn's addopen and addchdir_np take the target's paths; what they mean is decided when they are called. wordexp
+finds the target's names, but not by what a variable's value has of `* ? [`.
+"""
+
 SOCKETS = """\
 A Unix socket whose path is the target's (a database's, an engine's, a log's) is connected to from inside the target, as
 its process, and only where the session may go out from the target at all: streams and packets (SOCK_SEQPACKET, 208 KiB
@@ -99,6 +104,7 @@ def page() -> str:
         "Programs of the target's are run where one of your own rules names their path: with the loader and the"
         " libraries of the\ncontainer. Else the container's own is meant, and where it has none, it is EACCES.\n"
     )
+    parts.append(SPAWNS)
     parts.append(SOCKETS)
     parts.append(
         "inotify(7) says what becomes of the target's files within a second or so: made, written, renamed, removed, and"

@@ -53,7 +53,7 @@ static bool holds_made(const struct place *p, int flags) {
     return fd >= 0;
 }
 
-static enum route find(struct place *p, int dirfd, const char *path, int flags) {
+enum route open_find(struct place *p, int dirfd, const char *path, int flags) {
     enum route route = place_find(p, dirfd, path, intent_of(flags));
     if (route == ROUTE_FAILED && errno == ENOENT && flags & O_CREAT)
         route = place_find(p, dirfd, path, MAKES);
@@ -62,7 +62,7 @@ static enum route find(struct place *p, int dirfd, const char *path, int flags) 
 
 int open_by_rules(int dirfd, const char *path, int flags, mode_t mode) {
     struct place p;
-    switch (find(&p, dirfd, path, flags)) {
+    switch (open_find(&p, dirfd, path, flags)) {
     case ROUTE_OWN:
         return OWN((int)raw(SYS_openat, dirfd, path, flags, mode));
     case ROUTE_HERE:
@@ -77,7 +77,7 @@ int open_by_rules(int dirfd, const char *path, int flags, mode_t mode) {
 
 int open_of_target(const char *path, int flags, mode_t mode) {
     struct place p;
-    switch (find(&p, AT_FDCWD, path, flags)) {
+    switch (open_find(&p, AT_FDCWD, path, flags)) {
     case ROUTE_OWN:
         return OPEN_NOT_OURS;
     case ROUTE_HERE:

@@ -1,4 +1,5 @@
 /* posix_spawn(3), whose libc runs a program by a call of its own: what is the target's is given to it as a descriptor's name. */
+#include "actions.h"
 #include "exec.h"
 #include "hook.h"
 #include "listener.h"
@@ -24,7 +25,7 @@ static int high(int fd) {
     return moved;
 }
 
-/* --- programs without a layer: the child has the filter of the thread that starts it, so that is one of its own ------------- */
+/* --- the child has the filter, and the descriptors, of the thread that starts it: where it needs some, that is one of its own - */
 
 typedef int spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
                   const posix_spawnattr_t *how, char *const *arguments, char *const *environment);
@@ -41,6 +42,8 @@ struct beside {
 
 static void *run_beside(void *arg) {
     struct beside *b = arg;
+    if (actions_are_used())
+        actions_prepare();
     listener_before(AT_FDCWD, b->program, b->environment);
     b->error = b->spawn(b->pid, b->path, b->actions, b->how, b->arguments, b->environment);
     return NULL;
@@ -52,7 +55,8 @@ static int spawned(spawn *real, pid_t *pid, const char *path, const char *progra
                    char *const *arguments, char *const *environment) {
     struct beside b = {real, pid, path, program, actions, how, arguments, environment, 0};
     pthread_t thread;
-    bool wanted = place_active() && listener_wanted(AT_FDCWD, program, environment);
+    bool wanted = place_active() && ((actions && actions_are_used()) ||
+                                     listener_wanted(AT_FDCWD, program, environment));
     __typeof__(&pthread_create) create = wanted ? real_symbol("pthread_create") : NULL;
     __typeof__(&pthread_join) join = wanted ? real_symbol("pthread_join") : NULL;
     if (!create || !join || create(&thread, NULL, run_beside, &b) != 0)

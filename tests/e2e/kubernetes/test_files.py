@@ -122,11 +122,10 @@ def options(scene: Scene, kind: str) -> tuple[str, ...]:
     return ("--agent", kind, *(() if kind == "daemonset" else ("--agent-image", scene.images.agent)))
 
 
-def begun(scene: Scene, script: str) -> dict[str, Run]:
+def begun(scene: Scene, script: str, *by: str) -> dict[str, Run]:
     """One app for each kind of agent, at once."""
-    return {
-        kind: scene.start(f"pod/{POD}", "python3", "-c", script, options=options(scene, kind)) for kind in KINDS
-    }
+    command = (*(by or ("python3", "-c")), script)
+    return {kind: scene.start(f"pod/{POD}", *command, options=options(scene, kind)) for kind in KINDS}
 
 
 def ended(runs: dict[str, Run]) -> dict[str, str]:
@@ -164,6 +163,22 @@ def test_a_client_library_in_the_cluster(stage: Scene) -> None:
 def test_what_is_written_stays_here(stage: Scene) -> None:
     assert set(ended(begun(stage, WRITES)).values()) == {"of the app red, and more\n"}
     assert stage.inside(POD, "sh", "-c", "ls /scratch; cat /app/config/colour") == "mine\nred"
+
+
+STATIC = """cat /etc/creds/password; cat /app/config/colour; ls /etc/creds; find /srv/projected -type f | wc -l
+cd /app/config && pwd && cat colour; readlink ..data | grep -c .; cat /scratch/none || echo $?"""
+
+
+def test_programs_without_a_loader(stage: Scene) -> None:
+    """A static shell and its tools, and Go's server of a volume: as in the pod, with every kind of agent."""
+    there = stage.inside(POD, "busybox", "sh", "-c", STATIC)
+    assert there.startswith("firstredpassword\nuser\n")
+    go = ("/programs/files-go", "/srv/projected", "/token", "/deep/colour", "/nothing")
+    served = [line for line in stage.inside(POD, *go).splitlines() if line.startswith("/")]
+    assert len(served) == 3
+    run = f"busybox sh -c '{STATIC}'; {' '.join(go)} | grep ^/"
+    for kind, said in ended(begun(stage, run, "busybox", "sh", "-c")).items():
+        assert said == there + "".join(f"{line}\n" for line in served), kind
 
 
 WRITES_THERE = """

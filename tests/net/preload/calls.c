@@ -31,6 +31,9 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 #include <utime.h>
+#ifdef __GLIBC__
+#include <wordexp.h>
+#endif
 
 #ifndef __GLIBC__ /* musl 1.2.3 has no functions for these */
 #include "layer/preload/libc.h"
@@ -248,6 +251,27 @@ static void directories(void) {
         globfree(&g);
     }
 }
+
+#ifdef __GLIBC__
+static void words(void) {
+    const char *some[] = {"D/*",    "D/[ef]* D/nothing*",  "D/s?b/*/l*f",    "'D/*'",
+                          "D/\\*",  "\"D/[ef]*\" D/d*g",   "$V/l*",          "${V}/[!a-k]ub \"$V\"",
+                          "D/'e'*", "${W:-D/sub}/d* D/x[", "D/[ef]* 'D/x?'", "("};
+    setenv("V", dir, 1);
+    setenv("PWD", dir, 1);
+    wordexp_t all = {.we_offs = 2};
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        char text[4 * PATH_MAX] = "", *to = text;
+        for (const char *at = some[i]; *at; at++) /* D is the folder */
+            to = *at == 'D' ? stpcpy(to, dir) : (*to = *at, to[1] = '\0', to + 1);
+        int flags = WRDE_DOOFFS | WRDE_NOCMD | (i % 3 == 1 ? WRDE_APPEND : i ? WRDE_REUSE : 0);
+        SAY("wordexp", some[i], wordexp(text, &all, flags));
+        for (size_t j = 0; j < all.we_wordc; j++)
+            texts(" ", "", all.we_wordv[all.we_offs + j]);
+    }
+    wordfree(&all);
+}
+#endif
 
 static void streams(void) {
     const char *how[] = {"r", "re", "rb", "q"};
@@ -625,6 +649,58 @@ static void by_spawnp(const char *name) {
         _exit(WEXITSTATUS(status));
 }
 
+/* What it was started with: where it is, and what it reads. */
+static int looked(void) {
+    char cwd[PATH_MAX] = "", text[32] = "";
+    bool below = getcwd(cwd, sizeof cwd) && strncmp(cwd, dir, strlen(dir)) == 0;
+    printf("execed in %s: ", below ? cwd + strlen(dir) : "elsewhere");
+    long n = read(0, text, sizeof text - 1);
+    text[strcspn(text, "\n")] = '\0';
+    printf("%ld %s\n", n, text);
+    fflush(stdout);
+    return (int)(write(7, "spawned\n", 8) & 0xff);
+}
+
+static int acted(const char *path, int flags, const char *where, bool relative) {
+    posix_spawn_file_actions_t all;
+    pid_t child;
+    int status = -1;
+    char *arguments[] = {"zero", "look", dir, NULL};
+    posix_spawn_file_actions_init(&all);
+    posix_spawn_file_actions_addopen(&all, 0, in("sub/deep/leaf"), O_RDONLY, 0);
+    if (*path)
+        posix_spawn_file_actions_addopen(&all, flags ? 7 : 0, in(path), flags, 0640);
+    if (*where)
+        posix_spawn_file_actions_addchdir_np(&all, in(where));
+    if (relative)
+        posix_spawn_file_actions_addopen(&all, 0, "../file", O_RDONLY, 0);
+    fflush(stdout);
+    int error = posix_spawn(&child, "/proc/self/exe", &all, NULL, arguments, environ);
+    posix_spawn_file_actions_destroy(&all);
+    errno = error;
+    return error || waitpid(child, &status, 0) < 0 ? -1 : WEXITSTATUS(status);
+}
+
+static void actions(bool changes) {
+    const char *some[] = {"file",    "absolute", "outside",    "nothing",
+                          "no/file", "loop",     "sub/../link"};
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++)
+        SAY("posix_spawn addopen", some[i], acted(some[i], 0, "", false));
+    SAY("posix_spawn addchdir", "sub", acted("", 0, "sub", false));
+    SAY("posix_spawn addchdir", "absolutedir", acted("file", 0, "absolutedir", false));
+    SAY("posix_spawn addchdir", "file", acted("", 0, "file", false));
+    SAY("posix_spawn addchdir", "relative", acted("", 0, "sub", true));
+    if (!changes)
+        return;
+    for (int i = 0; i < 2; i++)
+        SAY("posix_spawn addopen", "made",
+            acted("by-spawn", O_WRONLY | O_CREAT | (i ? O_APPEND : O_TRUNC), "sub", false));
+    SAY("posix_spawn", "what was made", opened(open(in("by-spawn"), O_RDONLY)));
+    SAY("posix_spawn addopen", "exclusive",
+        acted("by-spawn", O_WRONLY | O_CREAT | O_EXCL, "", false));
+    SAY("open", "lowest", open(in("file"), O_RDONLY));
+}
+
 static void programs(void) {
     unsetenv("CALLS");
     const char *some[] = {"tool", "script", "absolutetool", "nothing", "file", "sub", "chain"};
@@ -775,12 +851,19 @@ int main(int argc, char **argv) {
         snprintf(dir, sizeof dir, "%s", argv[2]);
         return told(argc, argv);
     }
+    if (argc > 2 && strcmp(argv[1], "look") == 0) {
+        snprintf(dir, sizeof dir, "%s", argv[2]);
+        return looked();
+    }
     if (argc < 2 || !realpath(argv[1], dir))
         return 2;
     opens();
     stats();
     links();
     directories();
+#ifdef __GLIBC__
+    words();
+#endif
     streams();
     by_descriptor();
     working_directory();
@@ -794,6 +877,7 @@ int main(int argc, char **argv) {
     lowest_descriptors();
     sockets();
     programs();
+    actions(argc <= 2);
     if (argc > 2)
         return 0;
     makes();
