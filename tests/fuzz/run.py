@@ -12,10 +12,12 @@ build/fuzz/NAME, findings land beside them; the exit code is 1 if there was one.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -48,32 +50,36 @@ def fuzzers() -> list[str]:
     return sorted(path.name for path in HERE.glob("fuzz_*") if path.suffix in (".py", ".c"))
 
 
-def linked_with(source: Path) -> list[str]:
-    """Absolute paths of the C files that a C fuzzer asks for."""
+def linked_with(source: Path) -> tuple[list[str], list[str]]:
+    """Absolute paths of the C and C++ files that a C fuzzer asks for, and libraries."""
     named = re.search(r"Sources: ([^*]+?)(?:\.\s|\*/|\n \*\n|$)", source.read_text(encoding="utf-8"))
     if named is None:
         raise SystemExit(f"{source.name} does not say what it is linked with: 'Sources: native/span.c …'")
     found: list[str] = []
+    libraries: list[str] = []
     for word in named[1].replace("*", " ").split():
         if word in MADE_OF:
             found += [str(path) for pattern in MADE_OF[word] for path in sorted(ROOT.glob(pattern))]
-            found += [compiled_cxx(OUT), *HTTP_LIBRARIES]
+            found.append(str(ROOT / HTTP_CXX))
+            libraries = [*HTTP_LIBRARIES]
         else:
             found += native.sources() if word == "native" else [str(ROOT / word)]
-    return found
+    return list(dict.fromkeys(found)), libraries
 
 
-def compiled_cxx(out: Path) -> str:
-    """The one file of C++, as an object: clang takes no ``-std=gnu11`` beside it."""
+@cache
+def compiled(source: str, out: Path) -> str:
+    """An object in ``out``. Most files are linked into several fuzzers, and a process compiles each once."""
     out.mkdir(parents=True, exist_ok=True)
-    made = out / "pattern.o"
+    made = out / (os.path.relpath(source, ROOT).replace("/", "-") + ".o")
     sanitizers = [option.replace("=fuzzer,", "=fuzzer-no-link,") for option in SANITIZERS]
-    words = ["clang++", f"-I{ROOT}", *sanitizers, "-c", str(ROOT / HTTP_CXX), "-o", str(made)]
-    subprocess.run(words, check=True)
+    includes = [f"-I{ROOT}", *(f"-I{folder}" for folder in native.include_dirs())]
+    compiler = ["clang++"] if source.endswith(".cc") else ["clang", "-std=gnu11", *native.DEFINES]
+    subprocess.run([*compiler, *includes, *sanitizers, "-c", source, "-o", str(made)], check=True)
     return str(made)
 
 
-def command(name: str, out: Path = OUT) -> list[str]:
+def command(name: str, out: Path = OUT, objects: Path = OUT / "objects") -> list[str]:
     """The command line that runs a fuzzer, compiled first if it is in C; without libFuzzer's options and
     corpus.
     """
@@ -84,25 +90,20 @@ def command(name: str, out: Path = OUT) -> list[str]:
         raise SystemExit("C fuzzers need clang")
     out.mkdir(parents=True, exist_ok=True)
     program = out / source.stem
-    includes = [f"-I{ROOT}", *(f"-I{folder}" for folder in native.include_dirs())]
-    words = [
-        "clang",
-        "-std=gnu11",
-        *native.DEFINES,
-        *includes,
-        *SANITIZERS,
-        str(source),
-        *linked_with(source),
-    ]
-    subprocess.run([*words, "-lpthread", "-o", str(program)], check=True)
+    sources, libraries = linked_with(source)
+    parts = [compiled(path, objects) for path in (str(source), *sources)]
+    words = ["clang", *SANITIZERS, *parts, *libraries, "-lpthread", "-o", str(program)]
+    subprocess.run(words, check=True)
     return [str(program)]
 
 
-def run(name: str, *options: str, out: Path = OUT) -> subprocess.CompletedProcess[str]:
+def run(
+    name: str, *options: str, out: Path = OUT, objects: Path = OUT / "objects"
+) -> subprocess.CompletedProcess[str]:
     """One fuzzer to its end; what it said is in stderr."""
     corpus = out / f"corpus-{Path(name).stem}"
     corpus.mkdir(parents=True, exist_ok=True)
-    words = [*command(name, out), *options, f"-artifact_prefix={out}/", str(corpus)]
+    words = [*command(name, out, objects), *options, f"-artifact_prefix={out}/", str(corpus)]
     seeds = HERE / "seeds" / Path(name).stem  # what was found once
     words += [str(seeds)] if seeds.is_dir() else []
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -25,13 +25,19 @@ OF_C = (pytest.mark.slow, pytest.mark.timeout(400))
 NAMES = [pytest.param(name, marks=OF_C if name.endswith(".c") else ()) for name in run.fuzzers()]
 
 
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What most fuzzers are linked with, compiled by the first that asks."""
+    return tmp_path_factory.mktemp("objects")
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_a_short_run_finds_nothing(name: str, tmp_path: Path) -> None:
+def test_a_short_run_finds_nothing(name: str, tmp_path: Path, objects: Path) -> None:
     if name.endswith(".py") and importlib.util.find_spec("atheris") is None:
         pytest.skip("atheris has no wheel for this machine")
     if name.endswith(".c") and shutil.which("clang") is None:
         pytest.fail("clang is not installed: `images/host/install.sh test` does that")
     runs = FEWER.get(name, RUNS)
-    done = run.run(name, f"-runs={runs}", "-max_len=600", "-seed=1", out=tmp_path)
+    done = run.run(name, f"-runs={runs}", "-max_len=600", "-seed=1", out=tmp_path, objects=objects)
     assert done.returncode == 0, done.stderr[-4000:]
     assert f"Done {runs}" in done.stderr, done.stderr[-2000:]
