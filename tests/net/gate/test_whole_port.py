@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import re
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -118,6 +119,36 @@ def test_many_octets_both_ways_at_once(lab: Lab, gate: Start, whose: str) -> Non
                 job.result()
             for taken in got:
                 assert taken.result() == hashlib.sha256(octets).digest()
+
+
+def test_a_near_client_that_fills_buffers_has_no_more_under_way_than_caches_hold(lab: Lab, gate: Start) -> None:
+    """Who says little is the kernel's to size, and so is who is far away."""
+    made = gate()
+    with lab.listen() as listener, ThreadPoolExecutor(1) as pool:
+        port = listener.getsockname()[1]
+        made.want(Rule(port=port))
+        with lab.connect(TARGET4, port) as caller:
+            made.offered().refuse()
+            with listener.accept()[0] as server:
+                caller.sendall(b"little")
+                assert server.recv(100) == b"little"
+                assert room(lab, made.door(port)) != 2 * NEAR
+                octets = bytes(8 << 20)
+                sent = pool.submit(send, caller, octets)
+                assert receive(server, 0.0) == hashlib.sha256(octets).digest()
+                sent.result()
+                assert room(lab, made.door(port)) == 2 * NEAR
+
+
+NEAR = 1 << 20  # splice.c; the kernel keeps as much again for itself, socket(7)
+
+
+def room(lab: Lab, door: int) -> int:
+    """For what the gate has not read of its one client, octets."""
+    words = ["ip", "netns", "exec", lab.target, "ss", "-Htnm", f"sport = :{door}"]
+    found = re.search(r"rb(\d+)", run(*words))
+    assert found
+    return int(found[1])
 
 
 def send(sock: socket.socket, octets: bytes) -> None:
