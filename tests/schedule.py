@@ -75,7 +75,9 @@ is short, what needs the cluster last: the first time it is being compiled meanw
 def place(nodeid: str, listed: Iterable[str]) -> str:
     """The entry that names this test, its file or a folder above; the longest, "" if there is none."""
     test = nodeid.partition("[")[0]
-    found = [one for one in listed if test == one or test.startswith(one if one.endswith("/") else f"{one}::")]
+    found = [
+        one for one in listed if test == one or test.startswith(one if one.endswith("/") else f"{one}::")
+    ]
     return max(found, key=len, default="")
 
 
@@ -120,7 +122,9 @@ class Units(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
             for nodeid in sorted(self.collection, key=rank):
                 queue = self.alone if place(nodeid, ALONE) else self.workqueue
                 queue.setdefault(unit(nodeid), {})[nodeid] = False
-        for _ in range(2):  # a process begins a test when it knows the one after it, and a unit may be one test
+        for _ in range(
+            2
+        ):  # a process begins a test when it knows the one after it, and a unit may be one test
             for node in list(self.nodes):
                 self._reschedule(node)
 

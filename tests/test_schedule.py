@@ -13,7 +13,12 @@ from tests import schedule
 
 ROOT = Path(__file__).resolve().parent.parent
 
-LISTS = {"ALONE": schedule.ALONE, "FAMILIES": schedule.FAMILIES, "APART": schedule.APART, "RANKS": schedule.RANKS}
+LISTS = {
+    "ALONE": schedule.ALONE,
+    "FAMILIES": schedule.FAMILIES,
+    "APART": schedule.APART,
+    "RANKS": schedule.RANKS,
+}
 
 
 @pytest.mark.parametrize("name", LISTS)
@@ -70,7 +75,17 @@ def test_alone_is_alone_and_the_rest_is_not(tmp_path: Path) -> None:
     for name, text in FILES.items():
         (tmp_path / name).write_text(MEETS + text)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
-    command = [sys.executable, "-m", "pytest", "-n", "3", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "3",
+        "-p",
+        "no:cacheprovider",
+        "--rootdir",
+        str(tmp_path),
+    ]
     done = subprocess.run(
         [*command, "-c", os.devnull, str(tmp_path)],
         cwd=tmp_path,

@@ -19,7 +19,17 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(folder),
+        str(ROOT),
+    ]
     subprocess.run(pip, check=True)
     (made,) = folder.glob("*.whl")
     return made
@@ -45,13 +55,19 @@ def test_it_installs_and_answers(wheel: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     install = [str(python), "-m", "pip", "install", "--quiet", "--only-binary", ":all:", str(wheel)]
     subprocess.run(install, check=True)
-    listed = subprocess.run([str(python), "-m", "pip", "list"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        [str(python), "-m", "pip", "list"], capture_output=True, text=True, check=True
+    ).stdout
     assert "pyroute2" not in listed
     assert "cffi" not in listed
     program = str(tmp_path / "venv" / "bin" / "mirror-run")
-    said = subprocess.run([program, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [program, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
     assert "--target" in said
     find = "from runner import images; print(images.names().bridge)"
-    found = subprocess.run([str(python), "-c", find], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    found = subprocess.run(
+        [str(python), "-c", find], cwd=tmp_path, capture_output=True, text=True, check=True
+    ).stdout
     zipfile.ZipFile(wheel).extractall(tmp_path / "unpacked")
     assert found.strip() == f"mirror-run/bridge:{sources.load(tmp_path / 'unpacked' / 'runner').digest()}"

@@ -62,6 +62,8 @@ def rules(options: RunOptions, caller: Caller, mounts: Sequence[str] = (), home:
     tree = worktree.around(caller.cwd, caller.home)
     own = [str(tree.root)] if tree.root else []
     own += [volume.split(":")[1] for volume in options.volumes if volume.count(":")]
+    # What these two change is in the container's; the target's would hide it from whoever reads the file.
+    own += ["/etc/hosts"] * bool(options.add_hosts) + ["/etc/hostname"] * bool(options.hostname)
     return Rules(
         _mode(options),
         _wishes(options),

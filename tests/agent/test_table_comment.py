@@ -17,7 +17,9 @@ def test_what_fits_is_said_whole() -> None:
 
 
 def test_long_names_are_cut_where_least_is_lost() -> None:
-    said = stolen("cart-777cc8d647-z5pq7", "kubernetes-admin", "10:29", "cart-777cc8d647-z5pq7-n9x7g", INSTALLED)
+    said = stolen(
+        "cart-777cc8d647-z5pq7", "kubernetes-admin", "10:29", "cart-777cc8d647-z5pq7-n9x7g", INSTALLED
+    )
     assert len(said) <= MOST
     assert said.startswith("cart-777cc8d647-z5pq")
     assert " is stolen by kubernetes-admin since 10:29 (session .." in said

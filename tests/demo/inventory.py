@@ -123,7 +123,9 @@ def _is_of(rule: str, networks: list[dict[str, Any]]) -> bool:
     found = [ipaddress.ip_address(text) for text in re.findall(r"\d+\.\d+\.\d+\.\d+", rule)]
     for network in networks:
         subnets = [ipaddress.ip_network(part["Subnet"]) for part in network["IPAM"]["Config"] or ()]
-        if f"br-{network['Id'][:12]}" in rule or any(address in subnet for address in found for subnet in subnets):
+        if f"br-{network['Id'][:12]}" in rule or any(
+            address in subnet for address in found for subnet in subnets
+        ):
             return True
     return False
 

@@ -25,7 +25,10 @@ async def test_one_that_answers_may_take_its_time(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(unconfigured, "ANSWERS_WITHIN", 0.5)
     monkeypatch.setattr(unconfigured, "ASKED_EVERY", 0.0)
     ours, theirs = socket.socketpair()
-    async with Link(*await adopt(ours), name="the runner") as runner, Link(*await adopt(theirs), name="bridge"):
+    async with (
+        Link(*await adopt(ours), name="the runner") as runner,
+        Link(*await adopt(theirs), name="bridge"),
+    ):
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(unconfigured.answering(runner), 1.0)
         assert not runner.ended.done()

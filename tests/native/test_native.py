@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-NAMES = sorted(path.stem for kind in ("test_*.c", "timed_*.c", "gate_*.c", "sieve_*.c") for path in HERE.glob(kind))
+NAMES = sorted(
+    path.stem for kind in ("test_*.c", "timed_*.c", "gate_*.c", "sieve_*.c") for path in HERE.glob(kind)
+)
 NAMES.remove("gate_corpus")
 
 

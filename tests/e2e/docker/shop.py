@@ -20,7 +20,7 @@ CHECKED_EVERY = 1_000_000_000  # ns
 @pytest.fixture(scope="module")
 def shop(scene: Scene) -> Iterator[Container]:
     """Whose answers say "target", on every port; healthy by what it answers itself on its loopback."""
-    check = "curl -sS -m 2 http://127.0.0.1:8080/check | grep -q '\"by\": \"target\"'"
+    check = 'curl -sS -m 2 http://127.0.0.1:8080/check | grep -q \'"by": "target"\''
     health = {"test": ["CMD-SHELL", check], "interval": CHECKED_EVERY, "retries": 2}
     made = scene.container("shop", [*PROGRAM, "target"], healthcheck=health, cap_add=["NET_ADMIN"])
     scene.wait_inside(made, "nc", "-z", "127.0.0.1", "8765")  # the last that it opens
@@ -39,7 +39,9 @@ def app(scene: Scene, target: Container, *options: str, what: tuple[str, ...] = 
 
 def asked(scene: Scene, client: Container, what: str, *users: str) -> list[Any]:
     """By gRPC or WebSocket: each user's answers."""
-    said: list[Any] = json.loads(scene.inside(client, "python3", "/programs/shop_ask.py", what, "shop", *users))
+    said: list[Any] = json.loads(
+        scene.inside(client, "python3", "/programs/shop_ask.py", what, "shop", *users)
+    )
     return said
 
 

@@ -39,9 +39,12 @@ for line in sys.stdin:
         case "exit": break
 """
 
+
 def stolen(scene: Scene, target: Container, *options: str, name: str = "ada") -> Run:
     """An app that answers in the target's place by now."""
-    run = scene.start(target, "python3", "-c", APP, name, options=("--steal", *options), stdin=subprocess.PIPE)
+    run = scene.start(
+        target, "python3", "-c", APP, name, options=("--steal", *options), stdin=subprocess.PIPE
+    )
     run.event(listening=8080)
     run.said("stealing 8080")
     return run

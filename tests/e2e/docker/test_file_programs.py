@@ -99,7 +99,9 @@ def test_java_nio(both: Both) -> None:
 
 def test_git(both: Both) -> None:
     git = "git -C /srv/repo"
-    said = both.same(f"{git} log --format=%s; {git} status --short; {git} diff; {git} show HEAD:file3; {git} fsck")
+    said = both.same(
+        f"{git} log --format=%s; {git} status --short; {git} diff; {git} show HEAD:file3; {git} fsck"
+    )
     assert "commit 3\ncommit 2\ncommit 1\n M file1\n?? untracked\n" in said
     both.same("cd /tmp && rm -rf clone && git clone -q /srv/repo clone && cat clone/file3 && rm -rf clone")
 

@@ -113,9 +113,10 @@ def test_users(scene: Scene, target: Container, user: str, told: str) -> None:
 
 
 def test_hosts_and_hostname(scene: Scene, target: Container) -> None:
-    script = "hostname; getent hosts added.example"
+    script = "hostname; getent hosts added.example; cat /etc/hostname; grep -c added.example /etc/hosts"
     options = ("--add-host", "added.example:198.51.100.7", "--hostname", "mine")
-    assert scene.run(target, "sh", "-c", script, options=options).split()[:2] == ["mine", "198.51.100.7"]
+    said = scene.run(target, "sh", "-c", script, options=options).split()
+    assert said == ["mine", "198.51.100.7", "added.example", "mine", "1"]
 
 
 def test_without_a_command_the_app_runs_what_the_target_runs(scene: Scene, target: Container) -> None:

@@ -150,7 +150,9 @@ def test_who_drains_is_listed_and_others_begin(scene: Scene, target: Container, 
         assert matched(scene, bystander, "ada")["by"] == "app"
         assert "drains" not in listed()
         run.end()
-        line = next(line for line in listed().splitlines() if line.startswith("mirror-run: target, stolen by "))
+        line = next(
+            line for line in listed().splitlines() if line.startswith("mirror-run: target, stolen by ")
+        )
         assert "drains: connections that its clients began then" in line
         again = stolen(scene, target, "--http-header", "^x-user: ada$", name="ben")
         assert matched(scene, bystander, "ada")["name"] == "ben"

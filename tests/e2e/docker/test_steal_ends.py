@@ -42,7 +42,9 @@ def out_of_memory(scene: Scene, target: Container) -> None:
     with open(f"/proc/{agent.attrs['State']['Pid']}/oom_score_adj", "w") as file:
         file.write("1000")
     agent.update(mem_limit="300m", memswap_limit="300m")
-    agent.exec_run(["python3", "-c", "bytearray(1 << 30)"], detach=True)  # its stream may outlive the container
+    agent.exec_run(
+        ["python3", "-c", "bytearray(1 << 30)"], detach=True
+    )  # its stream may outlive the container
 
 
 ORDERLY: dict[str, Callable[[Run], int]] = {

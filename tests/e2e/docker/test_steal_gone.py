@@ -26,7 +26,10 @@ class Asking:
     def __init__(self, client: Container, method: str, path: str) -> None:
         words = ["curl", "-sS", "-m", "15", "-X", method, "-w", "%{http_code}", f"{URL}{path}"]
         self.process = subprocess.Popen(
-            ["docker", "exec", str(client.id), *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            ["docker", "exec", str(client.id), *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     def end(self) -> tuple[int, str]:
@@ -88,7 +91,9 @@ def test_refused(scene: Scene, shop: Container, bystander: Container, gone: str)
     assert '"by": "target"' in rest[-1]
 
 
-def test_it_begins_and_ends_listening_under_load(scene: Scene, target: Container, bystander: Container) -> None:
+def test_it_begins_and_ends_listening_under_load(
+    scene: Scene, target: Container, bystander: Container
+) -> None:
     """As a server that reloads does. What waited in its queue had been said nothing, and is the target's; whom it had
     accepted it answers."""
     run = stolen(scene, target)

@@ -177,4 +177,6 @@ class Readied:
     def __exit__(self, *error: object) -> None:
         if error[0] is None:
             self._thread.join()
-            assert len(self.at) >= self._count, f"of {self._count} pods these were ready: {', '.join(self.at)}"
+            assert len(self.at) >= self._count, (
+                f"of {self._count} pods these were ready: {', '.join(self.at)}"
+            )

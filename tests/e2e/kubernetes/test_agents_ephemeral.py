@@ -99,7 +99,9 @@ def test_a_whole_session_without_any_right_over_the_node(scene: Scene, images: I
     name, pod = scene.names("cart")[0], scene.pods("cart")[0]
     [added] = pod["spec"]["ephemeralContainers"]
     given = added["securityContext"]["capabilities"]["add"]
-    assert given == ["SYS_PTRACE", "NET_ADMIN", "NET_RAW", *AGENT_FILES_CAPABILITIES], "files are read by default"
+    assert given == ["SYS_PTRACE", "NET_ADMIN", "NET_RAW", *AGENT_FILES_CAPABILITIES], (
+        "files are read by default"
+    )
     for words in (
         ("banner", scene.address(peer)),
         ("udp_connected", scene.address(peer)),

@@ -46,7 +46,9 @@ def delays(answers: list[Answer], saw: dict[int, list[float]], ready: dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("what", "pods", "agents"), [("scaled", 5, "daemonset"), ("rolled out", 6, "job")], ids=["scaled", "rolled out"]
+    ("what", "pods", "agents"),
+    [("scaled", 5, "daemonset"), ("rolled out", 6, "job")],
+    ids=["scaled", "rolled out"],
 )
 def test_under_load(scene: Scene, installed: Standing, what: str, pods: int, agents: str) -> None:
     """A new pod's agent is there already, or is made for it: a rollout's are all new."""
@@ -78,5 +80,7 @@ def test_under_load(scene: Scene, installed: Standing, what: str, pods: int, age
     assert not lost, f"{len(lost)} of {len(bystander.answers)} were not seen: {lost[:5]}"
     new = {pod: at for pod, at in ready.at.items() if pod not in first}
     late = delays(bystander.answers, saw, new)
-    print(f"of {len(bystander.answers)} requests none was missed; the first of each new pod was seen after {late}")
+    print(
+        f"of {len(bystander.answers)} requests none was missed; the first of each new pod was seen after {late}"
+    )
     assert max(late.values()) <= FOLLOWED_WITHIN, f"seconds after each was ready: {late}"

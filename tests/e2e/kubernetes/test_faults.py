@@ -95,15 +95,21 @@ class Session:
 
     def came_out(self) -> str:
         """Whether the connection was still the "same", or a "new" one."""
-        told = self.run.out.wait(lambda line: line.startswith(("same", "new")), "the channel's word", RECOVERS)
-        assert not any("timed out" in line for line in self.run.out.seen if line.startswith("lost")), "it hung"
+        told = self.run.out.wait(
+            lambda line: line.startswith(("same", "new")), "the channel's word", RECOVERS
+        )
+        assert not any("timed out" in line for line in self.run.out.seen if line.startswith("lost")), (
+            "it hung"
+        )
         return told.split()[0]
 
     def primary(self) -> str:
         """The pod as which the app goes out."""
         words = ("the way out is through ", f", target deploy/{NAME} (pod ")
         line = next(line for line in reversed(self.run.err.seen) if any(one in line for one in words))
-        return line.split("through ")[1].split()[0] if words[0] in line else line.split("(pod ")[1].split(",")[0]
+        return (
+            line.split("through ")[1].split()[0] if words[0] in line else line.split("(pod ")[1].split(",")[0]
+        )
 
     def agent(self) -> tuple[str, str, str]:
         """The one by which the app goes out: its pod's namespace and name, and its container."""
@@ -117,7 +123,8 @@ class Session:
         (found,) = (
             one["metadata"]["name"]
             for one in there
-            if one["spec"].get("nodeName") == pod["spec"]["nodeName"] and "deletionTimestamp" not in one["metadata"]
+            if one["spec"].get("nodeName") == pod["spec"]["nodeName"]
+            and "deletionTimestamp" not in one["metadata"]
         )
         return space, found, ""
 
@@ -154,7 +161,9 @@ def begun(scene: Scene) -> list[Session]:
     made = []
     for kind in KINDS:
         options = ("--agent", kind, *(() if kind == "daemonset" else ("--agent-image", scene.images.agent)))
-        run = scene.start(f"deploy/{NAME}", "sh", "-c", script, CHANNEL, options=options, stdin=subprocess.PIPE)
+        run = scene.start(
+            f"deploy/{NAME}", "sh", "-c", script, CHANNEL, options=options, stdin=subprocess.PIPE
+        )
         made.append(Session(kind, scene, run))
     for one in made:
         one.says("(2 containers)")
@@ -184,7 +193,9 @@ def seen(scene: Scene, sessions: list[Session]) -> None:
     waiting = {(one.kind, pod): one for one in sessions for pod in scene.names(NAME)}
     assert waiting
     while waiting:
-        assert time.monotonic() < deadline, f"never mirrored: {', '.join(f'{kind} {pod}' for kind, pod in waiting)}"
+        assert time.monotonic() < deadline, (
+            f"never mirrored: {', '.join(f'{kind} {pod}' for kind, pod in waiting)}"
+        )
         marks = {pod: f"/mark/{uuid.uuid4().hex[:8]}" for _, pod in waiting}
         for pod, mark in marks.items():
             url = f"http://{scene.address(pod)}:{PORT}{mark}"

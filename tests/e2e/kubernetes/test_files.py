@@ -35,7 +35,11 @@ VOLUMES: dict[str, Json] = {
             "sources": [
                 {"serviceAccountToken": {"path": "token", "audience": "vault", "expirationSeconds": 3600}},
                 {"configMap": {"name": "settings", "items": [{"key": "colour", "path": "deep/colour"}]}},
-                {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+                {
+                    "downwardAPI": {
+                        "items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]
+                    }
+                },
             ]
         }
     },
@@ -99,7 +103,9 @@ def stage(cluster: Kubectl, images: Images, installed: Standing) -> Iterator[Sce
     name = f"mrt-files-{uuid.uuid4().hex[:6]}"
     cluster("create", "namespace", name)
     scene = Scene(cluster, name, images)
-    scene.kube("create", "secret", "generic", "creds", "--from-literal=password=first", "--from-literal=user=ada")
+    scene.kube(
+        "create", "secret", "generic", "creds", "--from-literal=password=first", "--from-literal=user=ada"
+    )
     scene.kube("create", "configmap", "settings", "--from-literal=colour=red")
     scene.pod(
         POD,

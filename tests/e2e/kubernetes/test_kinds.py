@@ -111,7 +111,9 @@ def test_with_every_kind_of_agent(stage: Scene, target: str) -> None:
     runs = {kind: begun(stage, target, kind, peer) for kind in KINDS}
     for kind, run in runs.items():
         who = primary(run)
-        told = dict(run.out.wait(lambda line: "=" in line, f"{kind}'s words").strip().split("=", 1) for _ in range(5))
+        told = dict(
+            run.out.wait(lambda line: "=" in line, f"{kind}'s words").strip().split("=", 1) for _ in range(5)
+        )
         assert told["name"] == who
         assert told["env"] == "exported by the entrypoint"
         assert told["tcp"] == stage.address(who)

@@ -68,7 +68,9 @@ def test_all_is_well_with_installed_agents(stage: Scene) -> None:
     """The server and its time, the way to it, agents on both nodes, a way to one of them, all rights."""
     text = said(stage, "doctor")
     assert "BAD" not in text
-    assert re.search(rf"ok   cluster: v1\.\d+\.\S+ at https://\S+, context \S+, namespace {stage.namespace}", text)
+    assert re.search(
+        rf"ok   cluster: v1\.\d+\.\S+ at https://\S+, context \S+, namespace {stage.namespace}", text
+    )
     assert re.search(r"ok   clocks: 0 s apart", text)
     assert re.search(r"ok   stealing: kernels \d+\.\d+\S*\n", text)
     assert re.search(r"ok   the way to it: a call takes [\d.]+ ms, and [\d.]+ MB came at \d+ MB/s", text)
@@ -101,7 +103,10 @@ def test_a_probe_measures_the_tunnel_and_leaves_nothing(stage: Scene, agent: str
 
 def test_what_each_lacks_is_named(stage: Scene, user: Callable[..., Kubectl]) -> None:
     """Verb and resource, and who can help."""
-    connect = (Rule(["get", "list", "watch"], "pods", AGENTS), Rule(["get", "create"], "pods/portforward", AGENTS))
+    connect = (
+        Rule(["get", "list", "watch"], "pods", AGENTS),
+        Rule(["get", "create"], "pods/portforward", AGENTS),
+    )
     mia = user("mia", {stage.namespace: PEOPLE["mia"]}, connect)
     text = said(stage, "doctor", user=mia)
     for right in ("outgoing", "env", "files", "files-write", "steal"):
@@ -115,7 +120,9 @@ def test_what_each_lacks_is_named(stage: Scene, user: Callable[..., Kubectl]) ->
     ) in text
     assert "you lack delete mirrorsessions.mirror-run.dev, patch mirrorsessions.mirror-run.dev/status" in text
     assert f"BAD  no mirroring in {stage.namespace}: you lack create mirrorsessions.mirror-run.dev" in text
-    text = said(stage, "doctor", "--agent", "job", "--agent-image", stage.images.agent, user=user("nan"), code=125)
+    text = said(
+        stage, "doctor", "--agent", "job", "--agent-image", stage.images.agent, user=user("nan"), code=125
+    )
     assert (
         "BAD  rights: you lack create jobs.batch, delete jobs.batch, get pods, list pods, watch pods, "
         "get pods/portforward, create pods/portforward in namespace"

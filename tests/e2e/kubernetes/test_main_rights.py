@@ -85,7 +85,9 @@ def test_what_is_asked_for_is_refused(scene: Scene, user: Callable[..., Kubectl]
         assert scene.get("mirrorsessions")["items"] == []
 
 
-def test_without_the_right_there_are_no_files_and_that_is_said(scene: Scene, user: Callable[..., Kubectl]) -> None:
+def test_without_the_right_there_are_no_files_and_that_is_said(
+    scene: Scene, user: Callable[..., Kubectl]
+) -> None:
     mia = user("mia", {scene.namespace: "mirror-run-mirror"}, CONNECT)
     token = "/var/run/secrets/kubernetes.io/serviceaccount/token"
     run = scene.start("deploy/cart", "sh", "-c", f"cat {token} || echo none", user=mia)
@@ -175,8 +177,16 @@ def test_what_is_stolen_keeps_to_the_policy_too(scene: Scene, user: Callable[...
     scene.kubectl(*PATCH, json.dumps({"spec": {"bytesPerSecond": RATE}}))
     try:
         app = ("python3", "/programs/shop.py", "app", "http")
-        scene.start("deploy/cart", *app, options=("--steal",), user=tia, stdin=subprocess.PIPE).said("stealing 8080")
-        words = ("-o", "/dev/null", "-w", "%{size_download} %{time_total}", f"http://cart:8080/octets/{VALUE}")
+        scene.start("deploy/cart", *app, options=("--steal",), user=tia, stdin=subprocess.PIPE).said(
+            "stealing 8080"
+        )
+        words = (
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{size_download} %{time_total}",
+            f"http://cart:8080/octets/{VALUE}",
+        )
         octets, seconds = scene.inside("client", "curl", "-sS", "-m", "20", *words).split()
     finally:
         scene.kubectl(*PATCH, json.dumps({"spec": {"bytesPerSecond": 0}}))
@@ -253,18 +263,27 @@ def test_who_drains_is_named_by_ps_and_by_doctor(scene: Scene, user: Callable[..
 
     def listed(command: str) -> str:
         words = [str(MIRROR_RUN), command, "-n", scene.namespace]
-        done = subprocess.run(words, env=scene.kubectl.environment(), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            words, env=scene.kubectl.environment(), capture_output=True, text=True, check=False
+        )
         return done.stderr + done.stdout
 
     options = ("--steal", "--http-header", "^x-user: ada$")
-    run = scene.start("deploy/cart", "python3", "-c", APP, "tia", options=options, user=tia, stdin=subprocess.PIPE)
+    run = scene.start(
+        "deploy/cart", "python3", "-c", APP, "tia", options=options, user=tia, stdin=subprocess.PIPE
+    )
     run.said("stealing 8080")
     into = scene.kubectl.command("-n", scene.namespace, "exec", "-i", "client", "--")
     with Held(into, SLOW.replace('"target"', '"cart"')) as held:
         assert held.ask() == "begun\n"
         run.end()
         words = "connections that clients began while tia stole from deploy/cart still go through the agent"
-        scene.until(lambda event: words in event["message"], "events", "--field-selector", "reason=MirrorSessionDrains")
+        scene.until(
+            lambda event: words in event["message"],
+            "events",
+            "--field-selector",
+            "reason=MirrorSessionDrains",
+        )
         assert words in listed("ps")
         assert f"draining: pod/{scene.names('cart')[0]}: {words}" in listed("doctor")
         assert held.ask("end") == "the target answers\n"

@@ -71,7 +71,9 @@ def stage(cluster: Kubectl, images: Images) -> Iterator[Scene]:
     scene = Scene(cluster, name, images)
     scene.deployment(TARGET, ports=PORTS | BEHAVIOURS)
     scene.client()
-    scene.wait_inside("client", "sh", "-c", f"nc -z {TARGET} 8765 && nc -z {TARGET} 8443 && nc -z {TARGET} 7003")
+    scene.wait_inside(
+        "client", "sh", "-c", f"nc -z {TARGET} 8765 && nc -z {TARGET} 8443 && nc -z {TARGET} 7003"
+    )
     yield scene
     scene.close_runs()
     assert not wait_left(scene)
@@ -141,7 +143,9 @@ def test_only_what_a_filter_chooses(stage: Scene) -> None:
     run.end()
     said = "\n".join(run.err.seen)
     assert ": requests where the path matches ^/mine" in said
-    assert re.search(r"2 of \d+ requests to 8080 matched, and were copied", said)  # its probes are requests too
+    assert re.search(
+        r"2 of \d+ requests to 8080 matched, and were copied", said
+    )  # its probes are requests too
 
 
 def test_pipelined_requests(stage: Scene, recorder: Run) -> None:
@@ -231,7 +235,9 @@ def test_an_app_on_loopback_that_crashes_and_comes_back(stage: Scene, odd: Run) 
 
 def test_joined_in_the_middle_of_a_connection(stage: Scene, odd: Run) -> None:
     """One that began before the app listened: it sees whole requests from some point on."""
-    words = stage.kubectl.command("-n", stage.namespace, "exec", "-i", "client", "--", "python3", "-c", KEPT, TARGET)
+    words = stage.kubectl.command(
+        "-n", stage.namespace, "exec", "-i", "client", "--", "python3", "-c", KEPT, TARGET
+    )
     with subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=stage.kubectl.environment()
     ) as client:

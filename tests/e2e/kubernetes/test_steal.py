@@ -47,8 +47,12 @@ def until(scene: Scene, wanted: set[str]) -> None:
 
 
 def test_all_replicas_through_a_service_and_a_rollout(scene: Scene) -> None:
-    grace = {"terminationGracePeriodSeconds": 6}  # it answers that long, until every node has heard that it goes
-    name = scene.deployment("cart", 3, ("python3", "/programs/shop.py", "target", "http"), {"http": PORT}, spec=grace)
+    grace = {
+        "terminationGracePeriodSeconds": 6
+    }  # it answers that long, until every node has heard that it goes
+    name = scene.deployment(
+        "cart", 3, ("python3", "/programs/shop.py", "target", "http"), {"http": PORT}, spec=grace
+    )
     scene.reachable(scene.client(), "cart", PORT)
     assert answers(scene, 6) == {"target": 6}
     run = stolen(scene, name, said="(3 containers)")

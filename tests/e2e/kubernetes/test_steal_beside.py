@@ -59,7 +59,11 @@ class Stage:
     pods: list[Pod]
 
     def begin(self, target: str, agent: str, mode: str, which: str) -> Run:
-        agents = ("--agent", agent, *(() if agent == "daemonset" else ("--agent-image", self.scene.images.agent)))
+        agents = (
+            "--agent",
+            agent,
+            *(() if agent == "daemonset" else ("--agent-image", self.scene.images.agent)),
+        )
         words = (*agents, *beside.options(mode, which))
         return self.scene.start(target, *beside.command(mode, which), options=words, stdin=subprocess.PIPE)
 
@@ -82,7 +86,9 @@ def stage(cluster: Kubectl, images: Images, installed: Standing) -> Iterator[Sta
     cluster("create", "namespace", name)
     scene = Scene(cluster, name, images)
     scene.apply(
-        workload("Deployment", "cart", pod_spec(container(images.programs, ("python3", "-c", SERVER))), len(KINDS)),
+        workload(
+            "Deployment", "cart", pod_spec(container(images.programs, ("python3", "-c", SERVER))), len(KINDS)
+        ),
         service("cart", {"http": PORT}),
     )
     scene.client()
@@ -142,7 +148,9 @@ def refusal(second: Run, pod: Pod, *, together: bool) -> None:
     if together:
         pattern = rf"port 8080 of {pod.name} is stolen (whole|by a filter) by .+ \(session {pod.name}-.+\): "
     elif pod.agent == "daemonset":  # which calls a session as its object is called
-        pattern = rf"{pod.name[:20]}.* is stolen by .+ since .+ \(session .*, {INSTALLED}\); .* leave out --agent"
+        pattern = (
+            rf"{pod.name[:20]}.* is stolen by .+ since .+ \(session .*, {INSTALLED}\); .* leave out --agent"
+        )
     else:
         kind = {"job": "a Job of its own", "ephemeral": "an ephemeral container"}[pod.agent]
         whose = rf"\(session {session(pod.first)}, {kind}\)"

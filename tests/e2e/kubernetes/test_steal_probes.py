@@ -22,7 +22,9 @@ PROBES: dict[str, Json] = {
     "by-http": {"httpGet": {"path": "/healthz", "port": 8080}},
     "by-tcp": {"tcpSocket": {"port": 8080}},
     "by-grpc": {"grpc": {"port": 50051}},
-    "by-exec": {"exec": {"command": ["sh", "-c", "curl -sS -m 2 http://127.0.0.1:8080/ | grep -q '\"target\"'"]}},
+    "by-exec": {
+        "exec": {"command": ["sh", "-c", "curl -sS -m 2 http://127.0.0.1:8080/ | grep -q '\"target\"'"]}
+    },
 }
 STOP = "import os, signal; os.kill(-1, signal.{})"
 """All processes there but the first and the one that does it: kill(2)."""
@@ -58,7 +60,9 @@ def test_probes_while_the_app_is_stopped(scene: Scene) -> None:
 
 def begun(scene: Scene, target: str, *options: str) -> Run:
     words = ("--agent", "job", "--agent-image", scene.images.agent, "--steal", *options)
-    return scene.start(target, "python3", "/programs/shop.py", "app", *PORTS, options=words, stdin=subprocess.PIPE)
+    return scene.start(
+        target, "python3", "/programs/shop.py", "app", *PORTS, options=words, stdin=subprocess.PIPE
+    )
 
 
 def who(scene: Scene, host: str) -> str:
@@ -69,8 +73,12 @@ def who(scene: Scene, host: str) -> str:
 def inside_app(run: Run, signal: str) -> None:
     session = next(found[1] for line in run.err.seen if (found := CREATED.search(line)))
     words = [f"--filter=label={SESSION}={session}", f"--filter=label={ROLE}=app"]
-    (app,) = subprocess.run(["docker", "ps", "-q", *words], check=True, capture_output=True, text=True).stdout.split()
-    subprocess.run(["docker", "exec", app, "python3", "-c", STOP.format(signal)], check=True, capture_output=True)
+    (app,) = subprocess.run(
+        ["docker", "ps", "-q", *words], check=True, capture_output=True, text=True
+    ).stdout.split()
+    subprocess.run(
+        ["docker", "exec", app, "python3", "-c", STOP.format(signal)], check=True, capture_output=True
+    )
 
 
 def stays_ready(scene: Scene, until: float) -> None:

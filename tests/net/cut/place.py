@@ -157,7 +157,14 @@ class Place:
         """A founder's link, entered by the caller."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.way.port)
         hello = Hello(
-            PROTOCOL, OLDEST_PROTOCOL, "test 1", LinkKind.CONTROL, "k7f2", self.secret, founder=True, patience=patience
+            PROTOCOL,
+            OLDEST_PROTOCOL,
+            "test 1",
+            LinkKind.CONTROL,
+            "k7f2",
+            self.secret,
+            founder=True,
+            patience=patience,
         )
         try:
             welcome = await greet(reader, writer, hello)
@@ -174,7 +181,17 @@ class Place:
     async def configure(self) -> None:
         """The bridge, as the target."""
         asked = Configure(
-            0, "k7f2", self.secret, self.path, self.identity, (b"true",), (), User(0, 0), "/", log_level=20, keeps=True
+            0,
+            "k7f2",
+            self.secret,
+            self.path,
+            self.identity,
+            (b"true",),
+            (),
+            User(0, 0),
+            "/",
+            log_level=20,
+            keeps=True,
         )
         assert isinstance(await self.stage.runner.call(asked), Configured)
 

@@ -211,4 +211,3 @@ def test_files_go_from_one_link_to_the_other_and_back(place: Place, target: Targ
     assert place.ground.message()[0] == "link-cut"
     netstack.link_primary(place.way.link, 0)
     assert place.door.read("/data/../etc/hosts") == b"198.18.0.1 target\n"
-

@@ -70,7 +70,9 @@ def test_a_folder(watcher: Watcher, target: Target) -> None:
     (folder / "old").write_text("longer")
     (folder / "other").unlink()
     (folder / "below").mkdir()
-    seen = watcher.until((one, CREATE, "new"), (one, MODIFY, "old"), (one, DELETE, "other"), (one, CREATE, "below"))
+    seen = watcher.until(
+        (one, CREATE, "new"), (one, MODIFY, "old"), (one, DELETE, "other"), (one, CREATE, "below")
+    )
     assert (one, CLOSE_WRITE, "old") in seen
     assert not [event for event in seen if event[2] not in ("new", "old", "other", "below")]
     (folder / "old").rename(folder / "renamed")

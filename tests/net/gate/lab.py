@@ -201,7 +201,9 @@ class Gate:
         wanted = [[s.number, s.since, s.on_app_gone, s.link_lost_after, s.flags] for s in sessions]
         ruled = [[r.session, r.target, r.port, r.app_port, r.filter] for r in rules]
         packed = [ipaddress.ip_address(node).packed for node in nodes]
-        self.control.sendall(msgpack.packb([1, self.serial, wanted, ruled, packed, list(probes), list(meshes)]))
+        self.control.sendall(
+            msgpack.packb([1, self.serial, wanted, ruled, packed, list(probes), list(meshes)])
+        )
         assert self.heard(17)[1] == self.serial
 
     def door(self, port: int) -> int:

@@ -152,7 +152,9 @@ def until_headers(sock: socket.socket, stream: int) -> bytes:
     while True:
         head = sock.recv(9, socket.MSG_WAITALL)
         assert len(head) == 9, head
-        block = sock.recv(int.from_bytes(head[:3], "big"), socket.MSG_WAITALL) if head[:3] != bytes(3) else b""
+        block = (
+            sock.recv(int.from_bytes(head[:3], "big"), socket.MSG_WAITALL) if head[:3] != bytes(3) else b""
+        )
         if head[3] == 1 and int.from_bytes(head[5:], "big") == stream:
             return block
 

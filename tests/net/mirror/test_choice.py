@@ -284,9 +284,7 @@ def test_a_slow_app_gets_all_of_it_in_the_end_or_a_reset(lab: Lab, mirror: Start
         to.request(ours("2"))
         made.counters()
     (shown,) = made.end()
-    assert (
-        ours("1", f"Content-Length: {len(body)}", body=body, method="PUT")[: len(shown.data)] == shown.data
-    )
+    assert ours("1", f"Content-Length: {len(body)}", body=body, method="PUT")[: len(shown.data)] == shown.data
     assert len(shown.data) == 1 << 20
 
 
@@ -325,7 +323,9 @@ def cart(name: str, *inside: str) -> Iterator[tuple[int, subprocess.Popen[str]]]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = int(taken.getsockname()[1])
     words = [*inside, sys.executable, "-m", "tests.net.gate.cart", "serve", name, str(port)]
-    with subprocess.Popen(words, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+    with subprocess.Popen(
+        words, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as server:
         assert server.stdout is not None
         try:
             assert server.stdout.readline() == "ready\n"

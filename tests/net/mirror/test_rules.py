@@ -74,7 +74,9 @@ def test_beside_a_gate_each_request_that_reaches_the_target_is_seen_once(lab: La
             ask(client, "after")
             made.counters()
     whole = [one.data for one in made.end()]
-    assert whole == [request(text) for text in ("before", "number0", "number2", "number4", "number6", "after")]
+    assert whole == [
+        request(text) for text in ("before", "number0", "number2", "number4", "number6", "after")
+    ]
 
 
 def passed_on(lab: Lab, gate: socket.socket, port: int, *, stolen: bool) -> None:

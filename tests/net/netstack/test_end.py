@@ -85,7 +85,9 @@ def joined(place: Ground) -> None:
     [asked, handed, live, with_octets_that_wait, waited_out, draining, dialling, joined],
     ids=lambda put: put.__name__,
 )
-def test_an_engine_is_freed_with_a_connection_that_is(place: Ground, put: Callable[[Ground], None], cut: bool) -> None:
+def test_an_engine_is_freed_with_a_connection_that_is(
+    place: Ground, put: Callable[[Ground], None], cut: bool
+) -> None:
     put(place)
     assert place.netstack.counters().flows in (1, 2)
     if cut:

@@ -44,7 +44,9 @@ def test_a_thousand_connections_at_once(place: Ground) -> None:
     for sock, channel in ends:
         sock.settimeout(5)
         assert sock.recv(100) == b"to %d" % channel
-    until(lambda: place.netstack.counters().ticking == 0)  # nobody waits for anything: lwIP's clock stands still
+    until(
+        lambda: place.netstack.counters().ticking == 0
+    )  # nobody waits for anything: lwIP's clock stands still
     assert place.netstack.counters().held == 0
 
 

@@ -22,7 +22,13 @@ def mirrored(place: Ground, family: int, port: int, client_port: int = 5555, win
     """The agent's OPEN; its channel."""
     return place.far.open(
         lambda channel: Open(
-            channel, ChannelKind.MIRROR_TCP, window, packed(CLIENT[family]), client_port, packed(OWN[family]), port
+            channel,
+            ChannelKind.MIRROR_TCP,
+            window,
+            packed(CLIENT[family]),
+            client_port,
+            packed(OWN[family]),
+            port,
         )
     ).channel
 
@@ -63,7 +69,14 @@ def test_what_was_sent_to_another_replica_comes_to_the_primary_s_address(place: 
     replica = {4: "198.18.66.6", 6: "fd00:198:18::66"}[family]
     place.far.open(
         lambda channel: Open(
-            channel, ChannelKind.MIRROR_TCP, 1 << 20, packed(CLIENT[family]), 5555, packed(replica), 8080, target=1
+            channel,
+            ChannelKind.MIRROR_TCP,
+            1 << 20,
+            packed(CLIENT[family]),
+            5555,
+            packed(replica),
+            8080,
+            target=1,
         )
     )
     sock, peer = accepted(place, listener)

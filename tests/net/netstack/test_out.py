@@ -248,7 +248,9 @@ def test_one_port_of_the_app_many_times_in_a_row(place: Ground) -> None:
         sock.connect_ex((OTHER[4], 80))
         channel = place.far.accept().channel
         assert outcome(sock) == 0
-        place.far.send(Eof(channel))  # the server closes first: TIME_WAIT is the stack's, not the app's kernel's
+        place.far.send(
+            Eof(channel)
+        )  # the server closes first: TIME_WAIT is the stack's, not the app's kernel's
         sock.settimeout(5)
         assert sock.recv(1) == b""
         sock.close()
@@ -269,7 +271,9 @@ def stalled_and_closed(place: Ground, room: int) -> tuple[int, bytes]:
         assert place.far.take(Data).payload == body[:room]
     place.far.send(Eof(channel))
     assert sock.recv(1) == b""
-    for _ in range(100):  # our FIN is out, so a timer looks after the connection until the app's kernel has answered it
+    for _ in range(
+        100
+    ):  # our FIN is out, so a timer looks after the connection until the app's kernel has answered it
         if place.netstack.counters().ticking == 0:
             break
         select.select([], [], [], 0.05)
@@ -279,7 +283,9 @@ def stalled_and_closed(place: Ground, room: int) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("room", [0, 100])
-def test_octets_that_the_link_takes_after_the_connection_was_closed_are_its_last(place: Ground, room: int) -> None:
+def test_octets_that_the_link_takes_after_the_connection_was_closed_are_its_last(
+    place: Ground, room: int
+) -> None:
     channel, waiting = stalled_and_closed(place, room)
     place.far.send(Grant(channel, len(waiting)))
     assert place.far.take(Data).payload == waiting

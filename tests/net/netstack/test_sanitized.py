@@ -14,7 +14,11 @@ from tests.net.netstack.sanitized import ROOT
 @pytest.mark.timeout(600)
 def test_no_sanitizer_complains() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.net.netstack.sanitized"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tests.net.netstack.sanitized"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, (done.stdout + done.stderr)[-8000:]
     assert " passed" in done.stdout

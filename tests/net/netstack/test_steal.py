@@ -18,7 +18,13 @@ def stolen(place: Ground, family: int, port: int, client_port: int = 5555, windo
     """The agent's OPEN; its channel."""
     return place.far.open(
         lambda channel: Open(
-            channel, ChannelKind.STEAL_TCP, window, packed(CLIENT[family]), client_port, packed(OWN[family]), port
+            channel,
+            ChannelKind.STEAL_TCP,
+            window,
+            packed(CLIENT[family]),
+            client_port,
+            packed(OWN[family]),
+            port,
         )
     ).channel
 

@@ -170,7 +170,18 @@ def bare() -> Iterator[Path]:
 
 
 SUPERVISOR = (
-    *("supervisor", "serve", "answer", "caller", "call", "shadow", "account", "their_socket", "watchers", "laid"),
+    *(
+        "supervisor",
+        "serve",
+        "answer",
+        "caller",
+        "call",
+        "shadow",
+        "account",
+        "their_socket",
+        "watchers",
+        "laid",
+    ),
 )
 
 

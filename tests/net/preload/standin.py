@@ -210,7 +210,9 @@ class StandIn:
         """The folder, and the last part as it was written: the kernel knows what a slash behind it means."""
         bare = path.rstrip(b"/")
         above, _, name = bare.rpartition(b"/")
-        return open_in(self._root, above or b"/", os.O_PATH | os.O_DIRECTORY), name + path[len(bare) :] or b"."
+        return open_in(self._root, above or b"/", os.O_PATH | os.O_DIRECTORY), name + path[
+            len(bare) :
+        ] or b"."
 
     def _of(self, fd: int, op: int, second: bytes, value: bytes, flags: int, mode: int, owner: tuple[int, int],
             size: int, length: int, times: list[int]) -> tuple[int, bytes]:  # fmt: skip
@@ -231,7 +233,16 @@ class StandIn:
                 return 0, self._joined(name, size or socket.SOCK_STREAM)
             case _ if op == STATFS:
                 s = os.statvfs(fd)
-                sizes = (s.f_bsize, s.f_blocks, s.f_bfree, s.f_bavail, s.f_files, s.f_ffree, s.f_namemax, s.f_frsize)
+                sizes = (
+                    s.f_bsize,
+                    s.f_blocks,
+                    s.f_bfree,
+                    s.f_bavail,
+                    s.f_files,
+                    s.f_ffree,
+                    s.f_namemax,
+                    s.f_frsize,
+                )
                 return 0, struct.pack("=9Q", 0x01021994, *sizes)
             case _ if op == LINK:
                 folder, to = self._parent(second)

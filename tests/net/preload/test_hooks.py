@@ -16,7 +16,9 @@ def listed() -> set[str]:
 
 
 def symbols(library: Path, *options: str) -> set[str]:
-    text = subprocess.run(["nm", "-D", *options, str(library)], capture_output=True, text=True, check=True).stdout
+    text = subprocess.run(
+        ["nm", "-D", *options, str(library)], capture_output=True, text=True, check=True
+    ).stdout
     return {line.split()[-1].split("@")[0] for line in text.splitlines()}
 
 

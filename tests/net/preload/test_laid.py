@@ -37,7 +37,9 @@ def test_the_container_s_own_of_that_name(app: App, supervised: Path, bare: Path
         program(there / name, "#!/bin/sh\necho here\n")
     program(there / "differs", "#!/bin/sh\necho there\n")
     program(there / "sub/only", "#!/bin/sh\necho only\n")
-    script = f'for one in same differs sub/only; do "$0" exec {folder}/$one; echo $?; done; cat {folder}/differs'
+    script = (
+        f'for one in same differs sub/only; do "$0" exec {folder}/$one; echo $?; done; cat {folder}/differs'
+    )
     words = ("bash", "-c", script, str(bare))
     app.ruled(Rules(Mode.OVERRIDES, Wishes(read_only=(f"^{folder}/",))))
     assert supervise(app, supervised, *words, layered=True) == "here\n0\n13\nonly\n0\n#!/bin/sh\necho there\n"

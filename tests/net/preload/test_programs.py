@@ -14,9 +14,18 @@ from .conftest import App, greeting
 
 READING = [
     (["cat", "/srv/d/file", "/srv/d/absolute", "/srv/d/sub/../link"], "what is in it\nand more\n" * 3),
-    (["sh", "-c", "cat < /srv/d/up/d/sub/deep/leaf; read l < /srv/d/sub/../link; echo $l"], "leaf\nwhat is in it\n"),
-    (["bash", "-c", "cd /srv/d/sub && pwd -P && cat deep/leaf ../empty && echo */*"], "/srv/d/sub\nleaf\ndeep/leaf\n"),
-    (["bash", "-c", "shopt -s nullglob; for f in /srv/d/[ef]*; do echo $f; done"], "/srv/d/empty\n/srv/d/file\n"),
+    (
+        ["sh", "-c", "cat < /srv/d/up/d/sub/deep/leaf; read l < /srv/d/sub/../link; echo $l"],
+        "leaf\nwhat is in it\n",
+    ),
+    (
+        ["bash", "-c", "cd /srv/d/sub && pwd -P && cat deep/leaf ../empty && echo */*"],
+        "/srv/d/sub\nleaf\ndeep/leaf\n",
+    ),
+    (
+        ["bash", "-c", "shopt -s nullglob; for f in /srv/d/[ef]*; do echo $f; done"],
+        "/srv/d/empty\n/srv/d/file\n",
+    ),
     (["find", "/srv/d/sub", "-type", "f"], "/srv/d/sub/deep/leaf\n"),
     (["find", "/srv/d", "-name", "l*f", "-printf", "%p %s\n"], "/srv/d/sub/deep/leaf 5\n"),
     (["ls", "-R", "/srv/d/sub"], "/srv/d/sub:\nback\ndeep\n\n/srv/d/sub/deep:\nleaf\n"),
@@ -157,7 +166,9 @@ def test_not_found_and_mapped(app: App) -> None:
     (app.tree / "srv" / "secret").write_text("s")
     wishes = Wishes(not_found=("^/srv/secret",), read_only=("^/srv(/|$)",), mapped=(("/app/conf", "/srv/d"),))
     app.ruled(Rules(Mode.OVERRIDES, wishes))
-    done = app.run("sh", "-c", "cat /app/conf/file; cat /srv/secret; ls /srv; cd /app/conf/sub && cat deep/leaf")
+    done = app.run(
+        "sh", "-c", "cat /app/conf/file; cat /srv/secret; ls /srv; cd /app/conf/sub && cat deep/leaf"
+    )
     assert done.stdout == "what is in it\nand more\nd\nsecret\nleaf\n"
     assert "/srv/secret: No such file or directory" in done.stderr
 
@@ -220,7 +231,9 @@ def test_programs_of_the_target_are_run_where_a_rule_says_so(app: App) -> None:
     (app.tree / "srv/d/hello").write_text('#!/bin/sh -u\necho "$0 $1"\n')
     (app.tree / "srv/d/hello").chmod(0o755)
     shutil.copy("/bin/echo", app.tree / "srv/d/say")
-    said = app.run("bash", "-c", "/srv/d/hello x; /srv/d/say y; cd /srv/d; ./hello z; PATH=/srv/d; say w").stdout
+    said = app.run(
+        "bash", "-c", "/srv/d/hello x; /srv/d/say y; cd /srv/d; ./hello z; PATH=/srv/d; say w"
+    ).stdout
     assert said == "/srv/d/hello x\ny\n./hello z\nw\n"
     said = app.run(sys.executable, "-I", "-u", "-c", PYTHON_RUNS, check=False)
     assert said.stdout.splitlines()[:3] == ["/srv/d/hello a", "./hello b", "/srv/d/hello c"]

@@ -56,7 +56,9 @@ def test_of_a_mapping_by_pattern_and_of_patterns(
     if re.compile(pattern).groups > 5:
         return
     kept = "".join(rf"-\{n}" for n in range(1, re.compile(pattern).groups + 1))
-    wishes = Wishes(local=(other,), read_only=("a",), mapped=((f"^/{pattern}", f"/b{kept}"), ("/a/a", "/b/b")))
+    wishes = Wishes(
+        local=(other,), read_only=("a",), mapped=((f"^/{pattern}", f"/b{kept}"), ("/a/a", "/b/b"))
+    )
     rules = Rules(Mode.OVERRIDES, wishes)
     walk = walker(library, rules)
     for text in paths:

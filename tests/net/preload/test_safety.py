@@ -19,7 +19,12 @@ def safe(libc: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program, where any user may run it."""
     made = tmp_path_factory.mktemp(f"safe-{libc}") / "safe"
     source = str(HERE / "safe.c")
-    headers = ["-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu"]  # the kernel's, for musl
+    headers = [
+        "-idirafter",
+        "/usr/include",
+        "-idirafter",
+        "/usr/include/x86_64-linux-gnu",
+    ]  # the kernel's, for musl
     subprocess.run([COMPILERS[libc], "-O1", *headers, "-o", str(made), source, "-lpthread"], check=True)
     return made
 

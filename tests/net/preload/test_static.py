@@ -14,7 +14,9 @@ def comparable(said: str) -> str:
     return "".join(line for line in said.splitlines(keepends=True) if "O_PATH" not in line)
 
 
-def test_everything_with_the_right_to_write(app: App, programs: Path, supervised: Path, tmp_path: Path) -> None:
+def test_everything_with_the_right_to_write(
+    app: App, programs: Path, supervised: Path, tmp_path: Path
+) -> None:
     plant(tmp_path / "control")
     tooled(app.tree, programs)
     with greeting(tmp_path / "control"), greeting(app.tree):

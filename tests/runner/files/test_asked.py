@@ -51,6 +51,17 @@ def test_who_said_something_of_files_is_not_run_without(options: RunOptions) -> 
     assert refused.value.next_step.endswith("leave them out: --fs-mode local")
 
 
+def test_what_docker_options_change_is_the_containers() -> None:
+    """--add-host and --hostname write files that are the target's by default."""
+    who = Caller(0, 0, "root", Path("/root"), Path("/nowhere"), "Linux", {})
+    plain = asked.rules(RunOptions("x"), who)
+    changed = asked.rules(RunOptions("x", add_hosts=("db:198.51.100.7",), hostname="mine"), who)
+    for path in ("/etc/hosts", "/etc/hostname"):
+        assert plain.decide(path).whose is Whose.READ
+        assert changed.decide(path).whose is Whose.LOCAL
+    assert changed.decide("/etc/resolv.conf").whose is Whose.READ
+
+
 def test_who_said_nothing_is_run_without_what_cannot_be_had() -> None:
     assert asked.served(asked.refused(RunOptions("x"), "no")) == FilesMode.NONE
 
