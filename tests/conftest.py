@@ -9,6 +9,7 @@ which files took how long.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -68,5 +69,6 @@ class Progress:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.umask(0o022)  # what tests make is read by other users, and modes are compared
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Progress(), "progress")
