@@ -108,7 +108,8 @@ def page() -> str:
     parts.append(SOCKETS)
     parts.append(
         "inotify(7) says what becomes of the target's files within a second or so: made, written, renamed, removed, and"
-        " other\nattributes; not who opens or reads them. 512 paths of a session, 4,096 names in a folder; more are"
+        " other\nattributes; not who opens or reads them, nor what the app has made beside them\nin copies of its own."
+        " 512 paths of a session, 4,096 names in a folder; more are"
         " ENOSPC.\n"
     )
     parts.append("## Programs without a loader\n")
