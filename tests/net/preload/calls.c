@@ -256,7 +256,7 @@ static void directories(void) {
 static void words(void) {
     const char *some[] = {"D/*",    "D/[ef]* D/nothing*",  "D/s?b/*/l*f",    "'D/*'",
                           "D/\\*",  "\"D/[ef]*\" D/d*g",   "$V/l*",          "${V}/[!a-k]ub \"$V\"",
-                          "D/'e'*", "${W:-D/sub}/d* D/x[", "D/[ef]* 'D/x?'", "("};
+                          "D/'e'*", "${W:-D/sub}/d* D/x[", "D/[ef]* 'D/x?'"};
     setenv("V", dir, 1);
     setenv("PWD", dir, 1);
     wordexp_t all = {.we_offs = 2};
@@ -270,6 +270,8 @@ static void words(void) {
             texts(" ", "", all.we_wordv[all.we_offs + j]);
     }
     wordfree(&all);
+    wordexp_t none = {0};
+    SAY("wordexp", "(", wordexp("(", &none, WRDE_NOCMD));
 }
 #endif
 
