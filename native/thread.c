@@ -7,7 +7,7 @@
 
 #define SHORT         (100 * 1000)        /* ns: the least there is */
 #define LONG          (100 * 1000 * 1000) /* ns: the most there is */
-#define GIVES_WAY     10                  /* nice(2): a tenth of what others have, while they want it */
+#define GIVES_WAY     10 /* nice(2): a tenth of what others have, while they want it */
 #define RESET_ON_FORK 1
 
 int thread_start(pthread_t *thread, size_t stack, bool detached, void *(*run)(void *), void *arg) {

@@ -101,11 +101,8 @@ bool sockets_known(struct filesystem *fs, const char *path, uint8_t name[SOCKETS
 
 int sockets_offer(struct filesystem *fs, const struct sockets_wish *w, uint8_t name[SOCKETS_NAME],
                   uint32_t *n) {
-    struct offer o = {.fs = fs,
-                      .loop = fs->loop,
-                      .handle = w->handle,
-                      .type = w->type,
-                      .path = w->path};
+    struct offer o = {
+        .fs = fs, .loop = fs->loop, .handle = w->handle, .type = w->type, .path = w->path};
     o.result = o.listener = named(w->type, name, n);
     if (o.listener >= 0)
         loop_call(o.loop, begin, &o);

@@ -139,8 +139,7 @@ static void do_link_add(void *arg) {
 }
 
 int netstack_link_add(struct netstack *ns, int fd, bool primary, bool keeps, struct fault *f) {
-    struct link_call c = {
-        .set = &ns->links, .fd = fd, .primary = primary, .keeps = keeps, .f = f};
+    struct link_call c = {.set = &ns->links, .fd = fd, .primary = primary, .keeps = keeps, .f = f};
     loop_call(ns->loop, do_link_add, &c);
     return c.link;
 }

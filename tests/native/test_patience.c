@@ -90,7 +90,8 @@ static void *ping(void *arg) {
     struct echo *e = arg;
     uint64_t n = 1;
     for (int i = 0; i < PINGS; i++)
-        EXPECT(write(e->io.fd, &n, sizeof n) == sizeof n && read(e->back, &n, sizeof n) == sizeof n);
+        EXPECT(write(e->io.fd, &n, sizeof n) == sizeof n &&
+               read(e->back, &n, sizeof n) == sizeof n);
     loop_call(e->loop, asked, e);
     return NULL;
 }
@@ -98,7 +99,8 @@ static void *ping(void *arg) {
 /* Events, timers and calls come to a loop that looks as to one that sleeps. */
 static void a_loop_that_looks(void) {
     struct fault f;
-    struct echo e = {.io = {.fd = eventfd(0, EFD_NONBLOCK), .ready = answer}, .timer = {.fire = fire}};
+    struct echo e = {.io = {.fd = eventfd(0, EFD_NONBLOCK), .ready = answer},
+                     .timer = {.fire = fire}};
     pthread_t thread;
     e.loop = loop_new(&f);
     e.back = eventfd(0, 0);

@@ -254,8 +254,8 @@ static void directories(void) {
 
 #ifdef __GLIBC__
 static void words(void) {
-    const char *some[] = {"D/*",    "D/[ef]* D/nothing*",  "D/s?b/*/l*f",    "'D/*'",
-                          "D/\\*",  "\"D/[ef]*\" D/d*g",   "$V/l*",          "${V}/[!a-k]ub \"$V\"",
+    const char *some[] = {"D/*",    "D/[ef]* D/nothing*",  "D/s?b/*/l*f",   "'D/*'",
+                          "D/\\*",  "\"D/[ef]*\" D/d*g",   "$V/l*",         "${V}/[!a-k]ub \"$V\"",
                           "D/'e'*", "${W:-D/sub}/d* D/x[", "D/[ef]* 'D/x?'"};
     setenv("V", dir, 1);
     setenv("PWD", dir, 1);
