@@ -29,7 +29,8 @@ class Relays:
         self.ports: dict[int, int] = {}
         self._destinations: dict[int, str] = {}
         self._servers: list[asyncio.Server] = []
-        self._open = 0
+        self._carrying: set[asyncio.Task[None]] = set()
+        """A task for each connection. asyncio holds them weakly, and one with a half-closed connection not at all."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -39,6 +40,11 @@ class Relays:
     ) -> None:
         for server in self._servers:
             server.close()
+        for task in self._carrying:
+            task.cancel()
+        if self._carrying:
+            await asyncio.wait(self._carrying)
+        await asyncio.sleep(0)  # in which their sockets are closed
 
     async def stand_in(self, port: int, destination: str) -> None:
         """From now on there is a relay for ``port``, which dials ``destination`` ("::1" or "127.0.0.1")."""
@@ -62,26 +68,29 @@ class Relays:
         )
 
     async def _carry(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._open >= CONNECTIONS:
+        if len(self._carrying) >= CONNECTIONS:
             writer.transport.abort()
             return
-        self._open += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._carrying.add(task)
+        ends = [writer]
         try:
             there, back = await asyncio.open_connection(self._destinations[port], port, limit=CHUNK)
-            try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(_pour(reader, back), name=f"relay {port} in")
-                    group.create_task(_pour(there, writer), name=f"relay {port} out")
-            except* OSError:
-                back.transport.abort()
-                writer.transport.abort()
-            else:
-                back.close()
-                writer.close()
-        except OSError:
-            writer.transport.abort()  # the listener is gone: the client sees a reset
+            ends.append(back)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_pour(reader, back), name=f"relay {port} in")
+                group.create_task(_pour(there, writer), name=f"relay {port} out")
+            for end in ends:
+                end.close()
+            for end in ends:
+                await end.wait_closed()
+        except* OSError:  # a reset, or the listener is gone: a reset for the other side
+            pass
         finally:
-            self._open -= 1
+            for end in ends:
+                end.transport.abort()  # nothing, where it has closed
+            self._carrying.discard(task)
 
 
 async def _pour(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
