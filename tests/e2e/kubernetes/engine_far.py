@@ -21,11 +21,15 @@ async def _copied(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> N
 
 
 async def _serve(path: str) -> None:
+    held: set[object] = set()  # asyncio holds none that has a half-closed connection
+
     async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.add(asyncio.current_task())
         far_reader, far_writer = await asyncio.open_unix_connection(path)
         await asyncio.gather(_copied(reader, far_writer), _copied(far_reader, writer))
         far_writer.close()
         writer.close()
+        held.discard(asyncio.current_task())
 
     async with await asyncio.start_server(joined, "127.0.0.1", 0) as server:
         print(server.sockets[0].getsockname()[1], flush=True)
