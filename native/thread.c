@@ -5,9 +5,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SHORT         (100 * 1000)        /* ns: the least there is */
-#define LONG          (100 * 1000 * 1000) /* ns: the most there is */
-#define GIVES_WAY     10 /* nice(2): a tenth of what others have, while they want it */
+#define SHORT         (100 * 1000)      /* ns: the least there is */
+#define USUAL         (3 * 1000 * 1000) /* ns: about what the kernel gives by itself */
+#define GIVES_WAY     5 /* nice(2): a third of what others have, while they want it */
 #define RESET_ON_FORK 1
 
 int thread_start(pthread_t *thread, size_t stack, bool detached, void *(*run)(void *), void *arg) {
@@ -48,5 +48,5 @@ void thread_short_turns(void) {
 }
 
 void thread_gives_way(void) {
-    set_turns(LONG, GIVES_WAY);
+    set_turns(USUAL, GIVES_WAY);
 }

@@ -14,6 +14,6 @@ int thread_start(pthread_t *thread, size_t stack, bool detached, void *(*run)(vo
 void thread_short_turns(void);
 
 /* The calling thread carries much that nobody waits for by the microsecond: whoever else wakes has the processor at once, and a
- * greater share of it while both want it; alone it loses nothing. A turn is as long as there is: who wakes with a shorter one takes
- * it away (Linux 6.12; earlier ones go by nice(2) alone). */
+ * greater share of it while both want it; alone it loses nothing. Who wakes with a shorter turn takes it away (Linux 6.12; earlier
+ * ones go by nice(2) alone). */
 void thread_gives_way(void);

@@ -179,7 +179,8 @@ def reading(given: Given) -> Iterator[list[float]]:
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as readers:
         yield rate
         readers.terminate()
-        seconds, octets = map(float, readers.communicate()[0].split())
+        said = readers.communicate()[0].split()  # nothing where it was ended before it had begun
+    seconds, octets = map(float, said or ("0", "0"))
     if not octets:
         raise RuntimeError("nothing was read beside the packets")
     rate.append(octets / seconds / 1e6)
