@@ -92,28 +92,30 @@ static const char *below(struct below *b, const struct place *p, int flags) {
     return b->text;
 }
 
+/* Where `*path` leads, as libc's child is to be told of it: 0, or an errno, which these calls return and do not set. */
+static int told(struct below *b, const struct place *p, enum route route, int flags, int before,
+                const char *restrict *path) {
+    int why = errno;
+    if (route == ROUTE_FAILED) {
+        errno = before;
+        return why;
+    }
+    if (route == ROUTE_HERE)
+        *path = p->path;
+    if (route == ROUTE_TARGET)
+        *path = below(b, p, flags);
+    return 0;
+}
+
 /* --- libc's names ------------------------------------------------------------------------------------------------------------ */
 
 EXPORT int posix_spawn_file_actions_addopen(posix_spawn_file_actions_t *restrict all, int fd,
                                             const char *restrict path, int flags, mode_t mode) {
     struct place p;
     struct below b;
-    int before = errno, why;
-    switch (open_find(&p, AT_FDCWD, path, flags)) {
-    case ROUTE_OWN:
-        break;
-    case ROUTE_HERE:
-        path = p.path;
-        break;
-    case ROUTE_TARGET:
-        path = below(&b, &p, flags);
-        break;
-    case ROUTE_FAILED:
-        why = errno;
-        errno = before;
-        return why;
-    }
-    return REAL(posix_spawn_file_actions_addopen)(all, fd, path, flags, mode);
+    int before = errno;
+    int why = told(&b, &p, open_find(&p, AT_FDCWD, path, flags), flags, before, &path);
+    return why ? why : REAL(posix_spawn_file_actions_addopen)(all, fd, path, flags, mode);
 }
 
 EXPORT int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *restrict all,
@@ -122,20 +124,7 @@ EXPORT int posix_spawn_file_actions_addchdir_np(posix_spawn_file_actions_t *rest
                                                 const char *restrict path) {
     struct place p;
     struct below b;
-    int before = errno, why;
-    switch (place_find(&p, AT_FDCWD, path, LOOKS)) {
-    case ROUTE_OWN:
-        break;
-    case ROUTE_HERE:
-        path = p.path;
-        break;
-    case ROUTE_TARGET:
-        path = below(&b, &p, O_DIRECTORY);
-        break;
-    case ROUTE_FAILED:
-        why = errno;
-        errno = before;
-        return why;
-    }
-    return REAL(posix_spawn_file_actions_addchdir_np)(all, path);
+    int before = errno;
+    int why = told(&b, &p, place_find(&p, AT_FDCWD, path, LOOKS), O_DIRECTORY, before, &path);
+    return why ? why : REAL(posix_spawn_file_actions_addchdir_np)(all, path);
 }
